@@ -1,0 +1,157 @@
+# Shoal: one Makefile for everything. The verbs:
+#
+#   make            build/shoal-proxy and build/shoal-node (-O3, LTO, debug symbols)
+#   make run        install what is missing, build, start a proxy with three nodes on port 6379
+#   make test       install what is missing, build, run every test (unit, integration, features, Redis's suite)
+#   make unit integration bdd compat fuzz-short     the parts of `make test`
+#   make bench      CPU per operation against redis-server and nutcracker
+#   make fuzz       each fuzz target for FUZZ_SECONDS (600)
+#   make lint       format, clang-tidy, cppcheck, warnings of gcc and clang, floors, headers
+#   make format     apply clang-format
+#   make install    into PREFIX (/usr/local) below DESTDIR
+#   make clean help
+#
+# Variables: DEV=1 (quick unoptimised build in build/dev), SAN=address,undefined or SAN=thread
+# (in build/san-...), CC, PREFIX, DESTDIR, FUZZ_SECONDS, V=1.
+include deps/deps.mk
+
+# The floors of each tower, lowest first: a folder may include itself and what stands before it.
+FLOORS_common := base resp cmd model wire io app
+FLOORS_proxy  := route exec coordinator back front control admin
+FLOORS_node   := types keyspace cmd agent serve admin
+# Pure folders: no sockets, clocks, threads; pure unit tests link only these.
+PURE := common/base common/resp common/cmd common/model common/wire \
+        proxy/route proxy/exec proxy/coordinator node/types node/keyspace node/cmd
+
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 600
+comma := ,
+VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),$(if $(DEV),dev,release))
+B := build/$(VARIANT)
+BIN := $(if $(filter release,$(VARIANT)),build,$(B))
+Q := $(if $(V),,@)
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings \
+	-Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion
+BASE := -std=gnu11 -g -fno-omit-frame-pointer -I. -D_GNU_SOURCE $(WARN)
+ifneq ($(SAN),)
+  # libc's malloc, which the sanitizers know.
+  MODE := -O1 -fsanitize=$(SAN) -fno-sanitize-recover=all -DSHOAL_LIBC_MALLOC
+  LDMODE := -fsanitize=$(SAN)
+else ifneq ($(DEV),)
+  MODE := -O1 -fstack-protector-strong
+else
+  MODE := -O3 -flto=auto -fstack-protector-strong -D_FORTIFY_SOURCE=2
+  LDMODE := -O3 -flto=auto
+  AR := gcc-ar
+endif
+ALLOC := $(if $(SAN),,$(JEMALLOC_LIBS))
+CFLAGS_ALL := $(BASE) $(MODE) $(DEPS_CFLAGS) $(CFLAGS)
+LDLIBS := $(DEPS_LIBS) $(ALLOC) -lpthread -lm
+
+src = $(wildcard $(1)/*.c)
+floor_src = $(foreach f,$(2),$(call src,$(1)/$(f)))
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+pure_of = $(foreach f,$(FLOORS_$(1)),$(filter $(1)/$(f),$(PURE)))
+io_of = $(filter-out $(PURE),$(addprefix $(1)/,$(FLOORS_$(1))))
+lib_src = $(foreach d,$(1),$(call src,$(d)))
+LIBS := common-pure common-io proxy-pure proxy-io node-pure node-io
+$(foreach t,common proxy node,$(eval SRC_$(t)-pure := $(call lib_src,$(call pure_of,$(t)))) \
+  $(eval SRC_$(t)-io := $(call lib_src,$(call io_of,$(t)))))
+lib = $(addprefix $(B)/lib/lib,$(addsuffix .a,$(1)))
+
+PROGRAMS := $(BIN)/shoal-proxy $(BIN)/shoal-node
+UNIT_SRC := $(shell find tests/unit -name '*_test.c' 2>/dev/null)
+UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
+FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
+ALL_C := $(shell find common proxy node tests -name '*.[ch]' 2>/dev/null)
+
+.PHONY: all run test unit integration bdd compat fuzz fuzz-short bench lint format install clean help deps
+.DEFAULT_GOAL := all
+.SECONDARY:
+
+all: $(PROGRAMS)
+
+help:
+	@sed -n '2,/^include/p' Makefile | sed -n 's/^# \{0,1\}//p'
+
+$(B)/obj/%.o: %.c Makefile deps/deps.mk
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+define archive
+$(B)/lib/lib$(1).a: $(call obj,$(SRC_$(1)))
+	@mkdir -p $$(@D) && rm -f $$@
+	$$(Q)$$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call archive,$(l))))
+
+$(BIN)/shoal-proxy: $(call obj,proxy/main.c) $(call lib,proxy-io proxy-pure common-io common-pure)
+$(BIN)/shoal-node: $(call obj,node/main.c) $(call lib,node-io node-pure common-io common-pure)
+$(PROGRAMS):
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
+	@echo "built $@"
+
+# A unit test mirrors the path of what it tests; in a pure folder it links pure archives only,
+# so that a smuggled system call or libev call fails to link.
+test_tower = $(word 3,$(subst /, ,$(1)))
+test_dir = $(word 3,$(subst /, ,$(1)))/$(word 4,$(subst /, ,$(1)))
+test_libs = $(if $(filter $(call test_dir,$(1)),$(PURE)),$(sort $(call test_tower,$(1))-pure common-pure),$(sort $(call test_tower,$(1))-io $(call test_tower,$(1))-pure common-io common-pure))
+define unit_rule
+$(B)/$(1:.c=): $(B)/obj/$(1:.c=.o) $(call lib,$(call test_libs,$(1)))
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(LDMODE) $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group -lcmocka $$(if $$(filter $(call test_dir,$(1)),$$(PURE)),$$(ALLOC) $$(PURE_LIBS) -lm,$$(LDLIBS)) -o $$@
+endef
+$(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
+
+unit: $(UNIT)
+	$(Q)tests/unit/run $(UNIT)
+
+integration bdd: all
+	$(Q)SHOAL_BIN=$(BIN) tests/$@/run
+
+compat: all
+	$(Q)SHOAL_BIN=$(BIN) redis-compat/run
+
+build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC_common-pure) $(SRC_common-io) $(SRC_node-pure) $(SRC_proxy-pure)
+	@mkdir -p $(@D)
+	$(Q)clang $(BASE) $(DEPS_CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -DSHOAL_LIBC_MALLOC $^ $(DEPS_LIBS) -lpthread -lm -o $@
+
+fuzz: $(FUZZ)
+	$(Q)tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
+fuzz-short: $(FUZZ)
+	$(Q)tests/fuzz/run 5 $(FUZZ)
+
+bench: all
+	$(Q)tests/bench/run
+
+deps:
+	$(Q)deps/install build
+run:
+	$(Q)deps/install build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec conf/run-local
+
+test:
+	$(Q)deps/install build test
+	$(Q)tests/run
+
+lint:
+	$(Q)deps/install build test lint
+	$(Q)tests/lint/run
+
+format:
+	clang-format -i $(ALL_C)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/etc/shoal $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 build/shoal-proxy build/shoal-node $(DESTDIR)$(PREFIX)/bin
+	install -m 644 conf/shoal-proxy.conf conf/shoal-node.conf $(DESTDIR)$(PREFIX)/etc/shoal
+	for u in conf/systemd/*.service; do sed 's|@PREFIX@|$(PREFIX)|g' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); done
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
