@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Socket addresses: "127.0.0.1:6379", "[::1]:6379", "host:6379", host and port apart. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+struct addr {
+    struct sockaddr_storage sa;
+    socklen_t len;
+};
+
+/* Blocking name look-up: start-up and control plane only. */
+bool addr_resolve(const char *host, int port, struct addr *out, struct errmsg *err) MUSTCHECK;
+/* Numeric only, never blocks. */
+bool addr_parse(const char *ip, int port, struct addr *out) MUSTCHECK;
+/* "host:port" or "[v6]:port" into its parts; host has `host_size` bytes. */
+bool addr_split(const char *text, char *host, size_t host_size, int *port) MUSTCHECK;
+void addr_print(const struct addr *a, char *to, size_t size); /* ip:port */
+int addr_port(const struct addr *a);

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* A connected byte stream (TCP now; a TLS kind joins behind the same interface) on one loop.
+ *
+ * Reading: when bytes came, `on_data` is called; the callback consumes what it can of stream->in.
+ * An idle stream holds no buffer: bytes are read into a scratch chunk of the loop and moved into a
+ * chunk of the stream's own only when something stays unread or referenced after on_data.
+ * One read per stream and turn; the read size follows what the stream needs (stream_want).
+ * Writing: append to stream->out, then stream_flush_later(); all flushes happen at the end of the
+ * turn, one writev a stream. What the socket does not take is sent when it is writable again.
+ * Closing: on_close is called exactly once, from the loop, never from inside a call into the stream;
+ * afterwards the owner calls stream_free. `err` is 0 for an orderly end by the peer.
+ * Costs per request: no epoll_ctl, no allocation, no clock call. */
+#pragma once
+
+#include "common/io/loop.h"
+
+struct stream;
+typedef void (*stream_fn)(struct stream *s);
+typedef void (*stream_close_fn)(struct stream *s, int err);
+
+struct stream {
+    uint32_t magic;
+    int fd;
+    struct loop *loop;
+    struct inbuf in;
+    struct outbuf out;
+    void *owner;
+    stream_fn on_data;
+    stream_close_fn on_close;
+    stream_fn on_drained; /* may be NULL: everything in `out` was written */
+    size_t want;          /* bytes the owner misses to complete a message: the next read's size */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t reads;  /* system calls, for the benchmark's figures */
+    uint64_t writes;
+    int64_t active_us; /* loop time of the last bytes in */
+    struct stream_impl *impl;
+};
+
+/* Takes the connected, non-blocking descriptor. */
+struct stream *stream_new(struct loop *l, int fd, void *owner, stream_fn on_data,
+                          stream_close_fn on_close);
+/* Starts to connect; on_connect(err) is called once from the loop, then data flows. Bytes may be
+ * appended before; they leave after the connection stands. timeout_ms > 0. NULL with *err if the
+ * address can't be used at all. A numeric address connects without blocking; a name is resolved
+ * by addr_resolve beforehand. */
+struct addr;
+struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t timeout_ms, void *owner,
+                              stream_close_fn on_connect, stream_fn on_data,
+                              stream_close_fn on_close, int *err);
+/* Closes the descriptor and frees; on_close is not called. Safe inside any of its callbacks. */
+void stream_free(struct stream **s);
+
+void stream_flush_later(struct stream *s);
+/* Tries to write now (start of shutdown, out of turn). */
+void stream_flush_now(struct stream *s);
+/* Backpressure: paused streams are not read; bytes already in `in` stay there. Resuming calls
+ * on_data again in the same turn if something is unread. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+bool stream_paused(const struct stream *s);
+/* Writes what is queued, then closes and reports on_close(0). Reads nothing more. */
+void stream_close_after_flush(struct stream *s);
+/* Reports on_close(err) from the loop, soon; nothing is read or written any more. */
+void stream_fail(struct stream *s, int err);
+void stream_keepalive(struct stream *s, int seconds);
+/* Kernel's addresses as "ip:port". */
+void stream_peer(const struct stream *s, char *to, size_t size);
+void stream_local(const struct stream *s, char *to, size_t size);
+/* Memory of the buffers, for CLIENT LIST and output limits. */
+size_t stream_in_memory(const struct stream *s);
+size_t stream_out_memory(const struct stream *s);
