@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The cluster map: who holds which shard. Immutable once published, counted atomically, so that
+ * every thread may read the snapshot it holds without a lock. Made by map_build only.
+ *
+ * Always (map_check proves it): shards cover all 16384 slots in contiguous ranges; a primary is a
+ * member of its shard, in sync and active; a node is at most once in a shard; terms and the epoch
+ * never shrink from one map to the next; node indexes are valid. */
+#pragma once
+
+#include "common/base/obj.h"
+#include "common/base/str.h"
+
+#define SLOTS 16384
+#define SHARDS_DEFAULT 128
+#define NODE_ID_LEN 40   /* hexadecimal, as Redis Cluster's */
+#define NODE_HOST_MAX 256
+#define ZONE_MAX 64
+#define MEMBERS_MAX 8    /* highest replication-factor + one that is moving in */
+#define NODE_NONE (-1)
+
+enum node_state { NODE_HEALTHY, NODE_UNHEALTHY, NODE_DEAD, NODE_DRAINING, NODE_LEFT };
+enum replica_state { REPLICA_SYNCING, REPLICA_ACTIVE, REPLICA_FAILED };
+
+struct map_node {
+    char id[NODE_ID_LEN + 1];
+    char host[NODE_HOST_MAX];
+    int port;
+    char zone[ZONE_MAX];
+    uint32_t weight; /* 100 is a normal node; 0 takes nothing */
+    uint64_t incarnation;
+    enum node_state state; /* DRAINING is shown while healthy and being emptied */
+    bool draining;
+};
+
+struct map_member {
+    int node; /* index into nodes */
+    enum replica_state state;
+    bool in_sync;
+};
+
+struct map_shard {
+    int first_slot;
+    int last_slot;
+    int primary; /* node index or NODE_NONE: nobody serves it now */
+    uint64_t term;
+    uint64_t version; /* highest that the coordinator was told */
+    int n_members;
+    struct map_member members[MEMBERS_MAX];
+};
+
+struct map {
+    uint32_t magic;
+    uint32_t refs; /* atomic */
+    uint64_t epoch;
+    char cluster_id[NODE_ID_LEN + 1];
+    int n_nodes;
+    int n_shards;
+    bool assigned; /* false before the first assignment: the cluster is down and `why` tells */
+    char why[128];
+    struct map_node *nodes;
+    struct map_shard *shards;
+};
+
+struct map *map_ref(struct map *m);
+void map_unref(struct map **m);
+/* NODE_NONE if unknown. */
+int map_node_by_id(const struct map *m, const char *id);
+static inline int map_slot_shard(const struct map *m, int slot)
+{
+    return (int)((int64_t)slot * m->n_shards / SLOTS);
+}
+bool map_node_holds(const struct map *m, int node, int shard);
+const char *node_state_name(enum node_state s);
+const char *replica_state_name(enum replica_state s);
+
+/* The next map: a copy that may still be written, then published. */
+struct map *map_build_new(int n_shards, const char *cluster_id);
+struct map *map_build_from(const struct map *m);          /* same epoch, refs 1, writable */
+int map_build_add_node(struct map *m, const struct map_node *n); /* its index */
+void map_build_remove_node(struct map *m, int node);      /* must hold nothing; indexes shift */
+
+/* NULL if all holds, else what does not ("shard 3: primary is no member"). Static text or thread's own. */
+const char *map_check(const struct map *m);
+/* Also what must hold between a map and its successor. */
+const char *map_check_next(const struct map *old, const struct map *next);
+
+/* Wire and store form: versioned, checked when read back; hostile bytes give NULL. */
+void map_encode(const struct map *m, struct str *to);
+struct map *map_decode(struct slice in);
