@@ -44,6 +44,9 @@ struct map_shard {
     int primary; /* node index or NODE_NONE: nobody serves it now */
     uint64_t term;
     uint64_t version; /* highest that the coordinator was told */
+    /* Node that an empty shard is being handed to, else NODE_NONE. While set the shard is fenced:
+     * its primary runs no command on it (-TRYAGAIN), so that what it counts stays true. */
+    int moving_to;
     int n_members;
     struct map_member members[MEMBERS_MAX];
 };
@@ -69,7 +72,19 @@ static inline int map_slot_shard(const struct map *m, int slot)
 {
     return (int)((int64_t)slot * m->n_shards / SLOTS);
 }
+/* A member of the shard, as primary or replica. */
 bool map_node_holds(const struct map *m, int node, int shard);
+/* May run commands on it: the primary of a shard that is not fenced. */
+static inline bool map_node_serves(const struct map *m, int node, int shard)
+{
+    return node != NODE_NONE && m->shards[shard].primary == node &&
+           m->shards[shard].moving_to == NODE_NONE;
+}
+/* The member's place in the shard, or -1. */
+int map_shard_member(const struct map_shard *s, int node);
+/* Sums over all shards. */
+int map_node_primaries(const struct map *m, int node);
+int map_node_replicas(const struct map *m, int node);
 const char *node_state_name(enum node_state s);
 const char *replica_state_name(enum replica_state s);
 
@@ -78,12 +93,18 @@ struct map *map_build_new(int n_shards, const char *cluster_id);
 struct map *map_build_from(const struct map *m);          /* same epoch, refs 1, writable */
 int map_build_add_node(struct map *m, const struct map_node *n); /* its index */
 void map_build_remove_node(struct map *m, int node);      /* must hold nothing; indexes shift */
+/* Adds a member in state `syncing`; no effect if it is one already. False: the shard is full. */
+bool map_build_add_member(struct map_shard *s, int node) MUSTCHECK;
+void map_build_drop_member(struct map_shard *s, int node);
+/* Makes a member the primary: active, in sync, term + 1, no fence. */
+void map_build_set_primary(struct map_shard *s, int node);
 
 /* NULL if all holds, else what does not ("shard 3: primary is no member"). Static text or thread's own. */
 const char *map_check(const struct map *m);
 /* Also what must hold between a map and its successor. */
 const char *map_check_next(const struct map *old, const struct map *next);
 
-/* Wire and store form: versioned, checked when read back; hostile bytes give NULL. */
+/* Wire and store form: versioned, checked when read back (map_check included); hostile bytes give
+ * NULL. */
 void map_encode(const struct map *m, struct str *to);
 struct map *map_decode(struct slice in);

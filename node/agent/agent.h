@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The node's side of the coordinator link: registers, sends heartbeats, takes the map and confirms
+ * it, connects again with backoff and jitter for as long as it takes. The coordinator may restart
+ * or be away: the node goes on serving with its last map.
+ *
+ * Runs on the node's loop and thread; makes no thread of its own. Owner: main.c. Everything that it
+ * needs of the node it asks through struct agent_port, from loop callbacks, never from inside
+ * agent_new or agent_join.
+ *
+ *   IDLE --join--> CONNECTING --> REGISTERING --WELCOME--> MEMBER
+ *                      ^  \______________\______________/ link lost, refused: wait, again
+ *   FORGOTTEN (the cluster let go of it): stays so until agent_join or a restart. */
+#pragma once
+
+#include "common/base/err.h"
+#include "common/io/loop.h"
+#include "common/model/map.h"
+
+struct agent;
+
+enum agent_state {
+    AGENT_IDLE,        /* no coordinator known */
+    AGENT_CONNECTING,  /* or waiting to try again */
+    AGENT_REGISTERING, /* connected; WELCOME has not come yet */
+    AGENT_MEMBER,      /* registered, heartbeats are sent */
+    AGENT_FORGOTTEN,
+};
+const char *agent_state_name(enum agent_state s);
+
+/* What a heartbeat tells. */
+struct agent_load {
+    uint64_t keys;
+    uint64_t memory; /* bytes used */
+    uint64_t ops;    /* commands per second, lately */
+    uint64_t clients;
+};
+
+/* The node, as the agent sees it. All set; called on the node's thread. */
+struct agent_port {
+    void *arg;
+    /* A newer map; `self` is this node's index in it, or NODE_NONE. The callee keeps a reference
+     * of its own (map_ref) and, before it returns, holds exactly the shards that the map gives it:
+     * creates empty ones where it is newly a member, drops what it no longer is a member of. A
+     * shard runs commands only while map_node_serves(m, self, shard): else -MOVED to its primary,
+     * -CLUSTERDOWN where there is none, -TRYAGAIN while it is fenced (moving_to is set and this
+     * node is primary). The agent confirms the map after this returns, with the key counts of the
+     * fenced shards as shard_keys then gives them: the coordinator hands over those with none. */
+    void (*map)(void *arg, struct map *m, int self);
+    /* Keys that the shard holds here, over all databases; expired ones not yet removed count. 0 if
+     * the shard is not held. */
+    uint64_t (*shard_keys)(void *arg, int shard);
+    /* (term, version) of the shard's last write; false: the shard is not held here. A node without
+     * a log answers the term under which it holds the shard and 0. */
+    bool (*shard_held)(void *arg, int shard, uint64_t *term, uint64_t *version);
+    void (*load)(void *arg, struct agent_load *out);
+};
+
+struct agent_settings {
+    char id[NODE_ID_LEN + 1]; /* kept in the data directory by the owner */
+    uint64_t incarnation;     /* another one for each start of the process; not 0 */
+    char host[NODE_HOST_MAX]; /* announced address; "": the one that the coordinator sees */
+    int port;                 /* service port that clients and proxies connect to */
+    uint32_t weight;
+    char zone[ZONE_MAX]; /* may be "" */
+};
+
+struct agent *agent_new(struct loop *l, const struct agent_settings *s,
+                        const struct agent_port *port);
+void agent_free(struct agent **a);
+
+/* Which coordinator to register with (--coordinator, SHOAL JOIN host port): starts to connect, or
+ * leaves the present one for it. The name is resolved now: false and err if that fails, or if the
+ * node is a member of a cluster whose coordinator link is up and is not at that address. */
+bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err) MUSTCHECK;
+
+enum agent_state agent_state(const struct agent *a);
+/* The last map, borrowed; NULL before the first. */
+struct map *agent_map(const struct agent *a);
+int agent_self(const struct agent *a); /* this node in that map, or NODE_NONE */
+/* The coordinator's "host:port"; "" if none is known. */
+const char *agent_coordinator(const struct agent *a);
+/* Why it is not a member ("refused: ...", "connect: Connection refused"); "" while all is well. */
+const char *agent_why(const struct agent *a);
+/* Milliseconds since the coordinator was last heard; -1: never. */
+int64_t agent_heard_ms(const struct agent *a);
+/* Weight or zone was changed by CONFIG SET: registers again with them. */
+void agent_set(struct agent *a, uint32_t weight, const char *zone);
