@@ -14,12 +14,12 @@
 struct control;
 
 struct control_settings {
-    const char *dir;          /* where the store lives */
-    const char *host;         /* to listen on for nodes */
-    int port;                 /* 0: any free one */
-    int shards;               /* for a new cluster only */
+    const char *dir;  /* where the store lives */
+    const char *host; /* to listen on for nodes */
+    int port;         /* 0: any free one */
+    int shards;       /* for a new cluster only */
     int replication_factor;
-    int min_nodes;            /* 0: the replication factor */
+    int min_nodes; /* 0: the replication factor */
     int64_t assignment_delay_ms;
     int64_t heartbeat_interval_ms;
     int unhealthy_missed; /* 3 */
@@ -34,7 +34,8 @@ struct control_map_mail {
     struct mail mail;
     struct map *map;
 };
-/* kind CONTROL_ANSWER: what an admin request gave, as a whole RESP reply in the protocol asked for. */
+/* kind CONTROL_ANSWER: what an admin request gave, as a whole RESP reply in the protocol asked for.
+ */
 struct control_answer_mail {
     struct mail mail;
     uint64_t request_id;
@@ -54,7 +55,8 @@ void control_free(struct control **c);
 /* Any thread: a worker's connection to a node was refused or reset; the coordinator probes it. */
 void control_report_refused(struct control *c, const char *node_id);
 /* Any thread: an admin request (CLUSTER MEET/FORGET/REBALANCE/DRAIN/FAILOVER, PROXY
- * INFO/NODES/SHARDS/PLAN) with its arguments copied; the answer comes to `reply_to` with that id. */
+ * INFO/NODES/SHARDS/PLAN) with its arguments copied; the answer comes to `reply_to` with that id.
+ */
 void control_admin(struct control *c, struct mailbox *reply_to, uint64_t request_id, int proto,
                    const struct slice *argv, size_t argc);
 /* Any thread: settings changed by CONFIG SET. */

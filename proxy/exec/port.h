@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Exec's outside world: what it asks of connections and time. back/port.c is the real one; unit
+ * tests and the simulator bring their own. All calls come from the worker's thread and return at
+ * once; none calls back into exec. */
+#pragma once
+
+#include <stdint.h>
+
+struct lane;
+struct session;
+
+struct exec_port {
+    /* Starts to connect: sets lane->out before it returns. exec_lane_up() or exec_lane_down()
+     * follows. */
+    void (*lane_open)(void *env, struct lane *l);
+    /* Something was appended to lane->out: to be written at the end of the turn. */
+    void (*lane_flush)(void *env, struct lane *l);
+    /* Drops the connection; nothing more is heard of it. lane->out is invalid afterwards. */
+    void (*lane_close)(void *env, struct lane *l);
+    /* Bytes of this connection that went into the socket. */
+    uint64_t (*lane_written)(void *env, const struct lane *l);
+    /* Something was appended to session->out. */
+    void (*session_flush)(void *env, struct session *s);
+    /* The session may be parsed on (it was stopped); not before the current call has returned. */
+    void (*session_resume)(void *env, struct session *s);
+    /* Ends the connection behind what is in session->out. */
+    void (*session_close)(void *env, struct session *s);
+    /* Calls exec_tick() at that time or a little later. */
+    void (*wake_at)(void *env, int64_t at_us);
+    /* A node refused or reset a connection: worth a probe by the coordinator. */
+    void (*refused)(void *env, const char *node_id);
+};

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* A worker: one thread with its loop, listener, clients, lanes, map snapshot and counters; nothing
+ * of it is touched by another thread but its mailbox. Admin handlers run in the worker of the
+ * client that asked; what concerns all workers goes by workers_ask().
+ *
+ * The map: worker_map() is the snapshot in use; borrowed until the handler returns. */
+#pragma once
+
+#include "proxy/exec/local.h"
+#include "proxy/front/counters.h"
+
+#include "common/base/err.h"
+#include "common/base/list.h"
+#include "common/base/rng.h"
+#include "common/base/str.h"
+#include "common/io/loop.h"
+#include "common/io/mailbox.h"
+#include "common/model/map.h"
+
+struct client;
+struct control;
+struct exec;
+struct proxy_options;
+struct workers;
+
+struct worker {
+    uint32_t magic;
+    int index;
+    struct workers *all;
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct exec *exec;
+    struct list clients; /* struct client.link, oldest first */
+    size_t n_clients;
+    struct counters counters;
+    struct proxy_options *options; /* this worker's copy; replaced by workers_set_options */
+    struct worker_impl *impl;
+};
+
+int workers_count(const struct workers *a);
+int64_t workers_started_wall_ms(const struct workers *a); /* for uptime */
+int workers_port(const struct workers *a);
+const char *workers_run_id(const struct workers *a);    /* 40 hexadecimal digits */
+const char *workers_conf_path(const struct workers *a); /* NULL: none was given */
+struct control *workers_control(const struct workers *a);
+
+struct map *worker_map(const struct worker *w); /* NULL before the first one came */
+struct client *worker_client_by_id(const struct worker *w, uint64_t id);
+
+/* Runs `visit` in every worker's thread (this one's included) and collects what each appends to its
+ * answer; then `done` runs in this worker's thread, answers in worker order. `arg` must stay valid
+ * and unchanged by the visits until done. Never blocks. */
+typedef void (*worker_visit_fn)(struct worker *w, void *arg, struct str *answer);
+typedef void (*workers_done_fn)(struct worker *asker, void *arg, struct str *answers, int n);
+void workers_ask(struct worker *asker, worker_visit_fn visit, void *arg, workers_done_fn done);
+
+/* Hands a request to the coordinator's thread (control_admin); its answer becomes the request's
+ * reply. */
+enum local_result worker_ask_control(struct local_call *c, const struct slice *argv, size_t argc);
+
+/* CONFIG SET: `options` is the new whole set; every worker and the coordinator get a copy. The
+ * caller keeps `options`. Takes effect from each worker's next turn. */
+void workers_set_options(struct worker *from, const struct proxy_options *options);

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* One client command under way (request), and what of it is on the way to one node (call). The
+ * spine of the proxy: every folder on the path works on these two. Owned by one worker thread,
+ * taken from and given back to its exec's free lists.
+ *
+ * A plain command is a request with its one embedded call; a split one has calls of its own. A
+ * request stands in its session's queue from the moment it is accepted until its reply was handed
+ * to the client, so replies leave in request order; a call stands in its lane's queue, or in the
+ * hold queue.
+ *
+ *   session: request -> request -> request          lane: call -> call -> call
+ *
+ * Always: `session` is NULL once the client has gone; such a request ends without a reply. */
+#pragma once
+
+#include "common/base/buf.h"
+
+struct command;
+struct lane;
+struct request;
+struct session;
+
+enum call_kind {
+    CALL_ONE,       /* the request's embedded call */
+    CALL_PART,      /* one of several calls of a request: split, all nodes, transaction */
+    CALL_HANDSHAKE, /* a lane's own words: HELLO, AUTH; no request */
+};
+
+struct call {
+    struct call *next;
+    struct lane *lane; /* NULL while held */
+    struct request *request;
+    struct chunk *chunk; /* holds `bytes`: kept until the answer, so that it can be sent again */
+    const char *bytes;
+    size_t len;
+    uint64_t out_end; /* the lane's byte count behind this call: what was written less far was not
+                         executed */
+    int32_t shard;    /* -1: none (keyless) */
+    int32_t db;       /* -1: whatever the lane is at */
+    uint32_t swallow; /* replies that come before the one that counts */
+    uint32_t part;    /* its place among the request's calls */
+    int64_t due_us;   /* held: not before; 0: when the map changes */
+    uint8_t kind;     /* enum call_kind */
+    bool write;
+    bool read_lane;   /* went by a read lane: a later write must not overtake it */
+    bool left_behind; /* refused by the node while later calls of the shard were under way */
+    uint8_t tries;
+    uint8_t redirects;
+};
+
+enum request_state {
+    REQUEST_WAITING, /* its reply is not there yet */
+    REQUEST_READY,   /* its reply is parked until it is the session's oldest */
+};
+
+struct request {
+    struct request *next; /* in its session's queue */
+    struct session *session;
+    const struct command *command;
+    struct call call; /* kind CALL_ONE */
+    int64_t start_us; /* loop time when it was accepted */
+    uint8_t state;    /* enum request_state */
+    uint8_t proto;    /* of the session when it was accepted: what its reply looks like */
+    bool silent;      /* CLIENT REPLY OFF/SKIP: its reply is dropped */
+    bool close_after; /* QUIT and fatal errors: the client is closed behind this reply */
+    bool failed;      /* its reply is an error (counters) */
+    /* parked reply: one piece, or (many) a queue of its own */
+    struct chunk *reply_chunk;
+    const char *reply;
+    size_t reply_len;
+    struct outbuf *reply_out; /* composed replies; NULL usually */
+    struct gather *gather;    /* split, all, transaction, scan: what is collected; NULL usually */
+    void *local;              /* free for a local handler that completes later */
+};
