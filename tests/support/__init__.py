@@ -1,0 +1,1 @@
+"""What the Python tests share: processes, waiting, connections. See tests/README.md."""

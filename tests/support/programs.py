@@ -1,0 +1,128 @@
+"""The programs that tests start: ours, and Redis's own to compare with."""
+import os
+import shutil
+import subprocess
+
+import redis
+
+from .process import Process, free_port, temp_dir
+from .wait import PATIENCE, wait_until
+from .wire import Wire
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def bin_path(name):
+    """One of our programs: in SHOAL_BIN, or where `make` puts it."""
+    return os.path.join(os.path.abspath(os.environ.get("SHOAL_BIN", f"{ROOT}/build")), name)
+
+
+def directives(given):
+    """Keyword arguments as options: min_nodes=3 is --min-nodes 3."""
+    words = []
+    for name, value in given.items():
+        words.append("--" + name.replace("_", "-"))
+        words.extend(str(value).split(" ") if name in ("save",) and value else [str(value)])
+    return words
+
+
+class Server(Process):
+    """A process that speaks Redis's protocol on self.port."""
+
+    def __init__(self, argv, port, **more):
+        self.port = port
+        self.host = "127.0.0.1"
+        self._client = None
+        super().__init__(argv, **more)
+
+    def answers(self):
+        """True when it answers a PING."""
+        if not self.alive():
+            raise AssertionError(
+                f"{self.name} ended with {self.exit_code}:\n{self.output(last_lines=30)}"
+            )
+        with Wire(self.port, limit=2) as wire:
+            return wire.command("PING") == b"PONG"
+
+    def ready(self, limit=15.0):
+        """Waits until it answers; returns itself."""
+        wait_until(self.answers, limit, f"{self.name} on port {self.port} to answer PING")
+        return self
+
+    def client(self, **options):
+        """A new redis-py client with short time-outs and text replies."""
+        settings = {
+            "decode_responses": True,
+            "socket_timeout": 10 * PATIENCE,
+            "socket_connect_timeout": 5 * PATIENCE,
+        }
+        settings.update(options)
+        return redis.Redis(host=self.host, port=self.port, **settings)
+
+    @property
+    def r(self):
+        """A client that lives as long as this object."""
+        if self._client is None:
+            self._client = self.client()
+        return self._client
+
+    def wire(self, limit=10.0):
+        return Wire(self.port, limit=limit)
+
+    def cli(self, *args, stdin=None, limit=30.0):
+        """Runs redis-cli against it: (exit code, output)."""
+        done = subprocess.run(
+            ["redis-cli", "-p", str(self.port), *[str(arg) for arg in args]],
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=limit * PATIENCE,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def info(self, section="everything"):
+        """INFO as a flat dictionary of strings."""
+        with self.wire() as wire:
+            text = wire.command("INFO", section).decode()
+        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return dict(pairs)
+
+
+class RedisServer(Server):
+    """Redis's own server, as a peer to compare with."""
+
+    def __init__(self, **options):
+        port = options.pop("port", None) or free_port()
+        directory = temp_dir("redis-server")
+        argv = ["redis-server", "--port", port, "--dir", directory, "--save", ""]
+        super().__init__(argv + directives(options), port, name="redis-server", directory=directory)
+
+
+class Node(Server):
+    """One shoal-node. Without a coordinator it stands alone and holds every slot."""
+
+    def __init__(self, coordinator=None, name="node", directory=None, **options):
+        port = options.pop("port", None) or free_port()
+        directory = directory or temp_dir("shoal-" + name)
+        argv = [bin_path("shoal-node"), "--port", port, "--dir", directory]
+        if coordinator:
+            argv += ["--coordinator", coordinator]
+        else:
+            argv += ["--stand-alone", "yes"]
+        super().__init__(argv + directives(options), port, name=name, directory=directory)
+
+
+class Proxy(Server):
+    """One shoal-proxy; with local_nodes=N a whole cluster."""
+
+    def __init__(self, name="proxy", directory=None, **options):
+        port = options.pop("port", None) or free_port()
+        directory = directory or temp_dir("shoal-" + name)
+        argv = [bin_path("shoal-proxy"), "--port", port, "--dir", directory]
+        super().__init__(argv + directives(options), port, name=name, directory=directory)
+
+
+def have(program):
+    return shutil.which(program) is not None
