@@ -10,20 +10,26 @@
 #include "common/cmd/command.h"
 #include "common/resp/write.h"
 
-struct keyspace;
-struct session;
+#include "node/cmd/session.h"
+#include "node/keyspace/db.h"
+
+struct call_table;
 
 struct call {
     const struct command *cmd;
     const struct slice *argv; /* argv[0] is the name; valid during the call only */
     size_t argc;
-    struct resp_writer w;     /* protocol of the session */
+    struct resp_writer w;     /* out is the caller's; proto is taken from the session by call_run */
     struct session *session;  /* db, protocol, transaction, identity */
     struct keyspace *ks;
     struct rng *rng;
     int64_t now_ms;           /* wall clock of this loop turn: expiry */
     void *server;             /* for handlers of node/admin and node/serve; opaque here */
-    uint64_t changes;         /* keys that the command changed (Redis's dirty) */
+    uint64_t changes;         /* out: keys that the command changed (Redis's dirty) */
+    const struct call_table *table; /* set by call_run */
+    /* A key whose hash is known already, see call_prefetch_bucket; 0: none. */
+    size_t probe_arg;
+    struct probe probe;
 };
 
 typedef void (*call_fn)(struct call *c);
@@ -32,7 +38,17 @@ typedef void (*call_fn)(struct call *c);
  * a command with no handler answers ERR_NOT_SERVED. */
 struct call_table {
     call_fn fn[CMD_COUNT];
+    /* Around every handler, also those that EXEC runs; may be NULL. For statistics, SLOWLOG, MONITOR. */
+    call_fn before;
+    call_fn after;
 };
 void call_table_data(struct call_table *t);
-/* Checks arity and what the session and memory allow, queues inside MULTI, runs the handler. */
+/* Checks arity and what the session and memory allow, queues inside MULTI, runs the handler. The
+ * caller has resolved the command, authenticated the client and checked that the shards of the keys
+ * are held; for EXEC also those of session->queue. */
 void call_run(const struct call_table *t, struct call *c);
+
+/* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot: its
+ * slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only slower. */
+void call_prefetch_bucket(struct call *c, size_t arg, int slot);
+void call_prefetch_object(const struct call *c);
