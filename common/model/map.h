@@ -10,13 +10,13 @@
 #include "common/base/obj.h"
 #include "common/base/str.h"
 
-#define SLOTS 16384
+#define SLOTS          16384
 #define SHARDS_DEFAULT 128
-#define NODE_ID_LEN 40   /* hexadecimal, as Redis Cluster's */
-#define NODE_HOST_MAX 256
-#define ZONE_MAX 64
-#define MEMBERS_MAX 8    /* highest replication-factor + one that is moving in */
-#define NODE_NONE (-1)
+#define NODE_ID_LEN    40 /* hexadecimal, as Redis Cluster's */
+#define NODE_HOST_MAX  256
+#define ZONE_MAX       64
+#define MEMBERS_MAX    8 /* highest replication-factor + one that is moving in */
+#define NODE_NONE      (-1)
 
 enum node_state { NODE_HEALTHY, NODE_UNHEALTHY, NODE_DEAD, NODE_DRAINING, NODE_LEFT };
 enum replica_state { REPLICA_SYNCING, REPLICA_ACTIVE, REPLICA_FAILED };
@@ -82,6 +82,9 @@ static inline bool map_node_serves(const struct map *m, int node, int shard)
 }
 /* The member's place in the shard, or -1. */
 int map_shard_member(const struct map_shard *s, int node);
+/* Who has the shard's data: its primary, or while there is none the in-sync member that is gone;
+ * NODE_NONE if nobody ever had. */
+int map_shard_home(const struct map_shard *s);
 /* Sums over all shards. */
 int map_node_primaries(const struct map *m, int node);
 int map_node_replicas(const struct map *m, int node);
@@ -90,16 +93,17 @@ const char *replica_state_name(enum replica_state s);
 
 /* The next map: a copy that may still be written, then published. */
 struct map *map_build_new(int n_shards, const char *cluster_id);
-struct map *map_build_from(const struct map *m);          /* same epoch, refs 1, writable */
+struct map *map_build_from(const struct map *m);                 /* same epoch, refs 1, writable */
 int map_build_add_node(struct map *m, const struct map_node *n); /* its index */
-void map_build_remove_node(struct map *m, int node);      /* must hold nothing; indexes shift */
+void map_build_remove_node(struct map *m, int node); /* must hold nothing; indexes shift */
 /* Adds a member in state `syncing`; no effect if it is one already. False: the shard is full. */
 bool map_build_add_member(struct map_shard *s, int node) MUSTCHECK;
 void map_build_drop_member(struct map_shard *s, int node);
 /* Makes a member the primary: active, in sync, term + 1, no fence. */
 void map_build_set_primary(struct map_shard *s, int node);
 
-/* NULL if all holds, else what does not ("shard 3: primary is no member"). Static text or thread's own. */
+/* NULL if all holds, else what does not ("shard 3: primary is no member"). Static text or thread's
+ * own. */
 const char *map_check(const struct map *m);
 /* Also what must hold between a map and its successor. */
 const char *map_check_next(const struct map *old, const struct map *next);

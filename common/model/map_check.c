@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "common/model/map_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local char said[160];
+
+static const char *say(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static const char *say(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(said, sizeof(said), fmt, ap);
+    va_end(ap);
+    return said;
+}
+
+static bool is_id(const char *id)
+{
+    for (int i = 0; i < NODE_ID_LEN; i++) {
+        if (!((id[i] >= '0' && id[i] <= '9') || (id[i] >= 'a' && id[i] <= 'f'))) {
+            return false;
+        }
+    }
+    return id[NODE_ID_LEN] == '\0';
+}
+
+/* Printable without spaces: these end up in one-line replies that programs split at spaces. */
+static bool is_word(const char *text, size_t size)
+{
+    size_t len = strnlen(text, size);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == ',') {
+            return false;
+        }
+    }
+    return len < size;
+}
+
+static const char *check_node(const struct map *m, int i)
+{
+    const struct map_node *n = &m->nodes[i];
+    if (!is_id(n->id)) {
+        return say("node %d: bad id", i);
+    }
+    if (map_node_by_id(m, n->id) != i) {
+        return say("node %d: id is there twice", i);
+    }
+    if (!is_word(n->host, sizeof(n->host)) || n->host[0] == '\0') {
+        return say("node %d: bad host", i);
+    }
+    if (!is_word(n->zone, sizeof(n->zone))) {
+        return say("node %d: bad zone", i);
+    }
+    if (n->port < 1 || n->port > 65535) {
+        return say("node %d: bad port", i);
+    }
+    if (n->state > NODE_LEFT) {
+        return say("node %d: bad state", i);
+    }
+    return NULL;
+}
+
+static const char *check_members(const struct map *m, int i)
+{
+    const struct map_shard *s = &m->shards[i];
+    if (s->n_members < 0 || s->n_members > MEMBERS_MAX) {
+        return say("shard %d: number of members", i);
+    }
+    for (int j = 0; j < s->n_members; j++) {
+        const struct map_member *e = &s->members[j];
+        if (e->node < 0 || e->node >= m->n_nodes) {
+            return say("shard %d: member %d is no node", i, j);
+        }
+        if (map_shard_member(s, e->node) != j) {
+            return say("shard %d: node %d is a member twice", i, e->node);
+        }
+        if (e->state > REPLICA_FAILED) {
+            return say("shard %d: member %d: bad state", i, j);
+        }
+        if (e->in_sync && e->state == REPLICA_SYNCING) {
+            return say("shard %d: member %d is syncing and in sync", i, j);
+        }
+    }
+    return NULL;
+}
+
+static const char *check_shard(const struct map *m, int i)
+{
+    const struct map_shard *s = &m->shards[i];
+    if (s->first_slot != map_first_slot(m->n_shards, i) ||
+        s->last_slot != map_first_slot(m->n_shards, i + 1) - 1) {
+        return say("shard %d: slots", i);
+    }
+    const char *wrong = check_members(m, i);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (!m->assigned && s->n_members > 0) {
+        return say("shard %d: members before the first assignment", i);
+    }
+    if (s->primary != NODE_NONE) {
+        int at = map_shard_member(s, s->primary);
+        if (at < 0) {
+            return say("shard %d: primary is no member", i);
+        }
+        if (!s->members[at].in_sync || s->members[at].state != REPLICA_ACTIVE) {
+            return say("shard %d: primary is not in sync", i);
+        }
+        if (m->nodes[s->primary].state == NODE_DEAD || m->nodes[s->primary].state == NODE_LEFT) {
+            return say("shard %d: primary is dead", i);
+        }
+        if (s->term == 0) {
+            return say("shard %d: a primary without a term", i);
+        }
+    }
+    if (s->moving_to != NODE_NONE) {
+        if (s->primary == NODE_NONE || s->moving_to == s->primary ||
+            map_shard_member(s, s->moving_to) < 0) {
+            return say("shard %d: moves to no other member", i);
+        }
+    }
+    return NULL;
+}
+
+const char *map_check(const struct map *m)
+{
+    if (m->n_shards < 1 || m->n_shards > SLOTS) {
+        return say("number of shards");
+    }
+    if (m->n_nodes < 0 || m->n_nodes > MAP_NODES_MAX) {
+        return say("number of nodes");
+    }
+    if (!is_id(m->cluster_id)) {
+        return say("bad cluster id");
+    }
+    if (strnlen(m->why, sizeof(m->why)) == sizeof(m->why)) {
+        return say("why is no text");
+    }
+    for (int i = 0; i < m->n_nodes; i++) {
+        const char *wrong = check_node(m, i);
+        if (wrong != NULL) {
+            return wrong;
+        }
+    }
+    for (int i = 0; i < m->n_shards; i++) {
+        const char *wrong = check_shard(m, i);
+        if (wrong != NULL) {
+            return wrong;
+        }
+    }
+    return NULL;
+}
+
+static const char *id_at(const struct map *m, int node)
+{
+    return node == NODE_NONE ? "" : m->nodes[node].id;
+}
+
+/* Whether both have the same nodes in sync; indexes may differ between the maps. */
+static bool same_in_sync(const struct map *a, const struct map_shard *sa, const struct map *b,
+                         const struct map_shard *sb)
+{
+    int na = 0;
+    int nb = 0;
+    for (int i = 0; i < sb->n_members; i++) {
+        nb += sb->members[i].in_sync;
+    }
+    for (int i = 0; i < sa->n_members; i++) {
+        if (!sa->members[i].in_sync) {
+            continue;
+        }
+        na++;
+        int other = map_node_by_id(b, id_at(a, sa->members[i].node));
+        int at = other == NODE_NONE ? -1 : map_shard_member(sb, other);
+        if (at < 0 || !sb->members[at].in_sync) {
+            return false;
+        }
+    }
+    return na == nb;
+}
+
+const char *map_check_next(const struct map *old, const struct map *next)
+{
+    const char *wrong = map_check(next);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (next->epoch <= old->epoch) {
+        return say("the epoch does not grow");
+    }
+    if (strcmp(next->cluster_id, old->cluster_id) != 0 || next->n_shards != old->n_shards) {
+        return say("another cluster");
+    }
+    if (old->assigned && !next->assigned) {
+        return say("the assignment is gone");
+    }
+    for (int i = 0; i < next->n_shards; i++) {
+        const struct map_shard *a = &old->shards[i];
+        const struct map_shard *b = &next->shards[i];
+        if (b->term < a->term) {
+            return say("shard %d: the term shrinks", i);
+        }
+        if (b->term == a->term && (strcmp(id_at(old, a->primary), id_at(next, b->primary)) != 0 ||
+                                   !same_in_sync(old, a, next, b))) {
+            return say("shard %d: primary or in-sync set changed within a term", i);
+        }
+    }
+    return NULL;
+}
