@@ -5,10 +5,11 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #define CLUSTER "00000000000000000000000000000000000000c1"
 
