@@ -8,16 +8,16 @@
  *   outbuf  a queue of pieces: small writes are copied into a tail chunk of its own, big ones are
  *           referenced (outbuf_append_ref). Viewed as iovecs for one writev.
  *
- *     inbuf:  [ consumed | unread .......... | room ]        outbuf: piece -> piece -> piece(tail, room)
- *             0          head                len    cap
+ *     inbuf:  [ consumed | unread .......... | room ]        outbuf: piece -> piece -> piece(tail,
+ * room) 0          head                len    cap
  *
  * Always: head <= len <= cap. A chunk with refs > 1 is never moved or written below its len. */
 #pragma once
 
-#include <sys/uio.h>
-
 #include "common/base/obj.h"
 #include "common/base/slice.h"
+
+#include <sys/uio.h>
 
 struct chunk {
     uint32_t refs;
@@ -41,7 +41,13 @@ void inbuf_fini(struct inbuf *b);
  * into another chunk when there is too little room or the chunk is shared. */
 char *inbuf_reserve(struct inbuf *b, size_t want, size_t *room);
 void inbuf_filled(struct inbuf *b, size_t n);
+/* The bytes stay where they are until the next inbuf_reserve or inbuf_trim. */
 void inbuf_consume(struct inbuf *b, size_t n);
+/* Gives the chunk back if nothing is unread: an idle connection holds no buffer. */
+void inbuf_trim(struct inbuf *b);
+/* A reference to the chunk that holds the unread bytes; the caller's to unref. Never while empty.
+ */
+struct chunk *inbuf_share(const struct inbuf *b);
 
 static inline struct slice inbuf_unread(const struct inbuf *b)
 {
@@ -49,7 +55,7 @@ static inline struct slice inbuf_unread(const struct inbuf *b)
                             : slice_of(b->chunk->data + b->head, b->chunk->len - b->head);
 }
 
-#define OUTBUF_CHUNK (16 * 1024)   /* size of a tail chunk */
+#define OUTBUF_CHUNK   (16 * 1024) /* size of a tail chunk */
 #define OUTBUF_REF_MIN (4 * 1024)  /* from here a reference is cheaper than a copy */
 
 struct outpiece {
@@ -72,8 +78,8 @@ void outbuf_append(struct outbuf *o, const void *ptr, size_t len);
 void outbuf_append_ref(struct outbuf *o, struct chunk *c, const char *ptr, size_t len);
 /* Copies below OUTBUF_REF_MIN, else references. */
 void outbuf_append_from(struct outbuf *o, struct chunk *c, const char *ptr, size_t len);
-/* `want` bytes to format into directly (want <= OUTBUF_CHUNK); outbuf_commit says how many were used.
- * Nothing else may be appended in between. */
+/* `want` bytes to format into directly (want <= OUTBUF_CHUNK); outbuf_commit says how many were
+ * used. Nothing else may be appended in between. */
 char *outbuf_reserve(struct outbuf *o, size_t want);
 void outbuf_commit(struct outbuf *o, size_t used);
 /* Moves everything of `from` behind what is in `to`. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* CRC16/XMODEM (the slot of a key, as in Redis Cluster) and CRC64/Jones (files, DUMP). Sliced by 8. */
+/* CRC16/XMODEM (the slot of a key, as in Redis Cluster) and CRC64/Jones (files, DUMP). Sliced by 8.
+ */
 #pragma once
 
 #include <stddef.h>

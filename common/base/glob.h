@@ -3,6 +3,7 @@
  * recursion per '*' beyond the last one. */
 #pragma once
 
+#include "common/base/obj.h"
 #include "common/base/slice.h"
 
 bool glob_match(struct slice pattern, struct slice text, bool fold_case);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Intrusive doubly linked list. A struct list is the head; a struct list inside an element links it. */
+/* Intrusive doubly linked list. A struct list is the head; a struct list inside an element links
+ * it. */
 #pragma once
 
-#include <stdbool.h>
-
 #include "common/base/obj.h"
+
+#include <stdbool.h>
 
 struct list {
     struct list *next;

@@ -8,7 +8,8 @@
 
 enum log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING, LOG_NOTHING };
 
-/* `text` is the whole event without time and level: "coordinator node is dead node=ab12 epoch=7". */
+/* `text` is the whole event without time and level: "coordinator node is dead node=ab12 epoch=7".
+ */
 typedef void (*log_sink_fn)(void *arg, enum log_level level, const char *area, const char *text);
 
 void log_set_sink(log_sink_fn sink, void *arg);

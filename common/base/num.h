@@ -15,12 +15,13 @@ bool num_parse_double(struct slice s, double *out) MUSTCHECK;
 bool num_parse_memory(struct slice s, uint64_t *out) MUSTCHECK;
 
 #define NUM_I64_MAX_LEN 21
-#define NUM_LD_MAX_LEN 5120
+#define NUM_LD_MAX_LEN  5120
 /* Prints without NUL; returns the length. */
 size_t num_print_i64(char *to, int64_t v);
 size_t num_print_u64(char *to, uint64_t v);
 /* INCRBYFLOAT's form: up to 17 digits behind the point, no exponent, trailing zeros cut.
  * `to` has NUM_LD_MAX_LEN bytes. */
 size_t num_print_longdouble(char *to, long double v);
-/* RESP3 double / ZSCORE form: shortest that reads back (%.17g), "inf", "-inf". 40 bytes are enough. */
+/* The form of ZSCORE and of RESP3 doubles: 17 significant digits (%.17g), "inf", "-inf", "nan".
+ * 40 bytes are enough. */
 size_t num_print_double(char *to, double v);

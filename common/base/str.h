@@ -3,10 +3,10 @@
  * themselves may hold NUL. Zero-initialised is a valid empty string ({0}); str_fini frees. */
 #pragma once
 
-#include <stdarg.h>
-
 #include "common/base/obj.h"
 #include "common/base/slice.h"
+
+#include <stdarg.h>
 
 struct str {
     char *ptr; /* NULL while nothing was ever appended */
@@ -24,7 +24,7 @@ void str_appendz(struct str *s, const char *text);
 void str_append_char(struct str *s, char c);
 void str_append_int(struct str *s, long long v);
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void str_vprintf(struct str *s, const char *fmt, va_list ap);
+void str_vprintf(struct str *s, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 /* Printable form as in redis-cli: "a\x00b\r\n" with quotes. */
 void str_append_quoted(struct str *s, struct slice v);
 struct slice str_slice(const struct str *s);

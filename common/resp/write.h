@@ -19,15 +19,15 @@ void resp_errorf(struct resp_writer *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void resp_int(struct resp_writer *w, int64_t v);
 void resp_bulk(struct resp_writer *w, struct slice v);
 void resp_bulkz(struct resp_writer *w, const char *text);
-void resp_bulk_int(struct resp_writer *w, int64_t v);      /* the number as a bulk string */
-void resp_nil(struct resp_writer *w);       /* $-1 or _ */
-void resp_nil_array(struct resp_writer *w); /* *-1 or _ */
+void resp_bulk_int(struct resp_writer *w, int64_t v); /* the number as a bulk string */
+void resp_nil(struct resp_writer *w);                 /* $-1 or _ */
+void resp_nil_array(struct resp_writer *w);           /* *-1 or _ */
 void resp_array(struct resp_writer *w, size_t n);
-void resp_map(struct resp_writer *w, size_t pairs);        /* *2n or %n */
-void resp_set(struct resp_writer *w, size_t n);            /* * or ~ */
-void resp_push(struct resp_writer *w, size_t n);           /* * or > */
-void resp_attribute(struct resp_writer *w, size_t pairs);  /* RESP3 only */
-void resp_bool(struct resp_writer *w, bool v);             /* :1/:0 or #t/#f */
+void resp_map(struct resp_writer *w, size_t pairs);       /* *2n or %n */
+void resp_set(struct resp_writer *w, size_t n);           /* * or ~ */
+void resp_push(struct resp_writer *w, size_t n);          /* * or > */
+void resp_attribute(struct resp_writer *w, size_t pairs); /* RESP3 only */
+void resp_bool(struct resp_writer *w, bool v);            /* :1/:0 or #t/#f */
 void resp_double(struct resp_writer *w, double v);
 void resp_bignum(struct resp_writer *w, const char *digits);
 /* ext is three letters, "txt" or "mkd"; a bulk string in RESP2. */
