@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Socket addresses: "127.0.0.1:6379", "[::1]:6379", "host:6379", host and port apart. */
+/* Socket addresses: "127.0.0.1:6379", "[::1]:6379", "host:6379", host and port apart; a host that
+ * begins with '/' is the path of a Unix socket, its port 0. */
 #pragma once
-
-#include <sys/socket.h>
 
 #include "common/base/err.h"
 #include "common/base/slice.h"
+
+#include <sys/socket.h>
 
 struct addr {
     struct sockaddr_storage sa;
@@ -18,5 +19,9 @@ bool addr_resolve(const char *host, int port, struct addr *out, struct errmsg *e
 bool addr_parse(const char *ip, int port, struct addr *out) MUSTCHECK;
 /* "host:port" or "[v6]:port" into its parts; host has `host_size` bytes. */
 bool addr_split(const char *text, char *host, size_t host_size, int *port) MUSTCHECK;
-void addr_print(const struct addr *a, char *to, size_t size); /* ip:port */
+/* "ip:port", "[v6]:port", "/path:0"; "?:0" for none. ADDR_TEXT bytes are enough. */
+#define ADDR_TEXT 128
+void addr_print(const struct addr *a, char *to, size_t size);
+/* The same without the port and brackets. */
+void addr_print_host(const struct addr *a, char *to, size_t size);
 int addr_port(const struct addr *a);

@@ -7,14 +7,20 @@
 #include "common/io/loop.h"
 
 struct listener;
-/* Takes the descriptor `fd` if it returns; never blocks. `peer` is valid for the call. */
+/* Takes the descriptor `fd`. */
 typedef void (*listener_fn)(void *arg, int fd);
 
-/* `reuseport`: several listeners (one per worker thread) share the port. Port 0 picks a free one.
- * NULL and err: "Could not create server TCP listening socket *:6379: bind: Address already in use". */
+/* `host` is a numeric address, a name, "*" or "" (all IPv4), "::*" or "::" (all IPv6), or the path
+ * of a Unix socket; its mode follows the umask. `reuseport`: several listeners (one per worker
+ * thread) share the port. Port 0 picks a free one. NULL and err: "Could not create server TCP
+ * listening socket *:6379: bind: Address already in use". */
 struct listener *listener_new(struct loop *l, const char *host, int port, int backlog,
                               bool reuseport, listener_fn fn, void *arg, struct errmsg *err);
 void listener_free(struct listener **l);
 /* Stops accepting, closes the socket. */
 void listener_stop(struct listener *l);
+/* Pauses and resumes accepting; connections wait in the kernel's backlog meanwhile. */
+void listener_pause(struct listener *l, bool pause);
 int listener_port(const struct listener *l);
+/* Times it had to stop for want of descriptors or memory. */
+uint64_t listener_starved(const struct listener *l);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* An event loop of one thread (libev, epoll backend), and what may run on it.
  *
- * A turn of the loop: wait for events, run their callbacks, then run everything that was deferred
- * (loop_defer) exactly once, then wait again. Streams flush in the deferred phase, so all that
- * became writable in a turn goes out in one write per connection. All calls on a loop and its
- * objects come from the loop's own thread, except loop_wake and mailboxes.
+ * A turn of the loop: wait for events, read the clocks, run the events' callbacks, then the turn
+ * hooks (loop_on_turn), then everything that was deferred (loop_defer), then wait again. Streams
+ * flush in the deferred phase, so all that became writable in a turn goes out in one write per
+ * connection. All calls on a loop and its objects come from the loop's own thread; other threads
+ * send mail (mailbox.h).
  *
  * Time: loop_now_us() is CLOCK_MONOTONIC, read once a turn. Wall-clock is loop_wall_ms(), read once
  * a turn too; only expiry and logs use it. */
@@ -18,9 +19,13 @@ struct loop;
 
 struct loop *loop_new(void);
 void loop_free(struct loop **l);
-/* Runs until loop_stop. */
+/* Runs until loop_stop; the turn in which it is called is finished, deferred work included. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
+/* One turn; waits for an event at most if `wait`. For tests and for work during shutdown. */
+void loop_turn(struct loop *l, bool wait);
+/* Turns so far. */
+uint64_t loop_turns(const struct loop *l);
 /* libev's handle, for code in common/io only. */
 struct ev_loop *loop_ev(struct loop *l);
 
@@ -30,15 +35,19 @@ int64_t loop_wall_ms(const struct loop *l);
 /* Reads the clocks anew, in a long callback. */
 void loop_update_now(struct loop *l);
 
-/* A timer; embedded in its owner. Fires `fn` after `after_ms`, then every `repeat_ms` if > 0. */
+/* Room for libev's watcher inside ours, so that <ev.h> stays in common/io. */
+#define LOOP_WATCHER_BYTES 48
+
+/* A timer; embedded in its owner, which must not move while it is active. Fires `fn` after
+ * `after_ms`, then every `repeat_ms` if > 0. Starting an active timer starts it anew. The callback
+ * may stop, restart or finish it, and free its owner. */
 struct loop_timer;
 typedef void (*loop_timer_fn)(struct loop_timer *t);
 struct loop_timer {
-    struct list link;
     struct loop *loop;
     loop_timer_fn fn;
     void *arg;
-    void *ev; /* libev's watcher, made on first start */
+    _Alignas(8) unsigned char watcher[LOOP_WATCHER_BYTES];
 };
 void loop_timer_init(struct loop_timer *t, struct loop *l, loop_timer_fn fn, void *arg);
 void loop_timer_start(struct loop_timer *t, int64_t after_ms, int64_t repeat_ms);
@@ -58,9 +67,15 @@ void loop_task_init(struct loop_task *t, loop_task_fn fn);
  * same phase. */
 void loop_defer(struct loop *l, struct loop_task *t);
 void loop_undefer(struct loop_task *t);
-/* Runs `fn` once a turn before the deferred phase / after waiting (for a node: batch execution). */
 
-/* A file descriptor to watch that is not a stream (signalfd, listening socket). */
+/* Runs `fn` in each turn after the events' callbacks and before the deferred phase (a node:
+ * executes what all clients sent as one batch). Hooks run in the order in which they were added. */
+typedef void (*loop_turn_fn)(void *arg);
+void loop_on_turn(struct loop *l, loop_turn_fn fn, void *arg);
+void loop_off_turn(struct loop *l, loop_turn_fn fn, void *arg);
+
+/* A file descriptor to watch that is not a stream (signalfd, listening socket). Embedded; the
+ * descriptor stays the owner's. Starting it again changes the events. Zero-initialise before. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 struct loop_fd;
 typedef void (*loop_fd_fn)(struct loop_fd *f, int events);
@@ -69,7 +84,7 @@ struct loop_fd {
     int fd;
     loop_fd_fn fn;
     void *arg;
-    void *ev;
+    _Alignas(8) unsigned char watcher[LOOP_WATCHER_BYTES];
 };
 void loop_fd_start(struct loop_fd *f, struct loop *l, int fd, int events, loop_fd_fn fn, void *arg);
 void loop_fd_stop(struct loop_fd *f);

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* A connected byte stream (TCP now; a TLS kind joins behind the same interface) on one loop.
+/* A connected byte stream (TCP or a Unix socket) on one loop.
  *
- * Reading: when bytes came, `on_data` is called; the callback consumes what it can of stream->in.
- * An idle stream holds no buffer: bytes are read into a scratch chunk of the loop and moved into a
- * chunk of the stream's own only when something stays unread or referenced after on_data.
- * One read per stream and turn; the read size follows what the stream needs (stream_want).
+ * Reading: when bytes came, `on_data` is called; the callback consumes what it can of stream->in
+ * and may keep references to the chunk (chunk_ref(s->in.chunk)). An idle stream holds no buffer:
+ * bytes are read into a scratch chunk of the loop. What stays unread after on_data is moved into a
+ * small chunk of the stream's own, and the next read puts it before the new bytes again, so every
+ * read is a large one; bytes may therefore move between two calls of on_data, never during one. One
+ * read per stream and turn. When the owner misses much (stream->want), the bytes are read into a
+ * chunk of the stream's own, which grows by what really arrived, never by what a peer claims.
  * Writing: append to stream->out, then stream_flush_later(); all flushes happen at the end of the
- * turn, one writev a stream. What the socket does not take is sent when it is writable again.
- * Closing: on_close is called exactly once, from the loop, never from inside a call into the stream;
- * afterwards the owner calls stream_free. `err` is 0 for an orderly end by the peer.
+ * turn, one system call a stream. What the socket does not take is sent when it is writable again.
+ * Closing: on_close is called exactly once, from the loop, never from inside a call into the
+ * stream; afterwards the owner calls stream_free. `err` is an errno value, 0 for an orderly end by
+ * the peer. Until then the owner may still append and flush; after a failure the bytes go nowhere.
+ * The peer's end (it may have closed its sending half only, and wait for answers): on_eof if the
+ * owner set it, else on_close(0). With on_eof the stream still writes; the owner ends it by
+ * stream_close_after_flush or stream_free when it has answered all.
  * Costs per request: no epoll_ctl, no allocation, no clock call. */
 #pragma once
 
@@ -27,11 +34,12 @@ struct stream {
     void *owner;
     stream_fn on_data;
     stream_close_fn on_close;
-    stream_fn on_drained; /* may be NULL: everything in `out` was written */
+    stream_fn on_drained; /* may be NULL: everything in `out` was written; from the loop */
+    stream_fn on_eof;     /* may be NULL: the peer sends nothing more; all it sent was given */
     size_t want;          /* bytes the owner misses to complete a message: the next read's size */
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t reads;  /* system calls, for the benchmark's figures */
+    uint64_t reads; /* system calls, for the benchmark's figures */
     uint64_t writes;
     int64_t active_us; /* loop time of the last bytes in */
     struct stream_impl *impl;
@@ -41,21 +49,24 @@ struct stream {
 struct stream *stream_new(struct loop *l, int fd, void *owner, stream_fn on_data,
                           stream_close_fn on_close);
 /* Starts to connect; on_connect(err) is called once from the loop, then data flows. Bytes may be
- * appended before; they leave after the connection stands. timeout_ms > 0. NULL with *err if the
- * address can't be used at all. A numeric address connects without blocking; a name is resolved
- * by addr_resolve beforehand. */
+ * appended before; they leave after the connection stands. timeout_ms > 0. If err is not 0 (an
+ * errno value, ETIMEDOUT when the time is over) on_close will not be called: free the stream. NULL
+ * with *err if the address can't be used at all. A numeric address connects without blocking; a
+ * name is resolved by addr_resolve beforehand. */
 struct addr;
-struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t timeout_ms, void *owner,
-                              stream_close_fn on_connect, stream_fn on_data,
+struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t timeout_ms,
+                              void *owner, stream_close_fn on_connect, stream_fn on_data,
                               stream_close_fn on_close, int *err);
-/* Closes the descriptor and frees; on_close is not called. Safe inside any of its callbacks. */
+/* Closes the descriptor and frees; on_close is not called. Safe inside any of its callbacks. What
+ * was queued and not flushed is lost. */
 void stream_free(struct stream **s);
 
 void stream_flush_later(struct stream *s);
-/* Tries to write now (start of shutdown, out of turn). */
+/* Tries to write now (start of shutdown, out of turn); the callbacks still come from the loop. */
 void stream_flush_now(struct stream *s);
 /* Backpressure: paused streams are not read; bytes already in `in` stay there. Resuming calls
- * on_data again in the same turn if something is unread. */
+ * on_data again in the same turn if something is unread. A pause costs a system call only if
+ * bytes arrive during it. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 bool stream_paused(const struct stream *s);

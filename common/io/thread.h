@@ -2,9 +2,9 @@
 /* A named thread. The function runs with all signals blocked (the main thread takes them). */
 #pragma once
 
-#include <pthread.h>
-
 #include "common/base/obj.h"
+
+#include <pthread.h>
 
 typedef void (*thread_fn)(void *arg);
 struct thread {

@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "common/io/stream.h"
+
+#include "common/base/mem.h"
+#include "common/io/addr.h"
+#include "common/io/loop_priv.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define STREAM_MAGIC 0x7374726du
+#define WRITE_PIECES 512
+/* One turn's share of a stream whose peer takes everything: the others wait meanwhile. */
+#define WRITE_TURN_BYTES (4 * 1024 * 1024)
+/* Unread bytes up to this go through the scratch chunk; more is read in place. */
+#define CARRY_BYTES    (32 * 1024)
+#define READ_BYTES_MAX (1024 * 1024)
+
+enum {
+    DUE_FLUSH = 1,
+    DUE_DATA = 2,    /* on_data for what is unread, after a resume */
+    DUE_CLOSE = 4,   /* on_close(close_err) */
+    DUE_DRAINED = 8, /* on_drained */
+    DUE_EOF = 16,
+    DUE_CONNECT = 32, /* on_connect(close_err) */
+};
+
+struct stream_impl {
+    ev_io reading;
+    ev_io writing;
+    struct loop_task task;
+    struct loop_timer connect_timer;
+    stream_close_fn on_connect;
+    unsigned due;
+    int close_err;
+    uint32_t depth;  /* callbacks running */
+    bool freed;      /* stream_free was called in one of them */
+    bool connecting; /* not connected yet */
+    bool paused;
+    bool finishing; /* close when all is written */
+    bool eof;       /* the peer sends no more */
+    bool closed;    /* on_close is due or done: no more I/O */
+};
+
+struct whole {
+    struct stream stream;
+    struct stream_impl impl;
+};
+
+static void release(struct stream *s)
+{
+    inbuf_fini(&s->in);
+    outbuf_fini(&s->out);
+    s->magic = 0;
+    mem_free(container_of(s, struct whole, stream));
+}
+
+/* Around callbacks: false if the stream was freed in it. */
+static bool call(struct stream *s, stream_fn fn)
+{
+    s->impl->depth++;
+    fn(s);
+    s->impl->depth--;
+    if (s->impl->freed) {
+        if (s->impl->depth == 0) {
+            release(s);
+        }
+        return false;
+    }
+    return true;
+}
+
+static bool call_err(struct stream *s, stream_close_fn fn, int err)
+{
+    s->impl->depth++;
+    fn(s, err);
+    s->impl->depth--;
+    if (s->impl->freed) {
+        if (s->impl->depth == 0) {
+            release(s);
+        }
+        return false;
+    }
+    return true;
+}
+
+static void due(struct stream *s, unsigned what)
+{
+    s->impl->due |= what;
+    loop_defer(s->loop, &s->impl->task);
+}
+
+static void stop_io(struct stream *s)
+{
+    ev_io_stop(s->loop->ev, &s->impl->reading);
+    ev_io_stop(s->loop->ev, &s->impl->writing);
+    loop_timer_stop(&s->impl->connect_timer);
+}
+
+static void close_soon(struct stream *s, int err)
+{
+    struct stream_impl *i = s->impl;
+    if (i->closed) {
+        return;
+    }
+    i->closed = true;
+    i->close_err = err;
+    stop_io(s);
+    i->due &= ~(unsigned)(DUE_FLUSH | DUE_DATA | DUE_DRAINED | DUE_EOF);
+    due(s, i->connecting ? DUE_CONNECT : DUE_CLOSE);
+}
+
+/* --- reading --- */
+
+/* A chunk of the stream's own with room for `cap` bytes, holding what is unread. */
+static void move_unread(struct stream *s, size_t cap)
+{
+    struct slice unread = inbuf_unread(&s->in);
+    struct chunk *c = chunk_new(cap);
+    INVARIANT(c->cap >= unread.len);
+    memcpy(c->data, unread.ptr, unread.len);
+    c->len = unread.len;
+    chunk_unref(&s->in.chunk);
+    s->in.chunk = c;
+    s->in.head = 0;
+}
+
+/* The owner waits for something too long for the scratch chunk. */
+static bool wants_own(const struct stream *s)
+{
+    return s->want > LOOP_SCRATCH_LEAST - CARRY_BYTES;
+}
+
+/* The next size of a chunk of the stream's own: it grows fourfold, so that little is copied twice,
+ * but never to more than what the owner misses. */
+static size_t own_size(const struct stream *s, size_t have)
+{
+    return have + MIN(MAX(s->want, LOOP_SCRATCH_LEAST), 3 * MAX(have, LOOP_SCRATCH_LEAST));
+}
+
+/* The unread bytes of a long message stay in one chunk of the stream's own. */
+static char *own_room(struct stream *s, size_t *room)
+{
+    struct chunk *c = s->in.chunk;
+    size_t least = s->want == 0 ? CARRY_BYTES : MIN(s->want, LOOP_SCRATCH_LEAST);
+    if (c->cap - c->len < least) {
+        move_unread(s, own_size(s, inbuf_unread(&s->in).len));
+        c = s->in.chunk;
+    }
+    *room = MIN(c->cap - c->len, READ_BYTES_MAX);
+    return c->data + c->len;
+}
+
+/* Where to read to: the loop's scratch chunk, behind what little was left unread, or, in the midst
+ * of something long, a chunk of our own. */
+static char *read_room(struct stream *s, size_t *room)
+{
+    size_t have = inbuf_unread(&s->in).len;
+    if (have > CARRY_BYTES || (have > 0 && wants_own(s))) {
+        return own_room(s, room);
+    }
+    struct chunk *c = chunk_ref(loop_scratch(s->loop));
+    size_t start = c->len;
+    if (have > 0) {
+        memcpy(c->data + start, inbuf_unread(&s->in).ptr, have);
+        c->len += have;
+    }
+    if (s->in.chunk != NULL) {
+        chunk_unref(&s->in.chunk);
+    }
+    s->in.chunk = c;
+    s->in.head = start;
+    *room = c->cap - c->len;
+    return c->data + c->len;
+}
+
+/* After on_data: nothing stays in the scratch chunk, and no large chunk for a few bytes. */
+static void settle(struct stream *s)
+{
+    struct chunk *c = s->in.chunk;
+    if (c == NULL) {
+        return;
+    }
+    size_t have = inbuf_unread(&s->in).len;
+    if (have == 0) {
+        chunk_unref(&s->in.chunk);
+        s->in.head = 0;
+    } else if (c == s->loop->scratch[0]) {
+        move_unread(s, wants_own(s) ? own_size(s, have) : have);
+    } else if (have <= CARRY_BYTES && c->cap / 4 > have && c->cap > CARRY_BYTES && !wants_own(s)) {
+        move_unread(s, have);
+    }
+}
+
+/* False if the stream is gone. */
+static bool give_data(struct stream *s)
+{
+    if (!call(s, s->on_data)) {
+        return false;
+    }
+    settle(s);
+    return true;
+}
+
+static void on_peer_end(struct stream *s)
+{
+    s->impl->eof = true;
+    ev_io_stop(s->loop->ev, &s->impl->reading);
+    if (s->on_eof != NULL) {
+        due(s, DUE_EOF);
+    } else {
+        close_soon(s, 0);
+    }
+}
+
+static void on_readable(struct ev_loop *ev, ev_io *w, int revents)
+{
+    (void)revents;
+    struct stream *s = w->data;
+    struct stream_impl *i = s->impl;
+    if (i->paused) {
+        ev_io_stop(ev, w); /* only now does a pause cost something */
+        return;
+    }
+    size_t room;
+    char *to = read_room(s, &room);
+    ssize_t n = recv(s->fd, to, room, 0);
+    s->reads++;
+    if (n > 0) {
+        inbuf_filled(&s->in, (size_t)n);
+        s->bytes_in += (uint64_t)n;
+        s->active_us = loop_now_us(s->loop);
+        (void)give_data(s);
+        return;
+    }
+    int err = errno;
+    settle(s);
+    if (n == 0) {
+        on_peer_end(s);
+    } else if (err != EAGAIN && err != EWOULDBLOCK && err != EINTR) {
+        close_soon(s, err);
+    }
+}
+
+/* --- writing --- */
+
+/* One system call. Bytes taken, 0: the socket is full, -1: errno. */
+static ssize_t write_once(struct stream *s, size_t *tried)
+{
+    ssize_t n;
+    struct iovec iov[WRITE_PIECES];
+    int count = outbuf_iovec(&s->out, iov, WRITE_PIECES);
+    *tried = 0;
+    for (int i = 0; i < count; i++) {
+        *tried += iov[i].iov_len;
+    }
+    do {
+        s->writes++;
+        if (count == 1) {
+            n = send(s->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
+        } else {
+            struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+            n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+        }
+    } while (n < 0 && errno == EINTR);
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? 0 : n;
+}
+
+static void all_written(struct stream *s)
+{
+    ev_io_stop(s->loop->ev, &s->impl->writing);
+    if (s->impl->finishing) {
+        close_soon(s, 0);
+    } else if (s->on_drained != NULL) {
+        due(s, DUE_DRAINED);
+    }
+}
+
+/* Writes what the socket takes; arms the write watcher only if it is full. */
+static void write_out(struct stream *s)
+{
+    struct stream_impl *i = s->impl;
+    size_t budget = WRITE_TURN_BYTES;
+    while (s->out.bytes > 0) {
+        size_t tried;
+        ssize_t n = write_once(s, &tried);
+        if (n < 0) {
+            close_soon(s, errno);
+            return;
+        }
+        s->bytes_out += (uint64_t)n;
+        outbuf_consume(&s->out, (size_t)n);
+        if ((size_t)n < tried || (size_t)n >= budget) {
+            break;
+        }
+        budget -= (size_t)n;
+    }
+    if (s->out.bytes == 0) {
+        all_written(s);
+    } else {
+        ev_io_start(s->loop->ev, &i->writing);
+    }
+}
+
+static void flush(struct stream *s)
+{
+    struct stream_impl *i = s->impl;
+    if (i->closed || i->connecting || ev_is_active(&i->writing)) {
+        return;
+    }
+    if (s->out.bytes > 0) {
+        write_out(s);
+    } else if (i->finishing) {
+        close_soon(s, 0);
+    }
+}
+
+/* --- connecting --- */
+
+static void connected(struct stream *s)
+{
+    struct stream_impl *i = s->impl;
+    int err = 0;
+    socklen_t len = sizeof(err);
+    ev_io_stop(s->loop->ev, &i->writing);
+    loop_timer_stop(&i->connect_timer);
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0) {
+        err = errno;
+    }
+    if (err != 0) {
+        close_soon(s, err);
+        return;
+    }
+    i->connecting = false;
+    s->active_us = loop_now_us(s->loop);
+    if (!i->finishing) {
+        ev_io_start(s->loop->ev, &i->reading);
+    }
+    due(s, DUE_FLUSH);
+    (void)call_err(s, i->on_connect, 0);
+}
+
+static void on_connect_timeout(struct loop_timer *t)
+{
+    close_soon(t->arg, ETIMEDOUT);
+}
+
+static void on_writable(struct ev_loop *ev, ev_io *w, int revents)
+{
+    (void)ev;
+    (void)revents;
+    struct stream *s = w->data;
+    if (s->impl->connecting) {
+        connected(s);
+    } else {
+        write_out(s);
+    }
+}
+
+/* --- the deferred phase --- */
+
+static bool take_due(struct stream *s, unsigned what)
+{
+    bool is = (s->impl->due & what) != 0;
+    s->impl->due &= ~what;
+    return is;
+}
+
+static void run_due(struct loop_task *t)
+{
+    struct stream *s = &container_of(t, struct whole, impl.task)->stream;
+    struct stream_impl *i = s->impl;
+    /* Data first: its answers leave with this flush. */
+    if (take_due(s, DUE_DATA) && !i->paused && inbuf_unread(&s->in).len > 0 && !give_data(s)) {
+        return;
+    }
+    if (take_due(s, DUE_FLUSH)) {
+        flush(s);
+    }
+    if (take_due(s, DUE_DRAINED) && s->out.bytes == 0 && s->on_drained != NULL &&
+        !call(s, s->on_drained)) {
+        return;
+    }
+    if (take_due(s, DUE_EOF) && s->on_eof != NULL && !call(s, s->on_eof)) {
+        return;
+    }
+    if (take_due(s, DUE_CONNECT) && !call_err(s, i->on_connect, i->close_err)) {
+        return;
+    }
+    if (take_due(s, DUE_CLOSE)) {
+        (void)call_err(s, s->on_close, i->close_err);
+    }
+}
+
+/* --- exported --- */
+
+static struct stream *make(struct loop *l, int fd, void *owner, stream_fn on_data,
+                           stream_close_fn on_close)
+{
+    struct whole *w = mem_zalloc(sizeof(*w));
+    struct stream *s = &w->stream;
+    s->magic = STREAM_MAGIC;
+    s->fd = fd;
+    s->loop = l;
+    s->owner = owner;
+    s->on_data = on_data;
+    s->on_close = on_close;
+    s->active_us = loop_now_us(l);
+    s->impl = &w->impl;
+    ev_io_init(&w->impl.reading, on_readable, fd, EV_READ);
+    ev_io_init(&w->impl.writing, on_writable, fd, EV_WRITE);
+    w->impl.reading.data = s;
+    w->impl.writing.data = s;
+    loop_task_init(&w->impl.task, run_due);
+    loop_timer_init(&w->impl.connect_timer, l, on_connect_timeout, s);
+    return s;
+}
+
+struct stream *stream_new(struct loop *l, int fd, void *owner, stream_fn on_data,
+                          stream_close_fn on_close)
+{
+    struct stream *s = make(l, fd, owner, on_data, on_close);
+    ev_io_start(l->ev, &s->impl->reading);
+    return s;
+}
+
+struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t timeout_ms,
+                              void *owner, stream_close_fn on_connect, stream_fn on_data,
+                              stream_close_fn on_close, int *err)
+{
+    int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        *err = errno;
+        return NULL;
+    }
+    if (to->sa.ss_family != AF_UNIX) {
+        int one = 1;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    int rc;
+    do {
+        rc = connect(fd, (const struct sockaddr *)&to->sa, to->len);
+    } while (rc != 0 && errno == EINTR);
+    int how = rc == 0 ? 0 : errno;
+    struct stream *s = make(l, fd, owner, on_data, on_close);
+    s->impl->connecting = true;
+    s->impl->on_connect = on_connect;
+    if (how == 0 || how == EINPROGRESS) {
+        ev_io_start(l->ev, &s->impl->writing);
+        loop_timer_start(&s->impl->connect_timer, timeout_ms, 0);
+    } else {
+        close_soon(s, how);
+    }
+    *err = 0;
+    return s;
+}
+
+void stream_free(struct stream **sp)
+{
+    struct stream *s = *sp;
+    *sp = NULL;
+    if (s == NULL) {
+        return;
+    }
+    CHECK_OBJ(s, STREAM_MAGIC);
+    struct stream_impl *i = s->impl;
+    INVARIANT(!i->freed);
+    i->closed = true;
+    stop_io(s);
+    loop_timer_fini(&i->connect_timer);
+    loop_undefer(&i->task);
+    close(s->fd);
+    s->fd = -1;
+    if (i->depth > 0) {
+        i->freed = true;
+    } else {
+        release(s);
+    }
+}
+
+void stream_flush_later(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    if (!s->impl->closed) {
+        due(s, DUE_FLUSH);
+    }
+}
+
+void stream_flush_now(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    flush(s);
+}
+
+void stream_pause(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    s->impl->paused = true;
+}
+
+void stream_resume(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    struct stream_impl *i = s->impl;
+    if (!i->paused) {
+        return;
+    }
+    i->paused = false;
+    if (i->closed || i->finishing) {
+        return;
+    }
+    if (!i->connecting && !i->eof) {
+        ev_io_start(s->loop->ev, &i->reading);
+    }
+    if (inbuf_unread(&s->in).len > 0) {
+        due(s, DUE_DATA);
+    }
+}
+
+bool stream_paused(const struct stream *s)
+{
+    return s->impl->paused;
+}
+
+void stream_close_after_flush(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    s->impl->finishing = true;
+    s->impl->due &= ~(unsigned)DUE_DATA;
+    ev_io_stop(s->loop->ev, &s->impl->reading);
+    stream_flush_later(s);
+}
+
+void stream_fail(struct stream *s, int err)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    close_soon(s, err);
+}
+
+void stream_keepalive(struct stream *s, int seconds)
+{
+    int on = seconds > 0;
+    int idle = MAX(seconds, 1);
+    int interval = MAX(seconds / 3, 1);
+    int count = 3;
+    if (setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) != 0 || !on) {
+        return;
+    }
+    /* Not every kind of socket knows these: then the system's defaults hold. */
+    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+typedef int (*name_fn)(int fd, struct sockaddr *sa, socklen_t *len);
+
+static void print_name(const struct stream *s, name_fn name, char *to, size_t size)
+{
+    struct addr a = {.len = sizeof(a.sa)};
+    if (name(s->fd, (struct sockaddr *)&a.sa, &a.len) != 0) {
+        a.sa.ss_family = AF_UNSPEC;
+    }
+    addr_print(&a, to, size);
+}
+
+void stream_peer(const struct stream *s, char *to, size_t size)
+{
+    print_name(s, getpeername, to, size);
+}
+
+void stream_local(const struct stream *s, char *to, size_t size)
+{
+    print_name(s, getsockname, to, size);
+}
+
+size_t stream_in_memory(const struct stream *s)
+{
+    const struct chunk *c = s->in.chunk;
+    return c == NULL || c == s->loop->scratch[0] ? 0 : sizeof(*c) + c->cap;
+}
+
+size_t stream_out_memory(const struct stream *s)
+{
+    return outbuf_memory(&s->out);
+}
