@@ -68,7 +68,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 ALL_C := $(shell find common proxy node tests -name '*.[ch]' 2>/dev/null)
 
-.PHONY: all run test unit integration bdd compat fuzz fuzz-short bench lint format install clean help deps
+.PHONY: all run test unit integration bdd compat fuzz fuzz-short bench lint format install lint-settings clean help deps
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -141,6 +141,11 @@ test:
 lint:
 	$(Q)deps/install build test lint
 	$(Q)tests/lint/run
+
+# For tests/lint/run: what the Makefile knows, as shell assignments.
+lint-settings:
+	@echo "FLOORS_common='$(FLOORS_common)' FLOORS_proxy='$(FLOORS_proxy)' FLOORS_node='$(FLOORS_node)'"
+	@echo "PURE='$(PURE)' CFLAGS_LINT='$(BASE) $(DEPS_CFLAGS)'"
 
 format:
 	clang-format -i $(ALL_C)
