@@ -75,9 +75,21 @@ void resp_ok(struct resp_writer *w)
     outbuf_append(w->out, "+OK\r\n", 5);
 }
 
+static void write_error(struct resp_writer *w, struct slice text)
+{
+    size_t n = 0;
+    while (n < MIN(text.len, (size_t)RESP_CODE_MAX - 1) && text.ptr[n] != ' ') {
+        w->code[n] = text.ptr[n];
+        n++;
+    }
+    w->code[n] = '\0';
+    w->errors++;
+    write_line(w->out, '-', text);
+}
+
 void resp_error(struct resp_writer *w, const char *text)
 {
-    write_line(w->out, '-', slice_str(text));
+    write_error(w, slice_str(text));
 }
 
 void resp_errorf(struct resp_writer *w, const char *fmt, ...)
@@ -87,7 +99,7 @@ void resp_errorf(struct resp_writer *w, const char *fmt, ...)
     va_start(ap, fmt);
     str_vprintf(&text, fmt, ap);
     va_end(ap);
-    write_line(w->out, '-', str_slice(&text));
+    write_error(w, str_slice(&text));
     str_fini(&text);
 }
 

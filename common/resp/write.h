@@ -6,9 +6,13 @@
 
 #include "common/base/buf.h"
 
+#define RESP_CODE_MAX 24
+
 struct resp_writer {
     struct outbuf *out;
-    int proto; /* 2 or 3 */
+    int proto;                /* 2 or 3 */
+    uint32_t errors;          /* error replies written through this writer, for statistics */
+    char code[RESP_CODE_MAX]; /* the last one's first word: "WRONGTYPE"; set when errors > 0 */
 };
 
 void resp_simple(struct resp_writer *w, const char *text); /* +OK */
