@@ -2,15 +2,19 @@
 /* Options of a daemon as Redis users know them: a file of directives, --directive value on the
  * command line, CONFIG GET/SET/REWRITE at run time.
  *
- * A daemon declares its options once in options.def (X-macro rows) and gets a plain struct with one
- * field each. Rows: OPTION_INT(field, "name", default, min, max, flags, "one sentence"),
- * OPTION_BOOL (yes|no), OPTION_STR, OPTION_MEMORY ("100mb"), OPTION_MS / OPTION_SECONDS (durations;
- * "500ms", "5s", bare numbers in the unit that the row names), OPTION_ENUM (names listed),
- * OPTION_CUSTOM (own parse and print: client-output-buffer-limit, save). The table (struct
+ * A daemon declares its options once in options.def (X-macro rows, see options_macros.h) and gets a
+ * plain struct with one field each: OPTION_INT, OPTION_BOOL (yes|no), OPTION_STR, OPTION_MEMORY
+ * ("100mb"), OPTION_MS / OPTION_SECONDS (durations; "500ms", "5s", bare numbers in the unit that
+ * the row names), OPTION_ENUM (names listed), OPTION_CUSTOM (own parse and print:
+ * client-output-buffer-limit, save), OPTION_ALIAS (another name of a row). The table (struct
  * option[]) carries offset, type, range, flags and text; this module only walks it.
- * flags: OPT_FIXED (not changeable at run time: CONFIG SET answers Redis's error), OPT_SECRET (never
- * logged), OPT_REPEAT (may be given several times), OPT_HIDDEN, OPT_SHARED (proxy and node both know
- * it: --local-nodes hands it on).
+ *
+ * A value is one text: several words on a line are joined with a space. Only strings and custom
+ * options take several. OPT_REPEAT options may stand on several lines: strings are joined with a
+ * newline, custom texts with a space, and then parsed as one.
+ * flags: OPT_FIXED (not changeable at run time: CONFIG SET answers Redis's error), OPT_SECRET
+ * (never logged), OPT_REPEAT, OPT_HIDDEN (not in help and conf file; CONFIG GET shows it by its
+ * exact name only), OPT_SHARED (proxy and node both know it: --local-nodes hands it on).
  *
  * Owner: the thread that made it; another thread works on a copy (options_copy). */
 #pragma once
@@ -39,9 +43,13 @@ struct option {
     unsigned flags;
     const char *text;
     const char *section; /* heading in the generated conf file */
-    /* CUSTOM: read into and print from the field; false with a reason */
+    /* CUSTOM: read into and print from the field; false with a reason, the field as it was. The
+     * field starts as zeros; what print says, parse reads. */
     bool (*parse)(void *field, struct slice value, struct errmsg *err);
     void (*print)(const void *field, struct str *to);
+    void (*fini)(void *field); /* CUSTOM: frees what the field owns; NULL: it owns nothing */
+    size_t size;               /* CUSTOM with fini: of the field */
+    const char *alias_of;      /* ALIAS: the row meant; only `name` and `flags` count beside it */
 };
 
 struct options_table {
@@ -55,22 +63,31 @@ struct options_table {
 void options_init(const struct options_table *t, void *values);
 void options_fini(const struct options_table *t, void *values);
 void options_copy(const struct options_table *t, void *to, const void *from);
-/* argv as given to main: [file] [--name value...]; "--help" and "--version" are the caller's.
- * A value may be several words up to the next --name. Unknown names go to `extra` if not NULL
- * (called with name and value, false: reject), else stop with a reason. */
-typedef bool (*options_extra_fn)(void *arg, const char *name, struct slice value, struct errmsg *err);
+/* argv as given to main: [file] [--name value...]; "-" is standard input; "--help" and "--version"
+ * are the caller's. A value may be several words up to the next --name. Unknown names go to `extra`
+ * if not NULL (called with name and value, false: reject), else stop with a reason. `conf_path`
+ * gets the file's absolute name or NULL; free it with mem_free. The values were initialised before;
+ * after a failure they are valid, and a mixture. Messages: "shoal.conf:12: directive 'port':
+ * argument must be between 0 and 65535 inclusive". */
+typedef bool (*options_extra_fn)(void *arg, const char *name, struct slice value,
+                                 struct errmsg *err);
 bool options_load(const struct options_table *t, void *values, int argc, char **argv,
-                  options_extra_fn extra, void *arg, char **conf_path, struct errmsg *err) MUSTCHECK;
+                  options_extra_fn extra, void *arg, char **conf_path,
+                  struct errmsg *err) MUSTCHECK;
 bool options_load_file(const struct options_table *t, void *values, const char *path,
                        options_extra_fn extra, void *arg, struct errmsg *err) MUSTCHECK;
-/* The pure part, for tests and fuzzing: a whole file's text; `name` is for messages. */
+/* The pure part, for tests and fuzzing: a whole file's text; `name` is for messages. "include" is
+ * known to files only. */
 bool options_load_text(const struct options_table *t, void *values, struct slice text,
                        const char *name, options_extra_fn extra, void *arg,
                        struct errmsg *err) MUSTCHECK;
+/* Names fold case; an alias gives the row that it means. NULL: unknown. */
 const struct option *options_find(const struct options_table *t, struct slice name);
-/* At run time; err is the text behind "ERR CONFIG SET failed (possibly related to argument 'x') - ". */
+/* Reads `value` into the field; if it can't, the field keeps its value. err is the text behind "ERR
+ * CONFIG SET failed (possibly related to argument 'x') - ". */
 bool options_set(const struct options_table *t, void *values, const struct option *o,
                  struct slice value, struct errmsg *err) MUSTCHECK;
+/* The value as CONFIG GET shows it. */
 void options_print(const struct options_table *t, const void *values, const struct option *o,
                    struct str *to);
 /* Keeps comments and order of the file, changes lines whose value changed, appends the rest;

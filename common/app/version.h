@@ -2,5 +2,5 @@
 /* Our version, and the version of Redis whose behaviour clients may count on. */
 #pragma once
 
-#define SHOAL_VERSION "0.1.0"
+#define SHOAL_VERSION       "0.1.0"
 #define SHOAL_REDIS_VERSION "7.0.15"

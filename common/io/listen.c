@@ -132,7 +132,7 @@ struct listener *listener_new(struct loop *loop, const char *host, int port, int
     struct addr a;
     const char *kind = host[0] == '/' ? "Unix" : "TCP";
     if (!resolve_local(host, port, &a, err)) {
-        errmsg_wrap(err, "Could not create server %s listening socket %s:%d: ", kind, host, port);
+        errmsg_wrap(err, "Could not create server %s listening socket %s:%d", kind, host, port);
         return NULL;
     }
     struct stat st;
