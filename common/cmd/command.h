@@ -24,6 +24,14 @@ enum command_id {
     CMD_MAX
 };
 
+/* Those that are no subcommands have the ids 1 to COMMAND_COUNT. */
+enum {
+    COMMAND_COUNT = 0
+#define COMMAND(...) +1
+#include "common/cmd/commands.def"
+#undef COMMAND
+};
+
 /* In the order in which COMMAND INFO lists them; the last two are not shown there. */
 enum command_flag {
     CF_WRITE = 1 << 0,
@@ -53,12 +61,15 @@ enum command_flag {
 /* ACL categories; bit i is the i-th name of command_category_name(). */
 #define COMMAND_CATEGORIES(X)                                                                      \
     X(KEYSPACE, "keyspace")                                                                        \
-    X(READ, "read") X(WRITE, "write") X(SET, "set") X(SORTEDSET, "sortedset") X(LIST, "list")      \
-        X(HASH, "hash") X(STRING, "string") X(BITMAP, "bitmap") X(HYPERLOGLOG, "hyperloglog")      \
-            X(GEO, "geo") X(STREAM, "stream") X(PUBSUB, "pubsub") X(ADMIN, "admin")                \
-                X(FAST, "fast") X(SLOW, "slow") X(BLOCKING, "blocking") X(DANGEROUS, "dangerous")  \
-                    X(CONNECTION, "connection") X(TRANSACTION, "transaction")                      \
-                        X(SCRIPTING, "scripting")
+    X(READ, "read")                                                                                \
+    X(WRITE, "write")                                                                              \
+    X(SET, "set")                                                                                  \
+    X(SORTEDSET, "sortedset")                                                                      \
+    X(LIST, "list") X(HASH, "hash") X(STRING, "string") X(BITMAP, "bitmap")                        \
+        X(HYPERLOGLOG, "hyperloglog") X(GEO, "geo") X(STREAM, "stream") X(PUBSUB, "pubsub")        \
+            X(ADMIN, "admin") X(FAST, "fast") X(SLOW, "slow") X(BLOCKING, "blocking")              \
+                X(DANGEROUS, "dangerous") X(CONNECTION, "connection")                              \
+                    X(TRANSACTION, "transaction") X(SCRIPTING, "scripting")
 
 enum command_category_bit {
 #define X(ID, name) ACL_BIT_##ID,

@@ -67,15 +67,15 @@ static int64_t begin_of(const struct key_spec *s, const struct slice *argv, int6
     return 0;
 }
 
-static bool add_spec(const struct key_spec *s, const struct slice *argv, int64_t argc,
-                     struct key_list *out)
+static bool add_spec(const struct command *c, const struct key_spec *s, const struct slice *argv,
+                     int64_t argc, struct key_list *out)
 {
     if (s->begin == KEY_BEGIN_UNKNOWN || s->find == KEY_FIND_UNKNOWN) {
         return false;
     }
     int64_t first = begin_of(s, argv, argc);
-    if (first == 0) {
-        return true; /* an option that is not used */
+    if (first == 0 || (first == argc && s != c->specs)) {
+        return true; /* an option that is not used, or that lacks its value */
     }
     int64_t last;
     int64_t step;
@@ -105,13 +105,12 @@ static enum keys_result find_by_specs(const struct command *c, const struct slic
                                       size_t argc, struct key_list *out)
 {
     for (int i = 0; i < c->spec_count; i++) {
-        if (!add_spec(&c->specs[i], argv, (int64_t)argc, out)) {
+        if (!add_spec(c, &c->specs[i], argv, (int64_t)argc, out)) {
             out->count = 0;
-            /* No keys is what such a command may well have. */
-            return (c->flags & CF_NO_MANDATORY_KEYS) ? KEYS_OK : KEYS_BAD;
+            break;
         }
     }
-    return KEYS_OK;
+    return out->count > 0 || (c->flags & CF_NO_MANDATORY_KEYS) ? KEYS_OK : KEYS_BAD;
 }
 
 /* SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [STORE destination] */
@@ -138,9 +137,9 @@ static enum keys_result find_migrate(const struct slice *argv, size_t argc, stru
 {
     const unsigned flags = KEY_RW | KEY_ACCESS | KEY_DELETE;
     for (size_t i = 6; i < argc; i++) {
-        if (slice_is(argv[i], "keys")) {
-            if (argv[3].len > 0 || i + 1 == argc) {
-                return KEYS_BAD; /* both forms at once, or none named */
+        if (slice_is(argv[i], "keys") && i + 1 < argc) {
+            if (argv[3].len > 0) {
+                return KEYS_BAD; /* both forms at once */
             }
             add_range(out, (int64_t)i + 1, (int64_t)argc - 1, 1, flags);
             return KEYS_OK;
@@ -166,17 +165,18 @@ static unsigned set_flags(const struct slice *argv, size_t argc)
     return KEY_OW | KEY_UPDATE;
 }
 
-/* BITFIELD writes only with SET or INCRBY. */
+/* BITFIELD only reads when there is nothing but GET; what is not understood is taken for a write.
+ */
 static unsigned bitfield_flags(const struct slice *argv, size_t argc)
 {
     for (size_t i = 2; i < argc; i++) {
         size_t left = argc - i - 1;
         if (slice_is(argv[i], "get") && left >= 2) {
             i += 2;
-        } else if ((slice_is(argv[i], "set") || slice_is(argv[i], "incrby")) && left >= 3) {
-            return KEY_RW | KEY_ACCESS | KEY_UPDATE;
         } else if (slice_is(argv[i], "overflow") && left >= 1) {
             i += 1;
+        } else {
+            return KEY_RW | KEY_ACCESS | KEY_UPDATE;
         }
     }
     return KEY_RO | KEY_ACCESS;

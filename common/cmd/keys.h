@@ -27,9 +27,9 @@ void key_list_init(struct key_list *l);
 void key_list_fini(struct key_list *l);
 
 enum keys_result {
-    KEYS_OK,   /* all are listed; there may be none (EVAL with 0 keys) */
+    KEYS_OK,   /* all are listed; none only where that is allowed (CF_NO_MANDATORY_KEYS: EVAL) */
     KEYS_NONE, /* the command never has keys */
-    KEYS_BAD,  /* the arguments make no sense: "ERR Invalid arguments specified for command" */
+    KEYS_BAD,  /* the arguments make no sense; what runs the command says what is wrong with them */
 };
 
 /* The argument that is the command's one key, 0 if it is not of that kind. Present when the arity
