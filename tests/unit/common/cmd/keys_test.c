@@ -99,7 +99,7 @@ static const struct {
     {"xread count 1 streams", "bad"},
     {"xreadgroup group streams c streams a b > >", "5:rA 6:rA"},
     {"sort a", "1:rA"},
-    {"sort a by w_* get # limit 0 store store d", "1:rA 9:oU"},
+    {"sort a by w_* get # limit 0 store store d", "1:rA 10:oU"},
     {"sort a get store desc", "1:rA"},
     {"sort a store d store e", "1:rA 5:oU"},
     {"sort_ro a by store", "1:rA"},
