@@ -3,30 +3,17 @@
 
 #include <stdio.h>
 
-#define TIPS(REQUEST, RESPONSE, varies) REQUEST_##REQUEST, RESPONSE_##RESPONSE, varies
-#define NO_TIPS                         TIPS(NONE, NONE, 0)
-#define AT(i)                           .begin = KEY_BEGIN_INDEX, .pos = (i)
-#define AFTER(word, from)               .begin = KEY_BEGIN_KEYWORD, .keyword = (word), .pos = (from)
-#define ANYWHERE                        .begin = KEY_BEGIN_UNKNOWN
-#define RANGE(last, step, limit)        .find = KEY_FIND_RANGE, .find_arg = {(last), (step), (limit)}
-#define ONE                             RANGE(0, 1, 0)
-#define KEYNUM(n, first, step)          .find = KEY_FIND_KEYNUM, .find_arg = {(n), (first), (step)}
-#define UNKNOWN                         .find = KEY_FIND_UNKNOWN
-/* Expands BEGIN and FIND to their fields. */
-#define KEY(key_flags, BEGIN, FIND, text)                                                          \
-    {                                                                                              \
-        .flags = (key_flags), BEGIN, FIND, .note = (text)                                          \
-    }
-
-/* The key specifications of a row, as an array that ends with an empty one. */
-#define SPECS(...)                                                                                 \
-    (const struct key_spec[])                                                                      \
-    {                                                                                              \
-        __VA_ARGS__ __VA_OPT__(, )                                                                 \
-        {                                                                                          \
-            .flags = 0                                                                             \
-        }                                                                                          \
-    }
+#define TIPS(REQUEST, RESPONSE, varies)   REQUEST_##REQUEST, RESPONSE_##RESPONSE, varies
+#define NO_TIPS                           TIPS(NONE, NONE, 0)
+#define AT(i)                             .begin = KEY_BEGIN_INDEX, .pos = (i)
+#define AFTER(word, from)                 .begin = KEY_BEGIN_KEYWORD, .keyword = (word), .pos = (from)
+#define ANYWHERE                          .begin = KEY_BEGIN_UNKNOWN
+#define RANGE(last, step, limit)          .find = KEY_FIND_RANGE, .find_arg = {(last), (step), (limit)}
+#define ONE                               RANGE(0, 1, 0)
+#define KEYNUM(n, first, step)            .find = KEY_FIND_KEYNUM, .find_arg = {(n), (first), (step)}
+#define UNKNOWN                           .find = KEY_FIND_UNKNOWN
+#define KEY(key_flags, BEGIN, FIND, text) {.flags = (key_flags), BEGIN, FIND, .note = (text)},
+#define NO_KEYS
 
 /* The tips are three values by now: a row must go through one more expansion to see them apart. */
 #define ROW(...) ROW_OF(__VA_ARGS__)
@@ -44,7 +31,7 @@
             .request = (request_),                                                                 \
             .response = (response_),                                                               \
             .tips = (tips_),                                                                       \
-            .specs = SPECS(__VA_ARGS__)},
+            .specs = (const struct key_spec[]){__VA_ARGS__{.flags = 0}}},
 #define COMMAND(ID, name_, arity_, GROUP, ...)                                                     \
     ROW(CMD_##ID, name_, name_, CMD_NONE, arity_, GROUP_##GROUP, __VA_ARGS__)
 #define SUBCOMMAND(CONTAINER, ID, name_, full, arity_, GROUP, ...)                                 \
@@ -66,7 +53,7 @@ struct folded {
 
 #define FOLD_MAX 24
 
-/* Open addressing, a quarter full: the row is nearly always in the first place looked at. */
+/* Open addressing, a fifth full: the row is nearly always in the first place looked at. */
 #define INDEX_BITS 11
 #define INDEX_SIZE (1u << INDEX_BITS)
 
