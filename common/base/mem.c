@@ -214,7 +214,7 @@ static void allocator_stats(struct mem_stats *out)
     out->resident = read_stat("stats.resident");
 
     const char *version = "";
-    size_t len = sizeof version;
+    size_t len = sizeof(void *);
     mallctl("version", &version, &len, NULL, 0);
     snprintf(name, sizeof name, "jemalloc-%.*s", (int)strcspn(version, "-"), version);
     out->name = name;
