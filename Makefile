@@ -109,11 +109,13 @@ $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 unit: $(UNIT)
 	$(Q)tests/unit/run $(UNIT)
 
+# Sanitizers slow a program down: its tests wait longer.
+TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(if $(SAN),4,1)
 integration bdd: all
-	$(Q)SHOAL_BIN=$(BIN) tests/$@/run
+	$(Q)$(TEST_ENV) tests/$@/run
 
 compat: all
-	$(Q)SHOAL_BIN=$(BIN) redis-compat/run
+	$(Q)$(TEST_ENV) redis-compat/run
 
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC_common-pure) $(SRC_common-io) $(SRC_node-pure) $(SRC_proxy-pure)
 	@mkdir -p $(@D)
@@ -124,7 +126,9 @@ fuzz: $(FUZZ)
 fuzz-short: $(FUZZ)
 	$(Q)tests/fuzz/run 5 $(FUZZ)
 
-bench: all
+bench:
+	$(Q)deps/install build bench
+	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/bench/run
 
 deps:
@@ -136,7 +140,7 @@ run:
 
 test:
 	$(Q)deps/install build test
-	$(Q)tests/run
+	+$(Q)tests/run
 
 lint:
 	$(Q)deps/install build test lint

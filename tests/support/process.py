@@ -64,6 +64,7 @@ class Process:
         self.env = env
         self.output_path = os.path.join(self.dir, f"{self.name}.out")
         self.popen = None
+        self.lasting = False  # outlives the test that started it
         self.start()
 
     def start(self):

@@ -1,12 +1,13 @@
 """The programs that tests start: ours, and Redis's own to compare with."""
 import os
+import shlex
 import shutil
 import subprocess
 
 import redis
 
 from .process import Process, free_port, temp_dir
-from .wait import PATIENCE, wait_until
+from .wait import PATIENCE, Hopeless, wait_until
 from .wire import Wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -26,6 +27,13 @@ def directives(given):
     return words
 
 
+def stand_in(variable, port, directory):
+    """Another server to run a test against, from the environment: SHOAL_NODE='redis-server --port
+    {port} --dir {dir}' shows whether a test asks for what Redis does. None without one."""
+    template = os.environ.get(variable)
+    return template and [word.format(port=port, dir=directory) for word in shlex.split(template)]
+
+
 class Server(Process):
     """A process that speaks Redis's protocol on self.port."""
 
@@ -38,7 +46,7 @@ class Server(Process):
     def answers(self):
         """True when it answers a PING."""
         if not self.alive():
-            raise AssertionError(
+            raise Hopeless(
                 f"{self.name} ended with {self.exit_code}:\n{self.output(last_lines=30)}"
             )
         with Wire(self.port, limit=2) as wire:
@@ -106,11 +114,10 @@ class Node(Server):
     def __init__(self, coordinator=None, name="node", directory=None, **options):
         port = options.pop("port", None) or free_port()
         directory = directory or temp_dir("shoal-" + name)
-        argv = [bin_path("shoal-node"), "--port", port, "--dir", directory]
-        if coordinator:
-            argv += ["--coordinator", coordinator]
-        else:
-            argv += ["--stand-alone", "yes"]
+        argv = stand_in("SHOAL_NODE", port, directory)
+        if not argv:
+            argv = [bin_path("shoal-node"), "--port", port, "--dir", directory]
+            argv += ["--coordinator", coordinator] if coordinator else ["--stand-alone", "yes"]
         super().__init__(argv + directives(options), port, name=name, directory=directory)
 
 
@@ -120,7 +127,11 @@ class Proxy(Server):
     def __init__(self, name="proxy", directory=None, **options):
         port = options.pop("port", None) or free_port()
         directory = directory or temp_dir("shoal-" + name)
-        argv = [bin_path("shoal-proxy"), "--port", port, "--dir", directory]
+        argv = stand_in("SHOAL_PROXY", port, directory)
+        if argv:
+            options.pop("local_nodes", None)
+        else:
+            argv = [bin_path("shoal-proxy"), "--port", port, "--dir", directory]
         super().__init__(argv + directives(options), port, name=name, directory=directory)
 
 

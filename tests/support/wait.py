@@ -10,6 +10,10 @@ class NotInTime(AssertionError):
     """The condition did not become true within the limit."""
 
 
+class Hopeless(AssertionError):
+    """Waiting longer will not help: wait_until() passes it on at once."""
+
+
 def wait_until(condition, limit=10.0, what=None, every=0.02):
     """Calls condition() until it gives a true value, and returns that value.
 
@@ -23,6 +27,8 @@ def wait_until(condition, limit=10.0, what=None, every=0.02):
             if value:
                 return value
             last = value
+        except Hopeless:
+            raise
         except Exception as error:  # pylint: disable=broad-except
             last = error
         if time.monotonic() > deadline:

@@ -1,0 +1,92 @@
+"""CONFIG GET, SET and REWRITE, on a running node and a running proxy."""
+import os
+
+import pytest
+from support.process import free_port, temp_dir
+from support.programs import ROOT, Server, bin_path
+
+
+def test_get_by_pattern(server):
+    r = server.r
+    assert r.config_get("port") == {"port": str(server.port)}
+    assert {"port", "maxclients", "timeout"} <= set(r.config_get("*"))
+    assert "maxclients" in r.config_get("MAX*")
+    assert r.config_get("nothing-like-it") == {}
+    with server.wire() as wire:
+        both = wire.command("CONFIG", "GET", "port", "timeout", "time*")
+        assert sorted(both[::2]) == [b"port", b"timeout"]
+
+
+def test_set_one_and_several(server):
+    r = server.r
+    before = r.config_get("timeout")["timeout"]
+    with server.wire() as wire:
+        assert wire.command("CONFIG", "SET", "timeout", "7") == b"OK"
+        assert r.config_get("timeout") == {"timeout": "7"}
+        assert wire.command("CONFIG", "SET", "timeout", "8", "tcp-keepalive", "99") == b"OK"
+        assert r.config_get("tcp-keepalive") == {"tcp-keepalive": "99"}
+        # One wrong value: none of them is set.
+        error = wire.command("CONFIG", "SET", "timeout", "9", "tcp-keepalive", "soon")
+        assert error.startswith("ERR CONFIG SET failed (possibly related to argument 'tcp-keepalive')")
+        assert r.config_get("timeout") == {"timeout": "8"}
+        error = wire.command("CONFIG", "SET", "no-such", "1")
+        assert error == "ERR Unknown option or number of arguments for CONFIG SET - 'no-such'"
+        error = wire.command("CONFIG", "SET", "timeout")
+        assert error == "ERR wrong number of arguments for 'config|set' command"
+    r.config_set("timeout", before)
+
+
+def test_what_is_fixed_at_start_cannot_be_set(server):
+    with server.wire() as wire:
+        directory = "databases"
+        error = wire.command("CONFIG", "SET", directory, "3")
+        assert error.startswith("ERR CONFIG SET failed")
+        assert "can't set immutable config" in error
+
+
+def test_rewrite_without_a_file(server):
+    with server.wire() as wire:
+        error = wire.command("CONFIG", "REWRITE")
+        assert error == "ERR The server is running without a config file"
+
+
+@pytest.mark.parametrize("program", ["shoal-node", "shoal-proxy"])
+def test_rewrite_keeps_comments_and_order(program):
+    directory, port = temp_dir(), free_port()
+    conf = os.path.join(directory, "mine.conf")
+    more = "stand-alone yes" if program == "shoal-node" else "local-nodes 1"
+    text = f"# my comment\nport {port}\ntimeout 5\n\n# another\nmaxclients 500\n{more}\n"
+    with open(conf, "w", encoding="utf-8") as file:
+        file.write(text)
+    argv = [bin_path(program), conf, "--dir", directory]
+    server = Server(argv, port, name=program, directory=directory).ready()
+    server.r.config_set("timeout", 6)
+    server.r.config_set("tcp-keepalive", 123)
+    server.r.config_rewrite()
+    with open(conf, encoding="utf-8") as file:
+        now = file.read()
+    assert now.startswith(f"# my comment\nport {port}\ntimeout 6\n\n# another\nmaxclients 500\n{more}\n")
+    assert "\ntcp-keepalive 123\n" in now
+    assert server.stop() == 0
+    again = Server(argv, port, name=program + "-again", directory=directory).ready()
+    assert again.r.config_get("timeout") == {"timeout": "6"}
+    assert again.r.config_get("tcp-keepalive") == {"tcp-keepalive": "123"}
+
+
+def test_resetstat(server):
+    server.r.ping()
+    assert int(server.info()["total_commands_processed"]) > 0
+    assert server.r.config_resetstat()
+    assert int(server.info()["total_commands_processed"]) < 20
+
+
+@pytest.mark.parametrize("which", ["node", "proxy"])
+def test_conf_file_shows_each_directive_and_its_default(which, request):
+    """conf/shoal-*.conf says of each directive what CONFIG GET says of a fresh server."""
+    server = request.getfixturevalue(which)
+    with open(f"{ROOT}/conf/shoal-{which}.conf", encoding="utf-8") as file:
+        text = file.read()
+    with server.wire() as wire:
+        reply = [word.decode() for word in wire.command("CONFIG", "GET", "*")]
+    missing = [name for name in reply[::2] if f"# {name}" not in text and f"\n{name} " not in text]
+    assert not missing
