@@ -26,7 +26,9 @@ struct call {
     int64_t now_ms;           /* wall clock of this loop turn: expiry */
     void *server;             /* for handlers of node/admin and node/serve; opaque here */
     uint64_t changes;         /* out: keys that the command changed (Redis's dirty) */
-    const struct call_table *table; /* set by call_run */
+    /* set by call_run */
+    const struct call_table *table;
+    struct db db;
     /* A key whose hash is known already, see call_prefetch_bucket; 0: none. */
     size_t probe_arg;
     struct probe probe;
@@ -37,7 +39,7 @@ typedef void (*call_fn)(struct call *c);
 /* Handlers by command id. The data commands are filled in by node/cmd, the rest by node/admin;
  * a command with no handler answers ERR_NOT_SERVED. */
 struct call_table {
-    call_fn fn[CMD_COUNT];
+    call_fn fn[CMD_MAX];
     /* Around every handler, also those that EXEC runs; may be NULL. For statistics, SLOWLOG, MONITOR. */
     call_fn before;
     call_fn after;

@@ -8,34 +8,44 @@
 /* The database of a command and its time. */
 struct db {
     struct keyspace *ks;
-    int index;
     int64_t now_ms;
+    int index;
+    bool no_touch; /* leave the access clocks alone */
 };
 
-/* For commands that read: counts hit or miss and moves the access clock. NULL: no such key. */
-struct object *db_read(struct db db, const struct probe *p, struct slice key);
-/* For commands that write: neither. */
-struct object *db_find(struct db db, const struct probe *p, struct slice key);
-/* For commands that only ask (TTL, OBJECT, EXISTS of TOUCH's kind): no clock, no hit or miss. */
-struct object *db_peek(struct db db, const struct probe *p, struct slice key);
+/* For commands that read: counts hit or miss and moves the access clock. NULL: no such key. An
+ * expired key is removed on the way, where this node may. */
+struct object *db_read(const struct db *db, const struct probe *p, struct slice key);
+/* For commands that write: the clock, no hit or miss. */
+struct object *db_find(const struct db *db, const struct probe *p, struct slice key);
+/* For commands that only ask (TTL, OBJECT): neither. */
+struct object *db_peek(const struct db *db, const struct probe *p, struct slice key);
 
-/* Takes `o`. The key must not be there. */
-void db_add(struct db db, const struct probe *p, struct object *o);
+bool object_expired(const struct object *o, int64_t now_ms);
+
+/* Takes `o`. The key must not be there; the shard must be held. */
+void db_add(const struct db *db, const struct probe *p, struct object *o);
 /* Takes `o`, in the place of `old`, which the table holds and which is freed. */
-void db_replace(struct db db, const struct probe *p, struct object *old, struct object *o);
-/* `o` changed its size or address in the caller's hands: its table must know. `size_before` is its
- * object_memory() from before. */
-void db_resized(struct db db, const struct probe *p, const struct object *was, struct object *now,
-                size_t size_before);
+void db_replace(const struct db *db, const struct probe *p, struct object *old, struct object *o);
+/* Around a change of an object in the caller's hands, which may move it: `was` is
+ * table_entry_of() from before. */
+struct table_entry;
+void db_changed(const struct db *db, const struct probe *p, const struct table_entry *was,
+                struct object *now);
 /* Removes and frees (in slices when `lazily` and big). */
-void db_remove(struct db db, const struct probe *p, struct object *o, bool lazily);
+void db_remove(const struct db *db, const struct probe *p, struct object *o, bool lazily);
 /* Removes and hands over. */
-struct object *db_take(struct db db, const struct probe *p, struct object *o);
+struct object *db_take(const struct db *db, const struct probe *p, struct object *o);
 
 /* Sets or (OBJECT_NO_EXPIRE) clears; returns the object, which may have moved. */
-struct object *db_set_expire(struct db db, const struct probe *p, struct object *o, int64_t at_ms);
+struct object *db_set_expire(const struct db *db, const struct probe *p, struct object *o,
+                             int64_t at_ms);
 
-/* SET in the fewest steps: finds, overwrites in place where the size allows. `old` may be NULL. The
- * clock starts anew. at_ms: OBJECT_NO_EXPIRE clears. */
-void db_set_string(struct db db, const struct probe *p, struct slice key, struct object *old,
-                   struct slice value, int64_t at_ms);
+/* SET in the fewest steps: overwrites `old` (NULL: not there) in place where the size allows. The
+ * clock starts anew. OBJECT_NO_EXPIRE clears an expiry. */
+void db_set_string(const struct db *db, const struct probe *p, struct slice key,
+                   struct object *old, struct slice value, int64_t at_ms);
+
+/* OBJECT IDLETIME in seconds, OBJECT FREQ. */
+int64_t db_idle_s(const struct db *db, const struct object *o);
+unsigned db_frequency(const struct db *db, const struct object *o);

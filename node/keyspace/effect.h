@@ -6,6 +6,6 @@
 #include "node/keyspace/db.h"
 
 /* The value or expiry of `key` changed, or it came or went. */
-void keyspace_changed(struct db db, const struct probe *p, struct slice key);
+void keyspace_changed(const struct db *db, const struct probe *p, struct slice key);
 /* It was removed because its time was over. */
-void keyspace_expired(struct db db, const struct probe *p, struct slice key);
+void keyspace_expired(const struct db *db, const struct probe *p, struct slice key);

@@ -37,7 +37,6 @@ struct keyspace_stats {
     uint64_t hits;
     uint64_t misses;
     uint64_t expired_keys;
-    uint64_t expired_stale_perc_x100; /* estimate of expired keys not yet removed */
     uint64_t expired_time_cap_reached;
     uint64_t expire_cycle_us;         /* the caller of keyspace_expire_cycle adds */
     uint64_t lazyfreed_objects;
@@ -47,14 +46,10 @@ struct keyspace_stats {
 
 struct shard {
     uint64_t version; /* changes so far */
-    size_t memory;    /* bytes of its tables and objects, exact */
-    uint64_t keys;    /* over all databases */
 };
 
 struct database {
-    struct table **tables; /* by shard number; NULL: not held, or no key was ever there */
-    uint64_t keys;
-    uint64_t expires; /* keys with a time to live */
+    struct table **tables; /* by shard number; NULL: no key was ever there. NULL itself: in none */
 };
 
 struct keyspace {
@@ -69,6 +64,7 @@ struct keyspace {
     struct keyspace_stats stats;
     struct watches *watches;
     struct list lazyfree; /* what keyspace_lazyfree_step frees */
+    uint64_t sampling;    /* where samples are taken, and LFU's dice: nothing that matters */
     struct {
         int db;
         int shard;
@@ -109,7 +105,11 @@ struct probe keyspace_probe_key(const struct keyspace *ks, struct slice key);
 void keyspace_prefetch_bucket(const struct keyspace *ks, int db, const struct probe *p);
 void keyspace_prefetch_object(const struct keyspace *ks, int db, const struct probe *p);
 
-uint64_t keyspace_keys(const struct keyspace *ks);
+uint64_t keyspace_keys(const struct keyspace *ks, int db);
+uint64_t keyspace_expires(const struct keyspace *ks, int db); /* keys with an expiry */
+/* Over all databases; 0 if it is not held. Memory is exact: tables and objects. */
+uint64_t keyspace_shard_keys(const struct keyspace *ks, int shard);
+size_t keyspace_shard_memory(const struct keyspace *ks, int shard);
 size_t keyspace_memory(const struct keyspace *ks); /* sum over the shards */
 /* Average milliseconds that the keys with an expiry still have, sampled; for INFO keyspace. */
 int64_t keyspace_avg_ttl(const struct keyspace *ks, int db, int64_t now_ms);
@@ -142,5 +142,5 @@ uint64_t keyspace_expire_cycle(struct keyspace *ks, int64_t now_ms, uint64_t bud
 /* Frees about `budget` objects that wait for it. False: nothing is left. */
 bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget);
 
-/* Digest of everything (DEBUG DIGEST). */
+/* Digest of everything (DEBUG DIGEST): XOR it with that of other nodes for the digest of all. */
 void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms);

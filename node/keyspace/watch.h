@@ -20,13 +20,13 @@ void watches_free(struct watches **w);
 
 void watcher_init(struct watcher *w);
 /* Watching a key twice is watching it once. */
-void watch_key(struct watcher *w, struct db db, const struct probe *p, struct slice key);
+void watch_key(struct watcher *w, const struct db *db, const struct probe *p, struct slice key);
 void watch_clear(struct watcher *w, struct keyspace *ks);
 /* Dirty, or a watched key has expired since, even if nobody has noticed yet. */
 bool watch_is_dirty(const struct watcher *w, struct keyspace *ks, int64_t now_ms);
 
 /* Told by effect.c and keyspace.c. */
-void watch_touch(struct db db, const struct probe *p, struct slice key);
+void watch_touch(const struct db *db, const struct probe *p, struct slice key);
 /* Before a database is emptied (with < 0) or takes the content of database `with`. */
 void watch_touch_db(struct keyspace *ks, int db, int with, int64_t now_ms);
 void watch_touch_shard(struct keyspace *ks, int shard);

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* An object's 24 bits of memory of its use. Under LRU (and noeviction): seconds, wrapping. Under LFU:
+ * 16 bits of minutes since the counter last decayed, and a counter of 8 bits that grows
+ * logarithmically: the more it has, the rarer a use counts. Pure. */
+#pragma once
+
+#include "node/keyspace/keyspace.h"
+
+void clock_start(struct keyspace *ks, struct object *o, int64_t now_ms);
+void clock_touch(struct keyspace *ks, struct object *o, int64_t now_ms);
+int64_t clock_idle_s(const struct object *o, int64_t now_ms);
+unsigned clock_frequency(const struct keyspace *ks, const struct object *o, int64_t now_ms);

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/keyspace/db.h"
+
+#include "node/keyspace/clock.h"
+#include "node/keyspace/effect.h"
+#include "node/keyspace/lazyfree.h"
+#include "node/keyspace/table.h"
+#include "node/types/string.h"
+
+static inline struct table *table_of(const struct db *db, const struct probe *p)
+{
+    struct table **tables = db->ks->dbs[db->index].tables;
+    return tables == NULL ? NULL : tables[p->shard];
+}
+
+bool object_expired(const struct object *o, int64_t now_ms)
+{
+    int64_t at = object_expire(o);
+    return at != OBJECT_NO_EXPIRE && now_ms > at;
+}
+
+static void expire(const struct db *db, const struct probe *p, struct table *t, struct object *o)
+{
+    table_take(t, p->hash, o);
+    keyspace_expired(db, p, object_key(o));
+    lazyfree_object(db->ks, o, db->ks->settings.lazy_expire);
+}
+
+struct object *db_peek(const struct db *db, const struct probe *p, struct slice key)
+{
+    struct table *t = table_of(db, p);
+    struct object *o = t == NULL ? NULL : table_find(t, p->hash, key);
+    if (o != NULL && UNLIKELY(object_expired(o, db->now_ms))) {
+        if (db->ks->settings.expires_keys) {
+            expire(db, p, t, o);
+        }
+        return NULL;
+    }
+    return o;
+}
+
+struct object *db_find(const struct db *db, const struct probe *p, struct slice key)
+{
+    struct object *o = db_peek(db, p, key);
+    if (o != NULL && !db->no_touch) {
+        clock_touch(db->ks, o, db->now_ms);
+    }
+    return o;
+}
+
+struct object *db_read(const struct db *db, const struct probe *p, struct slice key)
+{
+    struct object *o = db_find(db, p, key);
+    if (o != NULL) {
+        db->ks->stats.hits++;
+    } else {
+        db->ks->stats.misses++;
+    }
+    return o;
+}
+
+void db_add(const struct db *db, const struct probe *p, struct object *o)
+{
+    clock_start(db->ks, o, db->now_ms);
+    table_add(keyspace_table(db->ks, db->index, p->shard), p->hash, o);
+    keyspace_changed(db, p, object_key(o));
+}
+
+void db_changed(const struct db *db, const struct probe *p, const struct table_entry *was,
+                struct object *now)
+{
+    table_changed(table_of(db, p), p->hash, *was, now);
+    keyspace_changed(db, p, object_key(now));
+}
+
+void db_replace(const struct db *db, const struct probe *p, struct object *old, struct object *o)
+{
+    struct table_entry was = table_entry_of(old);
+    clock_start(db->ks, o, db->now_ms);
+    db_changed(db, p, &was, o);
+    lazyfree_object(db->ks, old, false);
+}
+
+struct object *db_take(const struct db *db, const struct probe *p, struct object *o)
+{
+    table_take(table_of(db, p), p->hash, o);
+    keyspace_changed(db, p, object_key(o));
+    return o;
+}
+
+void db_remove(const struct db *db, const struct probe *p, struct object *o, bool lazily)
+{
+    lazyfree_object(db->ks, db_take(db, p, o), lazily);
+}
+
+struct object *db_set_expire(const struct db *db, const struct probe *p, struct object *o,
+                             int64_t at_ms)
+{
+    struct table_entry was = table_entry_of(o);
+    if (o->expire_room) {
+        object_set_expire(o, at_ms);
+    } else if (at_ms != OBJECT_NO_EXPIRE) {
+        o = object_rekey(o, object_key(o), at_ms);
+    }
+    db_changed(db, p, &was, o);
+    return o;
+}
+
+void db_set_string(const struct db *db, const struct probe *p, struct slice key,
+                   struct object *old, struct slice value, int64_t at_ms)
+{
+    if (old == NULL) {
+        db_add(db, p, string_new(key, at_ms, value));
+        return;
+    }
+    struct table_entry was = table_entry_of(old);
+    if (string_overwrite(old, at_ms, value)) {
+        clock_start(db->ks, old, db->now_ms);
+        db_changed(db, p, &was, old);
+    } else {
+        db_replace(db, p, old, string_new(key, at_ms, value));
+    }
+}
+
+int64_t db_idle_s(const struct db *db, const struct object *o)
+{
+    return clock_idle_s(o, db->now_ms);
+}
+
+unsigned db_frequency(const struct db *db, const struct object *o)
+{
+    return clock_frequency(db->ks, o, db->now_ms);
+}

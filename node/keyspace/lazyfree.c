@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/keyspace/lazyfree.h"
+
+#include "common/base/mem.h"
+
+#include "node/keyspace/table.h"
+
+enum { EFFORT_MIN = 64 }; /* freeing less than this many elements is done at once */
+
+/* One of the two. */
+struct waiting {
+    struct list link;
+    struct table *table;
+    struct object *object;
+};
+
+static void queue(struct keyspace *ks, struct table *t, struct object *o, uint64_t objects)
+{
+    struct waiting *w = mem_alloc(sizeof(*w));
+    *w = (struct waiting){.table = t, .object = o};
+    list_append(&ks->lazyfree, &w->link);
+    ks->stats.lazyfree_pending += objects;
+}
+
+void lazyfree_object(struct keyspace *ks, struct object *o, bool lazily)
+{
+    if (lazily && object_free_effort(o) > EFFORT_MIN) {
+        queue(ks, NULL, o, 1);
+    } else {
+        object_free(&o);
+    }
+}
+
+void lazyfree_table(struct keyspace *ks, struct table *t)
+{
+    queue(ks, t, NULL, table_count(t));
+}
+
+bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
+{
+    uint64_t freed = 0;
+    while (!list_empty(&ks->lazyfree) && freed < budget) {
+        struct waiting *w = container_of(ks->lazyfree.next, struct waiting, link);
+        uint64_t now = 0;
+        bool done = true;
+        if (w->table != NULL) {
+            done = table_free_step(&w->table, budget - freed, &now);
+        } else {
+            now = 1;
+            object_free(&w->object);
+        }
+        freed += MAX(now, 1);
+        ks->stats.lazyfree_pending -= now;
+        ks->stats.lazyfreed_objects += now;
+        if (done) {
+            list_remove(&w->link);
+            mem_free(w);
+        }
+    }
+    return !list_empty(&ks->lazyfree);
+}
