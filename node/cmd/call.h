@@ -6,12 +6,12 @@
  * Time and randomness come with the call, so that the simulator can replay. The node's thread. */
 #pragma once
 
+#include "node/cmd/session.h"
+#include "node/keyspace/db.h"
+
 #include "common/base/rng.h"
 #include "common/cmd/command.h"
 #include "common/resp/write.h"
-
-#include "node/cmd/session.h"
-#include "node/keyspace/db.h"
 
 struct call_table;
 
@@ -19,13 +19,13 @@ struct call {
     const struct command *cmd;
     const struct slice *argv; /* argv[0] is the name; valid during the call only */
     size_t argc;
-    struct resp_writer w;     /* out is the caller's; proto is taken from the session by call_run */
-    struct session *session;  /* db, protocol, transaction, identity */
+    struct resp_writer w;    /* out is the caller's; proto is taken from the session by call_run */
+    struct session *session; /* db, protocol, transaction, identity */
     struct keyspace *ks;
     struct rng *rng;
-    int64_t now_ms;           /* wall clock of this loop turn: expiry */
-    void *server;             /* for handlers of node/admin and node/serve; opaque here */
-    uint64_t changes;         /* out: keys that the command changed (Redis's dirty) */
+    int64_t now_ms;   /* wall clock of this loop turn: expiry */
+    void *server;     /* for handlers of node/admin and node/serve; opaque here */
+    uint64_t changes; /* out: keys that the command changed (Redis's dirty) */
     /* set by call_run */
     const struct call_table *table;
     struct db db;
@@ -40,7 +40,8 @@ typedef void (*call_fn)(struct call *c);
  * a command with no handler answers ERR_NOT_SERVED. */
 struct call_table {
     call_fn fn[CMD_MAX];
-    /* Around every handler, also those that EXEC runs; may be NULL. For statistics, SLOWLOG, MONITOR. */
+    /* Around every handler, also those that EXEC runs; may be NULL. For statistics, SLOWLOG,
+     * MONITOR. */
     call_fn before;
     call_fn after;
 };
@@ -50,7 +51,8 @@ void call_table_data(struct call_table *t);
  * are held; for EXEC also those of session->queue. */
 void call_run(const struct call_table *t, struct call *c);
 
-/* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot: its
- * slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only slower. */
+/* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot:
+ * its slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only
+ * slower. */
 void call_prefetch_bucket(struct call *c, size_t arg, int slot);
 void call_prefetch_object(const struct call *c);

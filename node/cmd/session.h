@@ -4,9 +4,9 @@
  * node's thread. */
 #pragma once
 
-#include "common/cmd/command.h"
-
 #include "node/keyspace/watch.h"
+
+#include "common/cmd/command.h"
 
 struct queued {
     const struct command *cmd;
@@ -35,6 +35,6 @@ void session_init(struct session *s);
 void session_fini(struct session *s, struct keyspace *ks);
 /* RESET, DISCARD: leaves MULTI, forgets queue and watches. */
 void session_discard(struct session *s, struct keyspace *ks);
-/* A command was refused before call_run (unknown, not allowed, moved...): the transaction, if one is
- * open, cannot be executed any more. call_run does this itself for what it refuses. */
+/* A command was refused before call_run (unknown, not allowed, moved...): the transaction, if one
+ * is open, cannot be executed any more. call_run does this itself for what it refuses. */
 void session_tx_failed(struct session *s);

@@ -20,9 +20,8 @@ unsigned clock_frequency(const struct keyspace *ks, const struct object *o, int6
 {
     unsigned counter = o->clock & 0xff;
     unsigned passed = (minutes(now_ms) - (o->clock >> 8)) & 0xffffU;
-    unsigned lost = ks->settings.lfu_decay_time > 0
-                        ? passed / (unsigned)ks->settings.lfu_decay_time
-                        : 0;
+    unsigned lost =
+        ks->settings.lfu_decay_time > 0 ? passed / (unsigned)ks->settings.lfu_decay_time : 0;
     return lost > counter ? 0 : counter - lost;
 }
 

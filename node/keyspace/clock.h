@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* An object's 24 bits of memory of its use. Under LRU (and noeviction): seconds, wrapping. Under LFU:
- * 16 bits of minutes since the counter last decayed, and a counter of 8 bits that grows
+/* An object's 24 bits of memory of its use. Under LRU (and noeviction): seconds, wrapping. Under
+ * LFU: 16 bits of minutes since the counter last decayed, and a counter of 8 bits that grows
  * logarithmically: the more it has, the rarer a use counts. Pure. */
 #pragma once
 

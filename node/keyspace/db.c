@@ -48,9 +48,8 @@ struct object *db_find(const struct db *db, const struct probe *p, struct slice 
     return o;
 }
 
-struct object *db_read(const struct db *db, const struct probe *p, struct slice key)
+static inline struct object *counted(const struct db *db, struct object *o)
 {
-    struct object *o = db_find(db, p, key);
     if (o != NULL) {
         db->ks->stats.hits++;
     } else {
@@ -59,9 +58,21 @@ struct object *db_read(const struct db *db, const struct probe *p, struct slice 
     return o;
 }
 
+struct object *db_read(const struct db *db, const struct probe *p, struct slice key)
+{
+    return counted(db, db_find(db, p, key));
+}
+
+struct object *db_look(const struct db *db, const struct probe *p, struct slice key)
+{
+    return counted(db, db_peek(db, p, key));
+}
+
 void db_add(const struct db *db, const struct probe *p, struct object *o)
 {
-    clock_start(db->ks, o, db->now_ms);
+    if (o->clock == 0) { /* renamed and moved ones keep theirs */
+        clock_start(db->ks, o, db->now_ms);
+    }
     table_add(keyspace_table(db->ks, db->index, p->shard), p->hash, o);
     keyspace_changed(db, p, object_key(o));
 }
@@ -106,8 +117,8 @@ struct object *db_set_expire(const struct db *db, const struct probe *p, struct 
     return o;
 }
 
-void db_set_string(const struct db *db, const struct probe *p, struct slice key,
-                   struct object *old, struct slice value, int64_t at_ms)
+void db_set_string(const struct db *db, const struct probe *p, struct slice key, struct object *old,
+                   struct slice value, int64_t at_ms)
 {
     if (old == NULL) {
         db_add(db, p, string_new(key, at_ms, value));

@@ -18,7 +18,9 @@ struct db {
 struct object *db_read(const struct db *db, const struct probe *p, struct slice key);
 /* For commands that write: the clock, no hit or miss. */
 struct object *db_find(const struct db *db, const struct probe *p, struct slice key);
-/* For commands that only ask (TTL, OBJECT): neither. */
+/* For commands that only ask about it (TTL, TYPE, OBJECT): hit or miss, no clock. */
+struct object *db_look(const struct db *db, const struct probe *p, struct slice key);
+/* Neither. */
 struct object *db_peek(const struct db *db, const struct probe *p, struct slice key);
 
 bool object_expired(const struct object *o, int64_t now_ms);
@@ -43,8 +45,8 @@ struct object *db_set_expire(const struct db *db, const struct probe *p, struct 
 
 /* SET in the fewest steps: overwrites `old` (NULL: not there) in place where the size allows. The
  * clock starts anew. OBJECT_NO_EXPIRE clears an expiry. */
-void db_set_string(const struct db *db, const struct probe *p, struct slice key,
-                   struct object *old, struct slice value, int64_t at_ms);
+void db_set_string(const struct db *db, const struct probe *p, struct slice key, struct object *old,
+                   struct slice value, int64_t at_ms);
 
 /* OBJECT IDLETIME in seconds, OBJECT FREQ. */
 int64_t db_idle_s(const struct db *db, const struct object *o);

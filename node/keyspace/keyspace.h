@@ -8,11 +8,11 @@
  * Numbers: a slot is 0..16383; its shard is slot * n_shards / 16384 (as in the map). */
 #pragma once
 
+#include "node/types/object.h"
+
 #include "common/base/list.h"
 #include "common/base/rng.h"
 #include "common/base/slice.h"
-
-#include "node/types/object.h"
 
 #define KEYSPACE_SLOTS 16384
 
@@ -25,12 +25,12 @@ struct keyspace_settings {
     int64_t proto_max_bulk_len; /* longest string that a command may make */
     bool lfu;                   /* maxmemory-policy *-lfu: the clock counts frequency */
     int lfu_log_factor;
-    int lfu_decay_time;         /* minutes */
-    bool lazy_expire;           /* lazyfree-lazy-expire */
-    bool lazy_user_del;         /* lazyfree-lazy-user-del */
-    bool lazy_user_flush;       /* lazyfree-lazy-user-flush */
-    bool active_expire;         /* DEBUG SET-ACTIVE-EXPIRE */
-    bool expires_keys;          /* false on a replica: expired keys are hidden, not removed */
+    int lfu_decay_time;   /* minutes */
+    bool lazy_expire;     /* lazyfree-lazy-expire */
+    bool lazy_user_del;   /* lazyfree-lazy-user-del */
+    bool lazy_user_flush; /* lazyfree-lazy-user-flush */
+    bool active_expire;   /* DEBUG SET-ACTIVE-EXPIRE */
+    bool expires_keys;    /* false on a replica: expired keys are hidden, not removed */
 };
 
 struct keyspace_stats {
@@ -38,10 +38,10 @@ struct keyspace_stats {
     uint64_t misses;
     uint64_t expired_keys;
     uint64_t expired_time_cap_reached;
-    uint64_t expire_cycle_us;         /* the caller of keyspace_expire_cycle adds */
+    uint64_t expire_cycle_us; /* the caller of keyspace_expire_cycle adds */
     uint64_t lazyfreed_objects;
-    uint64_t lazyfree_pending;        /* objects waiting to be freed */
-    uint64_t dirty;                   /* changes since the start */
+    uint64_t lazyfree_pending; /* objects waiting to be freed */
+    uint64_t dirty;            /* changes since the start */
 };
 
 struct shard {
@@ -122,8 +122,8 @@ void keyspace_keys_in_slot(const struct keyspace *ks, int slot, uint64_t max,
 /* One step of SCAN: visits about `count` keys from `cursor` on and returns the next one, 0 when the
  * walk is over. cursor = inner << 14 | shard. Goes on from shard s to s + 1 within a call only if
  * that is held too, else returns the start of s + 1, so that a walk over shards may change nodes.
- * A cursor in a shard that is not held goes on at the next held one. Every key that is there from the
- * first call to the last is visited. False: not a cursor. */
+ * A cursor in a shard that is not held goes on at the next held one. Every key that is there from
+ * the first call to the last is visited. False: not a cursor. */
 typedef void keyspace_object_fn(void *arg, struct object *o);
 bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count, uint64_t *next,
                    keyspace_object_fn *visit, void *arg) MUSTCHECK;
@@ -132,7 +132,8 @@ void keyspace_each(struct keyspace *ks, int db, keyspace_object_fn *visit, void 
 /* Any key, each about as likely. NULL: none. */
 struct object *keyspace_random(struct keyspace *ks, int db, struct rng *rng);
 
-/* Empties one database, or all with db = -1; later in slices when `lazily`. Returns keys removed. */
+/* Empties one database, or all with db = -1; later in slices when `lazily`. Returns keys removed.
+ */
 uint64_t keyspace_flush(struct keyspace *ks, int db, bool lazily, int64_t now_ms);
 void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int64_t now_ms);
 
@@ -144,3 +145,6 @@ bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget);
 
 /* Digest of everything (DEBUG DIGEST): XOR it with that of other nodes for the digest of all. */
 void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms);
+
+/* For this folder: the table of a database in a held shard, made if it is not there yet. */
+struct table *keyspace_table(struct keyspace *ks, int db, uint32_t shard);

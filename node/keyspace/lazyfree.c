@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/lazyfree.h"
 
-#include "common/base/mem.h"
-
 #include "node/keyspace/table.h"
+
+#include "common/base/mem.h"
 
 enum { EFFORT_MIN = 64 }; /* freeing less than this many elements is done at once */
 

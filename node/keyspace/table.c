@@ -14,9 +14,9 @@ enum {
     DEPTH_MAX = 34,     /* so that DEPTH_MAX + POSITION_BITS <= 48, a scan's cursor */
     PASSED_MAX = 127,   /* this many or more passed by: nobody counts any more */
 };
-#define EXPIRES_BIT 0x80U
+#define EXPIRES_BIT  0x80U
 #define ADDRESS_MASK ((UINT64_C(1) << 48) - 1)
-#define MAGIC 0x7ab1e001U
+#define MAGIC        0x7ab1e001U
 
 struct bucket {
     uint8_t meta;
@@ -29,7 +29,7 @@ struct segment {
     uint8_t depth; /* top bits of the hash that all its keys share */
     uint8_t shift; /* the slots' 16 hash bits begin at bit depth - shift */
     uint32_t count;
-    int64_t expire_min; /* no key of it expires before; INT64_MAX: none expires */
+    int64_t expire_min;   /* no key of it expires before; INT64_MAX: none expires */
     struct segment *more; /* of as many buckets; then all of ours say that keys passed by */
     uint64_t unused[5];
     struct bucket buckets[];
@@ -40,7 +40,7 @@ _Static_assert(sizeof(struct segment) == LINE, "a segment's header is a cache li
 struct table {
     uint32_t magic;
     uint32_t dir_bits;
-    uint64_t *dir; /* packed: 48 bits address, 7 buckets_n, 6 depth, 3 shift */
+    uint64_t *dir;      /* packed: 48 bits address, 7 buckets_n, 6 depth, 3 shift */
     uint64_t dir_first; /* what dir points to while dir_bits is 0 */
     uint64_t count;
     uint64_t expires;
@@ -254,18 +254,9 @@ static struct segment *chain(struct table *t, struct segment *s)
     return link;
 }
 
-static uint64_t chain_count(const struct segment *s)
-{
-    uint64_t count = 0;
-    for (; s != NULL; s = s->more) {
-        count += s->count;
-    }
-    return count;
-}
-
 /* Moves what is in the chain of `from`, and frees it. `to` has two elements when `parts`: which one
- * is told by the first bit behind from's depth. Objects are not touched: bounds on their expiry that
- * held for the whole are taken for the parts. */
+ * is told by the first bit behind from's depth. Objects are not touched: bounds on their expiry
+ * that held for the whole are taken for the parts. */
 static void move_all(struct table *t, struct segment *from, struct segment *const *to, bool parts)
 {
     while (from != NULL) {
@@ -620,8 +611,8 @@ static struct found find_object(const struct table *t, uint64_t hash, const stru
     uint64_t entry = t->dir[dir_index(t, hash)];
     struct found f = {.segment = unpack(entry)};
     unsigned home = bucket_at(position(hash, packed_depth(entry)), packed_buckets(entry));
-    uint64_t slot = (uint64_t)(uintptr_t)o |
-                    fragment(hash, packed_depth(entry), packed_shift(entry)) << 48;
+    uint64_t slot =
+        (uint64_t)(uintptr_t)o | fragment(hash, packed_depth(entry), packed_shift(entry)) << 48;
     for (; f.segment != NULL; f.segment = f.segment->more) {
         f.bucket = &f.segment->buckets[home];
         for (unsigned left = packed_buckets(entry); left > 0; left--) {
@@ -843,8 +834,8 @@ static uint64_t displaced_in(const struct segment *s)
     uint64_t displaced = 0;
     for (unsigned b = 0; b < s->buckets_n; b++) {
         for (unsigned i = 0; i < SLOTS; i++) {
-            unsigned home = bucket_at(slot_position(s->buckets[b].slots[i], s->shift),
-                                      s->buckets_n);
+            unsigned home =
+                bucket_at(slot_position(s->buckets[b].slots[i], s->shift), s->buckets_n);
             displaced += s->buckets[b].tags[i] != 0 && home != b;
         }
     }

@@ -3,8 +3,8 @@
  *
  * Extendible hashing: a directory, by the top bits of the hash, of segments of up to 127 buckets. A
  * bucket is one cache line: 7 objects with a one-byte tag each, and a byte that says how many keys
- * passed by because it was full, and whether one of its keys expires. Within a segment a key goes to
- * the next bucket when its own is full, the last one's next being the first.
+ * passed by because it was full, and whether one of its keys expires. Within a segment a key goes
+ * to the next bucket when its own is full, the last one's next being the first.
  *
  *   directory      segment                     bucket (64 bytes)
  *   00 --------->  [header, 64 bytes]          | meta | 7 tags | 7 x (16 hash bits, 48 address) |
@@ -16,8 +16,8 @@
  * A segment grows in steps of a quarter or less and splits in two at its largest, so that no insert
  * costs more than moving some 800 entries; the 16 hash bits beside each address make that possible
  * mostly without touching the objects. Buckets are in the order of the hash throughout: a scan is a
- * walk up the hash's values, and its cursor, being a hash, means the same whatever grew or shrank in
- * between.
+ * walk up the hash's values, and its cursor, being a hash, means the same whatever grew or shrank
+ * in between.
  *
  * Keys that a segment has no place for and that no split would part hang in a chain of segments;
  * with hashes that nobody forged that does not happen. */
@@ -79,8 +79,8 @@ bool table_free_step(struct table **t, uint64_t budget, uint64_t *freed);
 
 struct table_shape {
     uint64_t segments;
-    uint64_t chained; /* segments in chains */
-    uint64_t places;  /* for objects */
+    uint64_t chained;   /* segments in chains */
+    uint64_t places;    /* for objects */
     uint64_t displaced; /* objects not in their own bucket */
     unsigned directory_bits;
 };

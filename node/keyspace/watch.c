@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/watch.h"
 
+#include "node/keyspace/table.h"
+
 #include "common/base/hmap.h"
 #include "common/base/mem.h"
-
-#include "node/keyspace/table.h"
 
 /* A key that someone watches. */
 struct watched_key {
@@ -102,7 +102,7 @@ void watch_key(struct watcher *w, const struct db *db, const struct probe *p, st
         list_init(&k->watchers);
         hmap_insert(&db->ks->watches->keys, &k->node, hash_in_db(p, db->index));
     }
-    LIST_FOREACH (it, &k->watchers) {
+    LIST_FOREACH(it, &k->watchers) {
         if (container_of(it, struct watched, of_key)->watcher == w) {
             return;
         }
@@ -117,7 +117,7 @@ void watch_key(struct watcher *w, const struct db *db, const struct probe *p, st
 
 void watch_clear(struct watcher *w, struct keyspace *ks)
 {
-    LIST_FOREACH_SAFE (it, &w->keys) {
+    LIST_FOREACH_SAFE(it, &w->keys) {
         struct watched *watched = container_of(it, struct watched, of_watcher);
         list_remove(&watched->of_key);
         if (list_empty(&watched->key->watchers)) {
@@ -134,7 +134,7 @@ bool watch_is_dirty(const struct watcher *w, struct keyspace *ks, int64_t now_ms
     if (w->dirty) {
         return true;
     }
-    LIST_FOREACH (it, &w->keys) {
+    LIST_FOREACH(it, &w->keys) {
         const struct watched *watched = container_of(it, struct watched, of_watcher);
         if (!watched->expired && is_over(ks, watched->key->db, watched->key, now_ms)) {
             return true;
@@ -153,7 +153,7 @@ void watch_touch(const struct db *db, const struct probe *p, struct slice key)
         return;
     }
     bool gone = held(db->ks, db->index, k) == NULL;
-    LIST_FOREACH (it, &k->watchers) {
+    LIST_FOREACH(it, &k->watchers) {
         struct watched *watched = container_of(it, struct watched, of_key);
         if (watched->expired && gone) {
             watched->expired = false; /* over then, gone now: the same to whoever looks */
@@ -172,7 +172,7 @@ static void touch_replaced(struct keyspace *ks, struct watched_key *k, int with,
     if (!was && !comes) {
         return;
     }
-    LIST_FOREACH (it, &k->watchers) {
+    LIST_FOREACH(it, &k->watchers) {
         struct watched *watched = container_of(it, struct watched, of_key);
         if (watched->expired && !comes) {
             watched->expired = false;
@@ -188,7 +188,7 @@ static void touch_replaced(struct keyspace *ks, struct watched_key *k, int with,
 
 void watch_touch_db(struct keyspace *ks, int db, int with, int64_t now_ms)
 {
-    HMAP_FOREACH (n, &ks->watches->keys) {
+    HMAP_FOREACH(n, &ks->watches->keys) {
         struct watched_key *k = container_of(n, struct watched_key, node);
         if (k->db == db) {
             touch_replaced(ks, k, with, now_ms);
@@ -198,10 +198,10 @@ void watch_touch_db(struct keyspace *ks, int db, int with, int64_t now_ms)
 
 void watch_touch_shard(struct keyspace *ks, int shard)
 {
-    HMAP_FOREACH (n, &ks->watches->keys) {
+    HMAP_FOREACH(n, &ks->watches->keys) {
         struct watched_key *k = container_of(n, struct watched_key, node);
         if (k->probe.shard == (uint32_t)shard) {
-            LIST_FOREACH (it, &k->watchers) {
+            LIST_FOREACH(it, &k->watchers) {
                 container_of(it, struct watched, of_key)->watcher->dirty = true;
             }
         }

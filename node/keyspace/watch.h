@@ -3,9 +3,9 @@
  * dirty once and stays so until watch_clear. The node's thread. Pure. */
 #pragma once
 
-#include "common/base/list.h"
-
 #include "node/keyspace/db.h"
+
+#include "common/base/list.h"
 
 struct watches;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/object.h"
 
+#include "node/types/string.h"
+
 #include "common/base/hash.h"
 #include "common/base/mem.h"
-
-#include "node/types/string.h"
 
 static const char *const type_names[] = {
     [OBJECT_STRING] = "string", [OBJECT_LIST] = "list", [OBJECT_SET] = "set",

@@ -12,7 +12,7 @@
 #include "common/base/obj.h"
 #include "common/base/slice.h"
 
-#define OBJECT_NO_EXPIRE INT64_C(-1)
+#define OBJECT_NO_EXPIRE  INT64_C(-1)
 #define OBJECT_CLOCK_MASK 0xffffffU
 
 enum object_type {

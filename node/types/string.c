@@ -12,8 +12,8 @@ enum encoding {
 
 enum {
     LEN_SIZE = sizeof(uint16_t),
-    EMBSTR_MAX = 44,           /* up to here Redis says embstr */
-    GREEDY_MAX = 1024 * 1024,  /* what grows gets as much again, at most this */
+    EMBSTR_MAX = 44,          /* up to here Redis says embstr */
+    GREEDY_MAX = 1024 * 1024, /* what grows gets as much again, at most this */
 };
 _Static_assert(STRING_EMBED_MAX <= UINT16_MAX, "its length is a uint16_t");
 
@@ -238,8 +238,8 @@ struct object *string_resize(struct object *o, size_t len, char **bytes)
             memcpy(grown->data, old.ptr, MIN(old.len, len));
         }
         if (c == NULL) {
-            struct object *n = object_new(OBJECT_STRING, object_key(o), object_expire(o),
-                                          sizeof(struct chunk *));
+            struct object *n =
+                object_new(OBJECT_STRING, object_key(o), object_expire(o), sizeof(struct chunk *));
             n->clock = o->clock;
             object_free(&o);
             o = n;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Strings: a number, bytes beside the key, or, from STRING_EMBED_MAX on and while they grow, bytes in
- * a chunk of their own that replies may share instead of copying (a shared chunk is never written:
- * a change copies it first). Pure. */
+/* Strings: a number, bytes beside the key, or, from STRING_EMBED_MAX on and while they grow, bytes
+ * in a chunk of their own that replies may share instead of copying (a shared chunk is never
+ * written: a change copies it first). Pure. */
 #pragma once
+
+#include "node/types/object.h"
 
 #include "common/base/buf.h"
 #include "common/base/num.h"
-
-#include "node/types/object.h"
 
 #define STRING_EMBED_MAX 2047 /* longest value beside its key */
 #define STRING_GROW_MAX  256  /* longest value beside its key that was appended to */

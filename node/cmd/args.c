@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/cmd/args.h"
+
+#include "node/types/string.h"
+
+#include "common/base/num.h"
+
+bool arg_int_or(struct call *c, size_t i, int64_t *out, const char *error)
+{
+    if (num_parse_i64(c->argv[i], out)) {
+        return true;
+    }
+    resp_error(&c->w, error);
+    return false;
+}
+
+bool arg_int(struct call *c, size_t i, int64_t *out)
+{
+    return arg_int_or(c, i, out, ERR_NOT_INT);
+}
+
+bool arg_small(struct call *c, size_t i, int *out)
+{
+    int64_t wide;
+    if (!arg_int(c, i, &wide)) {
+        return false;
+    }
+    if (wide < INT32_MIN || wide > INT32_MAX) {
+        resp_errorf(&c->w, "ERR value is out of range, value must between %d and %d", INT32_MIN,
+                    INT32_MAX);
+        return false;
+    }
+    *out = (int)wide;
+    return true;
+}
+
+bool arg_syntax_error(struct call *c)
+{
+    resp_error(&c->w, ERR_SYNTAX);
+    return false;
+}
+
+bool arg_expire_error(struct call *c)
+{
+    resp_errorf(&c->w, ERR_INVALID_EXPIRE, c->cmd->full_name);
+    return false;
+}
+
+bool arg_expire(struct call *c, size_t i, enum time_unit unit, bool relative, int64_t *at_ms)
+{
+    int64_t at;
+    if (!arg_int(c, i, &at)) {
+        return false;
+    }
+    if (at <= 0 || (unit == UNIT_S && __builtin_mul_overflow(at, 1000, &at)) ||
+        (relative && __builtin_add_overflow(at, c->now_ms, &at))) {
+        return arg_expire_error(c);
+    }
+    *at_ms = at;
+    return true;
+}
+
+bool check_string(struct call *c, const struct object *o)
+{
+    if (o == NULL || o->type == OBJECT_STRING) {
+        return true;
+    }
+    resp_error(&c->w, ERR_WRONGTYPE);
+    return false;
+}
+
+bool check_length(struct call *c, uint64_t len)
+{
+    if (len <= (uint64_t)c->ks->settings.proto_max_bulk_len) {
+        return true;
+    }
+    resp_error(&c->w, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    return false;
+}
+
+void reply_string(struct call *c, const struct object *o)
+{
+    char digits[NUM_I64_MAX_LEN];
+    struct slice v = string_bytes(o, digits);
+    struct chunk *chunk = v.len < OUTBUF_REF_MIN ? NULL : string_chunk(o);
+    if (chunk == NULL) {
+        resp_bulk(&c->w, v);
+        return;
+    }
+    /* A long value is shared with the reply, not copied. */
+    char *head = outbuf_reserve(c->w.out, NUM_I64_MAX_LEN + 3);
+    head[0] = '$';
+    size_t n = 1 + num_print_u64(head + 1, v.len);
+    memcpy(head + n, "\r\n", 2);
+    outbuf_commit(c->w.out, n + 2);
+    outbuf_append_ref(c->w.out, chunk, v.ptr, v.len);
+    outbuf_append(c->w.out, "\r\n", 2);
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/cmd/call.h"
+
+#include "node/cmd/handlers.h"
+#include "node/cmd/session_priv.h"
+
+#include "common/base/mem.h"
+#include "common/resp/errors.h"
+
+#include <stdio.h>
+
+void call_table_data(struct call_table *t)
+{
+#define HANDLER(ID, name) t->fn[CMD_##ID] = cmd_##name;
+#include "node/cmd/handlers.def"
+#undef HANDLER
+}
+
+/* Refuses a command: an open transaction has failed, and EXEC itself ends with the reason. */
+static void refuse(struct call *c, const char *error)
+{
+    session_tx_failed(c->session);
+    if (c->cmd->id == CMD_EXEC && c->session->in_multi) {
+        tx_abort(c, error);
+    } else {
+        resp_error(&c->w, error);
+    }
+}
+
+static bool runs_in_multi(const struct command *cmd)
+{
+    switch (cmd->id) {
+    case CMD_EXEC:
+    case CMD_DISCARD:
+    case CMD_MULTI:
+    case CMD_WATCH:
+    case CMD_QUIT:
+    case CMD_RESET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether what this command may come to need is not to be had. In a transaction the queue itself
+ * takes memory, so all but the ways out of it are refused. */
+static bool out_of_memory(const struct call *c)
+{
+    uint64_t max = c->ks->settings.maxmemory;
+    if (LIKELY(max == 0) || mem_used() <= max) {
+        return false;
+    }
+    const struct session *s = c->session;
+    if (c->cmd->id == CMD_EXEC) {
+        return s->tx_denyoom;
+    }
+    if (s->in_multi && !s->in_exec) {
+        return !runs_in_multi(c->cmd) || c->cmd->id == CMD_MULTI || c->cmd->id == CMD_WATCH;
+    }
+    return (c->cmd->flags & CF_DENYOOM) != 0;
+}
+
+/* False: the command was refused. */
+static bool admit(struct call *c)
+{
+    char error[COMMAND_ERROR_MAX];
+    if (UNLIKELY(!command_arity_ok(c->cmd, c->argc))) {
+        command_error_arity(error, c->cmd);
+        refuse(c, error);
+    } else if (UNLIKELY(c->table->fn[c->cmd->id] == NULL)) {
+        snprintf(error, sizeof(error), ERR_NOT_SERVED, c->cmd->full_name);
+        refuse(c, error);
+    } else if (UNLIKELY(out_of_memory(c))) {
+        refuse(c, ERR_OOM);
+    } else if (UNLIKELY(c->session->in_multi && (c->cmd->flags & CF_NO_MULTI) != 0)) {
+        refuse(c, "ERR Command not allowed inside a transaction");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+void call_handler(struct call *c)
+{
+    struct session *s = c->session;
+    c->w.proto = s->proto;
+    c->db = (struct db){.ks = c->ks, .now_ms = c->now_ms, .index = s->db, .no_touch = s->no_touch};
+    if (c->table->before != NULL) {
+        c->table->before(c);
+    }
+    c->table->fn[c->cmd->id](c);
+    if (c->table->after != NULL) {
+        c->table->after(c);
+    }
+}
+
+void call_run(const struct call_table *t, struct call *c)
+{
+    struct session *s = c->session;
+    c->table = t;
+    c->changes = 0;
+    c->w.proto = s->proto;
+    if (!admit(c)) {
+        return;
+    }
+    if (UNLIKELY(s->in_multi) && !runs_in_multi(c->cmd)) {
+        session_queue(s, c->cmd, c->argv, c->argc);
+        resp_simple(&c->w, "QUEUED");
+        return;
+    }
+    call_handler(c);
+}
+
+void call_prefetch_bucket(struct call *c, size_t arg, int slot)
+{
+    c->probe_arg = arg;
+    c->probe = keyspace_probe(c->ks, slot, c->argv[arg]);
+    keyspace_prefetch_bucket(c->ks, c->session->db, &c->probe);
+}
+
+void call_prefetch_object(const struct call *c)
+{
+    if (c->probe_arg != 0) {
+        keyspace_prefetch_object(c->ks, c->session->db, &c->probe);
+    }
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/keyspace/keyspace.h"
+
+#include "node/keyspace/lazyfree.h"
+#include "node/keyspace/table.h"
+#include "node/keyspace/watch.h"
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "common/cmd/slot.h"
+
+#define MAGIC 0x6e7590ceU
+
+_Static_assert(KEYSPACE_SLOTS == SLOT_COUNT, "one number of slots");
+
+static uint64_t hash_key(struct slice key, uint64_t seed)
+{
+    return hash_bytes(key.ptr, key.len, seed);
+}
+
+struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
+{
+    INVARIANT(n_shards >= 1 && n_shards <= KEYSPACE_SLOTS);
+    INVARIANT(n_dbs >= 1);
+    struct keyspace *ks = mem_zalloc(sizeof(*ks));
+    ks->magic = MAGIC;
+    ks->n_shards = n_shards;
+    ks->n_dbs = n_dbs;
+    ks->seed = seed;
+    ks->sampling = seed ^ 0x9E3779B97F4A7C15ULL;
+    ks->shards = mem_zalloc((size_t)n_shards * sizeof(struct shard *));
+    ks->dbs = mem_zalloc((size_t)n_dbs * sizeof(*ks->dbs));
+    ks->watches = watches_new();
+    list_init(&ks->lazyfree);
+    ks->settings = (struct keyspace_settings){
+        .proto_max_bulk_len = INT64_C(512) * 1024 * 1024,
+        .lfu_log_factor = 10,
+        .lfu_decay_time = 1,
+        .active_expire = true,
+        .expires_keys = true,
+    };
+    return ks;
+}
+
+void keyspace_free(struct keyspace **ksp)
+{
+    struct keyspace *ks = *ksp;
+    if (ks == NULL) {
+        return;
+    }
+    CHECK_OBJ(ks, MAGIC);
+    while (keyspace_lazyfree_step(ks, UINT64_MAX)) {
+    }
+    for (int db = 0; db < ks->n_dbs; db++) {
+        for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
+            table_free(&ks->dbs[db].tables[s]);
+        }
+        mem_free(ks->dbs[db].tables);
+    }
+    for (int s = 0; s < ks->n_shards; s++) {
+        mem_free(ks->shards[s]);
+    }
+    watches_free(&ks->watches);
+    mem_free(ks->dbs);
+    mem_free(ks->shards);
+    ks->magic = 0;
+    mem_free(ks);
+    *ksp = NULL;
+}
+
+/* ---- shards ---- */
+
+void keyspace_shard_create(struct keyspace *ks, int shard)
+{
+    INVARIANT(shard >= 0 && shard < ks->n_shards);
+    if (ks->shards[shard] == NULL) {
+        ks->shards[shard] = mem_zalloc(sizeof(struct shard));
+        ks->held++;
+    }
+}
+
+/* NULL: there is none. */
+static inline struct table *table_at(const struct keyspace *ks, int db, int shard)
+{
+    struct table **tables = ks->dbs[db].tables;
+    return tables == NULL ? NULL : tables[shard];
+}
+
+void keyspace_shard_drop(struct keyspace *ks, int shard)
+{
+    INVARIANT(shard >= 0 && shard < ks->n_shards);
+    if (ks->shards[shard] == NULL) {
+        return;
+    }
+    watch_touch_shard(ks, shard);
+    for (int db = 0; db < ks->n_dbs; db++) {
+        struct table *t = table_at(ks, db, shard);
+        if (t != NULL) {
+            ks->dbs[db].tables[shard] = NULL;
+            lazyfree_table(ks, t);
+        }
+    }
+    mem_free(ks->shards[shard]);
+    ks->shards[shard] = NULL;
+    ks->held--;
+}
+
+struct table *keyspace_table(struct keyspace *ks, int db, uint32_t shard)
+{
+    INVARIANT(ks->shards[shard] != NULL);
+    struct database *d = &ks->dbs[db];
+    if (UNLIKELY(d->tables == NULL)) {
+        d->tables = mem_zalloc((size_t)ks->n_shards * sizeof(struct table *));
+    }
+    if (UNLIKELY(d->tables[shard] == NULL)) {
+        d->tables[shard] = table_new(hash_key, ks->seed);
+    }
+    return d->tables[shard];
+}
+
+/* ---- probes ---- */
+
+struct probe keyspace_probe(const struct keyspace *ks, int slot, struct slice key)
+{
+    return (struct probe){.hash = hash_bytes(key.ptr, key.len, ks->seed),
+                          .shard = (uint32_t)keyspace_shard_of(ks, slot),
+                          .slot = (uint32_t)slot};
+}
+
+struct probe keyspace_probe_key(const struct keyspace *ks, struct slice key)
+{
+    return keyspace_probe(ks, slot_of(key), key);
+}
+
+void keyspace_prefetch_bucket(const struct keyspace *ks, int db, const struct probe *p)
+{
+    const struct table *t = table_at(ks, db, (int)p->shard);
+    if (t != NULL) {
+        table_prefetch_bucket(t, p->hash);
+    }
+}
+
+void keyspace_prefetch_object(const struct keyspace *ks, int db, const struct probe *p)
+{
+    const struct table *t = table_at(ks, db, (int)p->shard);
+    if (t != NULL) {
+        table_prefetch_object(t, p->hash);
+    }
+}
+
+/* ---- sums ---- */
+
+uint64_t keyspace_keys(const struct keyspace *ks, int db)
+{
+    uint64_t sum = 0;
+    for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
+        const struct table *t = ks->dbs[db].tables[s];
+        sum += t == NULL ? 0 : table_count(t);
+    }
+    return sum;
+}
+
+uint64_t keyspace_expires(const struct keyspace *ks, int db)
+{
+    uint64_t sum = 0;
+    for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
+        const struct table *t = ks->dbs[db].tables[s];
+        sum += t == NULL ? 0 : table_expires(t);
+    }
+    return sum;
+}
+
+uint64_t keyspace_shard_keys(const struct keyspace *ks, int shard)
+{
+    uint64_t sum = 0;
+    for (int db = 0; db < ks->n_dbs; db++) {
+        const struct table *t = table_at(ks, db, shard);
+        sum += t == NULL ? 0 : table_count(t);
+    }
+    return sum;
+}
+
+size_t keyspace_shard_memory(const struct keyspace *ks, int shard)
+{
+    size_t sum = 0;
+    for (int db = 0; db < ks->n_dbs; db++) {
+        const struct table *t = table_at(ks, db, shard);
+        sum += t == NULL ? 0 : table_memory(t);
+    }
+    return sum;
+}
+
+size_t keyspace_memory(const struct keyspace *ks)
+{
+    size_t sum = 0;
+    for (int s = 0; s < ks->n_shards; s++) {
+        sum += keyspace_shard_memory(ks, s);
+    }
+    return sum;
+}
+
+/* ---- whole databases ---- */
+
+/* The shards' versions count a flush as one change each. */
+static uint64_t empty(struct keyspace *ks, int db, bool lazily)
+{
+    uint64_t keys = keyspace_keys(ks, db);
+    for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
+        struct table *t = ks->dbs[db].tables[s];
+        if (t == NULL) {
+            continue;
+        }
+        ks->shards[s]->version++;
+        ks->dbs[db].tables[s] = NULL;
+        if (lazily) {
+            lazyfree_table(ks, t);
+        } else {
+            table_free(&t);
+        }
+    }
+    mem_free(ks->dbs[db].tables);
+    ks->dbs[db].tables = NULL;
+    return keys;
+}
+
+uint64_t keyspace_flush(struct keyspace *ks, int db, bool lazily, int64_t now_ms)
+{
+    uint64_t keys = 0;
+    for (int i = 0; i < ks->n_dbs; i++) {
+        if (db == i || db < 0) {
+            watch_touch_db(ks, i, -1, now_ms);
+            keys += empty(ks, i, lazily);
+        }
+    }
+    ks->stats.dirty += keys;
+    return keys;
+}
+
+void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int64_t now_ms)
+{
+    if (db_a == db_b) {
+        return;
+    }
+    watch_touch_db(ks, db_a, db_b, now_ms);
+    watch_touch_db(ks, db_b, db_a, now_ms);
+    struct database a = ks->dbs[db_a];
+    ks->dbs[db_a] = ks->dbs[db_b];
+    ks->dbs[db_b] = a;
+    for (int s = 0; s < ks->n_shards; s++) {
+        if (table_at(ks, db_a, s) != NULL || table_at(ks, db_b, s) != NULL) {
+            ks->shards[s]->version++;
+        }
+    }
+    ks->stats.dirty++;
+}
