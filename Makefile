@@ -117,9 +117,14 @@ integration bdd: all
 compat: all
 	$(Q)$(TEST_ENV) redis-compat/run
 
-build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(SRC_common-pure) $(SRC_common-io) $(SRC_node-pure) $(SRC_proxy-pure)
+FUZZ_MODE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSHOAL_LIBC_MALLOC
+build/fuzz/obj/%.o: %.c Makefile deps/deps.mk
 	@mkdir -p $(@D)
-	$(Q)clang $(BASE) $(DEPS_CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -DSHOAL_LIBC_MALLOC $^ $(DEPS_LIBS) -lpthread -lm -o $@
+	$(Q)clang $(BASE) $(DEPS_CFLAGS) $(FUZZ_MODE) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+build/fuzz/libshoal.a: $(patsubst %.c,build/fuzz/obj/%.o,$(foreach l,$(LIBS),$(if $(filter-out proxy-io node-io,$(l)),$(SRC_$(l)))))
+	$(Q)rm -f $@ && ar rcs $@ $^
+build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o build/fuzz/libshoal.a
+	$(Q)clang $(FUZZ_MODE) -fsanitize=fuzzer $^ $(DEPS_LIBS) -lpthread -lm -o $@
 
 fuzz: $(FUZZ)
 	$(Q)tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
@@ -163,4 +168,4 @@ install: all
 clean:
 	rm -rf build
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj build/fuzz/obj -name '*.d' 2>/dev/null)

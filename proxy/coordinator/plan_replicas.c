@@ -311,7 +311,7 @@ static void shift(struct spread *x, int shard, int from, int to)
             return;
         }
     }
-    INVARIANT(!"shifted a replica that is there");
+    INVARIANT(false && "shifted a replica that is there");
 }
 
 /* Follows the chain that ends in steps[last], a node with room: its end gets a replica, each node
