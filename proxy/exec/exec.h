@@ -12,6 +12,7 @@
 #pragma once
 
 #include "proxy/exec/port.h"
+#include "proxy/route/balance.h"
 #include "proxy/route/request.h"
 #include "proxy/route/session.h"
 
@@ -21,8 +22,6 @@
 
 struct exec;
 struct local_table;
-
-enum read_from { READ_LEAST_LOADED, READ_ROUND_ROBIN, READ_WEIGHTED, READ_PRIMARY };
 
 struct exec_settings {
     int64_t read_from; /* enum read_from */
@@ -39,7 +38,8 @@ struct exec_settings {
     int64_t client_max_pending; /* requests of one client under way */
     int64_t pinned_max;         /* dedicated connections of WATCHing clients */
     int64_t databases;
-    bool password_set; /* clients must AUTH */
+    const char *node_password; /* copied; NULL or "": none */
+    bool password_set;         /* clients must AUTH */
 };
 
 struct exec_counters {
@@ -48,14 +48,73 @@ struct exec_counters {
 #undef COUNTER
 };
 
-struct exec *exec_new(const struct exec_port *port, void *env, const struct local_table *local,
+/* `port` is copied. */
+struct exec *exec_new(const struct exec_port *port, const struct local_table *local,
                       const struct exec_settings *settings, uint64_t seed);
+/* Every session must be gone. */
 void exec_free(struct exec **x);
 void exec_set(struct exec *x, const struct exec_settings *settings);
+/* Loop time, before the calls of each callback. */
+void exec_set_now(struct exec *x, int64_t now_us);
 /* Takes the reference; replaces the snapshot and tries held requests anew. */
 void exec_set_map(struct exec *x, struct map *m);
 struct map *exec_map(const struct exec *x);
+/* What a node's heartbeats say of its load, in percent of the average. */
+void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent);
 const struct exec_counters *exec_counters(const struct exec *x);
 void exec_reset_counters(struct exec *x);
 /* Requests without an answer: nodes' and held ones. */
 size_t exec_open_requests(const struct exec *x);
+size_t exec_held_requests(const struct exec *x);
+
+/* One parsed command. `bytes` are its bytes in `chunk`; NULL if it came inline. */
+struct exec_input {
+    const struct slice *argv;
+    size_t argc;
+    struct chunk *chunk;
+    const char *bytes;
+    size_t len;
+};
+enum exec_verdict {
+    EXEC_TAKEN,
+    EXEC_STOP, /* not taken: the session waits; parse it again after port->session_resume */
+};
+enum exec_verdict exec_command(struct exec *x, struct session *s, const struct exec_input *in);
+/* An error that is no command's: protocol errors. In order with the replies; closes behind it. */
+void exec_fatal(struct exec *x, struct session *s, const char *text);
+/* The client has gone; what it has under way ends without a reply. */
+void exec_session_gone(struct exec *x, struct session *s);
+/* session->out was written to the last byte. */
+void exec_session_drained(struct exec *x, struct session *s);
+/* RESET and the like: no MULTI, no WATCH any more. */
+void exec_session_reset_tx(struct exec *x, struct session *s);
+
+/* --- from lanes --- */
+
+void exec_lane_up(struct exec *x, struct lane *l);
+enum lane_end {
+    LANE_REFUSED,  /* never stood: refused, unreachable, timed out */
+    LANE_BROKEN,   /* reset or closed by the node, or no RESP came */
+    LANE_DISMISSED /* by ourselves */
+};
+/* The connection is gone (the port has dropped it): `written` bytes had left. */
+void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t written);
+/* Bytes came; `in` lies in `chunk`. Returns how many were used; SIZE_MAX: no RESP, break the lane.
+ * *want: how many are missing at least. */
+size_t exec_replies(struct exec *x, struct lane *l, struct chunk *chunk, struct slice in,
+                    size_t *want);
+/* lane->out was written to the last byte. */
+void exec_lane_drained(struct exec *x, struct lane *l);
+/* port->wake_at's time has come. */
+void exec_tick(struct exec *x);
+
+/* What admin shows of this worker's connections to a node. */
+struct exec_node_view {
+    const char *node_id;
+    uint32_t in_flight;
+    uint32_t latency_us;
+    uint32_t failures;
+    bool down;
+};
+typedef void (*exec_node_fn)(void *arg, const struct exec_node_view *v);
+void exec_each_node(struct exec *x, exec_node_fn fn, void *arg);

@@ -10,23 +10,27 @@ struct lane;
 struct session;
 
 struct exec_port {
+    void *back;  /* given to the functions of lanes */
+    void *front; /* given to those of sessions, and to local handlers as their worker */
     /* Starts to connect: sets lane->out before it returns. exec_lane_up() or exec_lane_down()
      * follows. */
-    void (*lane_open)(void *env, struct lane *l);
+    void (*lane_open)(void *back, struct lane *l);
     /* Something was appended to lane->out: to be written at the end of the turn. */
-    void (*lane_flush)(void *env, struct lane *l);
+    void (*lane_flush)(void *back, struct lane *l);
     /* Drops the connection; nothing more is heard of it. lane->out is invalid afterwards. */
-    void (*lane_close)(void *env, struct lane *l);
+    void (*lane_close)(void *back, struct lane *l);
     /* Bytes of this connection that went into the socket. */
-    uint64_t (*lane_written)(void *env, const struct lane *l);
+    uint64_t (*lane_written)(void *back, const struct lane *l);
     /* Something was appended to session->out. */
-    void (*session_flush)(void *env, struct session *s);
+    void (*session_flush)(void *front, struct session *s);
     /* The session may be parsed on (it was stopped); not before the current call has returned. */
-    void (*session_resume)(void *env, struct session *s);
+    void (*session_resume)(void *front, struct session *s);
     /* Ends the connection behind what is in session->out. */
-    void (*session_close)(void *env, struct session *s);
+    void (*session_close)(void *front, struct session *s);
+    /* session->out passed session->out_watch. */
+    void (*session_over)(void *front, struct session *s);
     /* Calls exec_tick() at that time or a little later. */
-    void (*wake_at)(void *env, int64_t at_us);
+    void (*wake_at)(void *front, int64_t at_us);
     /* A node refused or reset a connection: worth a probe by the coordinator. */
-    void (*refused)(void *env, const char *node_id);
+    void (*refused)(void *back, const char *node_id);
 };

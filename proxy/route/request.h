@@ -19,11 +19,19 @@ struct command;
 struct lane;
 struct request;
 struct session;
+struct target;
 
 enum call_kind {
     CALL_ONE,       /* the request's embedded call */
     CALL_PART,      /* one of several calls of a request: split, all nodes, transaction */
     CALL_HANDSHAKE, /* a lane's own words: HELLO, AUTH; no request */
+};
+
+/* Values of call.shard for calls that do not belong to just one. */
+enum call_where {
+    CALL_ANY = -1,   /* any node will do */
+    CALL_MULTI = -2, /* several shards of one node: made anew when it must go elsewhere */
+    CALL_NODE = -3,  /* that very node */
 };
 
 struct call {
@@ -35,17 +43,20 @@ struct call {
     size_t len;
     uint64_t out_end; /* the lane's byte count behind this call: what was written less far was not
                          executed */
-    int32_t shard;    /* -1: none (keyless) */
+    int32_t shard;    /* or enum call_where */
     int32_t db;       /* -1: whatever the lane is at */
-    uint32_t swallow; /* replies that come before the one that counts */
-    uint32_t part;    /* its place among the request's calls */
-    int64_t due_us;   /* held: not before; 0: when the map changes */
-    uint8_t kind;     /* enum call_kind */
+    uint32_t swallow; /* replies that still come before the one that counts */
+    uint32_t swallow_own;  /* of those, the bytes' own (+QUEUED); the rest is a SELECT's */
+    uint32_t part;         /* its place among the request's calls */
+    struct target *target; /* CALL_NODE, CALL_MULTI: the node meant; else where it went last */
+    int64_t due_us;        /* held: not before; 0: when the map changes */
+    uint8_t kind;          /* enum call_kind */
     bool write;
-    bool read_lane;   /* went by a read lane: a later write must not overtake it */
-    bool left_behind; /* refused by the node while later calls of the shard were under way */
+    bool read_lane; /* went by a read lane: a later write must not overtake it */
+    bool leaves_db; /* its lane is at an unknown database behind it */
+    bool pinned;    /* its lane is the session's own */
     uint8_t tries;
-    uint8_t redirects;
+    uint8_t refused; /* enum node_answer: what a swallowed queue-time error said */
 };
 
 enum request_state {

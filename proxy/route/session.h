@@ -15,6 +15,16 @@ struct tx;
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP_THIS };
 
+enum session_stop {
+    STOP_NOT,    /* it does not wait */
+    STOP_READS,  /* a write must not overtake its reads: until reads_open is 0 */
+    STOP_EMPTY,  /* until all its requests are answered */
+    STOP_HELD,   /* a request of its waits for a primary or a retry */
+    STOP_WINDOW, /* enough under way */
+    STOP_LANE,   /* a lane is full; it stands in the lane's queue */
+    STOP_OUTPUT, /* it does not read its replies */
+};
+
 #define SESSION_MAGIC 0x5e5510a1u
 
 struct session {
@@ -23,9 +33,11 @@ struct session {
     uint8_t reply_mode; /* enum reply_mode */
     uint8_t mixes;      /* > 0: reads and writes overlapped lately; reads go the writes' way */
     bool authenticated;
+    bool multi; /* between MULTI and EXEC */
+    bool inner; /* runs a transaction's commands; nobody's connection */
     bool no_evict;
     bool closing;  /* nothing more is parsed: QUIT, fatal error, killed */
-    bool stopped;  /* parsing waits: order, a full lane, a held request */
+    uint8_t stop;  /* enum session_stop: why parsing waits */
     bool readonly; /* READONLY was said; has no effect but is shown */
     int db;
     uint64_t id; /* CLIENT ID: unique over all workers */
@@ -37,10 +49,14 @@ struct session {
     uint32_t pending;
     uint32_t reads_open;
     uint32_t writes_open;
-    uint32_t held;                      /* calls in the hold queue */
-    struct outbuf *out;                 /* replies: the stream's */
-    struct tx *tx;                      /* NULL: no MULTI, no WATCH */
-    struct list wait;                   /* linked while stopped for a lane or an order */
+    uint32_t held;         /* calls in the hold queue */
+    uint32_t queued;       /* commands since MULTI */
+    uint32_t reply_size;   /* smoothed */
+    size_t out_watch;      /* output from which front wants to know */
+    struct outbuf *out;    /* replies: the stream's */
+    struct tx *tx;         /* NULL: no MULTI, no WATCH; exec's */
+    struct session *outer; /* of an inner session: the client's own; NULL once it has gone */
+    struct list wait;      /* linked while stopped for a lane or an order */
     const struct command *last_command; /* for CLIENT LIST */
     uint64_t commands;                  /* how many it has sent */
 };
@@ -50,9 +66,3 @@ void session_init(struct session *s, uint64_t id, struct outbuf *out);
 void session_fini(struct session *s);
 /* Copies; an empty name clears. */
 void session_set_name(struct session *s, const char *ptr, size_t len);
-static inline bool session_in_multi(const struct session *s);
-bool session_tx_open(const struct session *s);
-static inline bool session_in_multi(const struct session *s)
-{
-    return s->tx != NULL && session_tx_open(s);
-}

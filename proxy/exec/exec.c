@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/exec/exec.h"
+
+#include "proxy/exec/exec_priv.h"
+#include "proxy/exec/tx.h"
+#include "proxy/route/router.h"
+
+#include "common/cmd/slot.h"
+#include "common/resp/write.h"
+
+/* --- life --- */
+
+static void no_routes(struct exec *x, uint32_t shards)
+{
+    mem_free(x->routes);
+    x->shards = shards;
+    x->routes = mem_zalloc(shards * sizeof(*x->routes));
+    for (uint32_t i = 0; i < shards; i++) {
+        x->routes[i].lost_us = x->now_us;
+    }
+}
+
+static void fill_routes(struct exec *x)
+{
+    for (uint32_t id = 1; id < CMD_MAX; id++) {
+        const struct command *c = command_by_id((enum command_id)id);
+        bool local = x->local != NULL && x->local->entries[id].fn != NULL;
+        x->route_of[id] = local ? ROUTE_LOCAL : (uint8_t)router_of(c);
+    }
+}
+
+struct exec *exec_new(const struct exec_port *port, const struct local_table *local,
+                      const struct exec_settings *settings, uint64_t seed)
+{
+    struct exec *x = mem_zalloc(sizeof(*x));
+    x->magic = EXEC_MAGIC;
+    x->port = *port;
+    x->local = local;
+    list_init(&x->targets);
+    list_init(&x->lanes);
+    rng_init(&x->rng, seed);
+    key_list_init(&x->keys);
+    resp_parser_init(&x->parser);
+    session_init(&x->nobody, 0, NULL);
+    no_routes(x, 1);
+    fill_routes(x);
+    exec_set(x, settings);
+    return x;
+}
+
+void exec_set(struct exec *x, const struct exec_settings *settings)
+{
+    CHECK_OBJ(x, EXEC_MAGIC);
+    x->settings = *settings;
+    mem_free(x->node_password);
+    const char *password = settings->node_password;
+    x->node_password = password == NULL || *password == '\0' ? NULL : mem_strdup(password);
+    x->settings.node_password = x->node_password;
+}
+
+void exec_set_now(struct exec *x, int64_t now_us)
+{
+    x->now_us = now_us;
+}
+
+static void free_lanes(struct exec *x, struct target *t)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        for (int proto = 0; proto < 2; proto++) {
+            lane_free(x, &t->lanes[kind][proto]);
+        }
+    }
+    LIST_FOREACH_SAFE(it, &t->pinned_idle) {
+        struct lane *l = container_of(it, struct lane, idle);
+        lane_free(x, &l);
+    }
+}
+
+static void target_free(struct exec *x, struct target *t)
+{
+    free_lanes(x, t);
+    list_remove(&t->link);
+    t->magic = 0;
+    mem_free(t);
+}
+
+void exec_free(struct exec **xp)
+{
+    struct exec *x = *xp;
+    *xp = NULL;
+    if (x == NULL) {
+        return;
+    }
+    CHECK_OBJ(x, EXEC_MAGIC);
+    x->settings.retry_max_attempts = 0; /* what is still open ends now */
+    LIST_FOREACH_SAFE(it, &x->targets) {
+        target_free(x, container_of(it, struct target, link));
+    }
+    hold_tick(x, true);
+    while (x->free_requests != NULL) {
+        struct request *r = x->free_requests;
+        x->free_requests = r->next;
+        mem_free(r);
+    }
+    if (x->park != NULL) {
+        chunk_unref(&x->park);
+    }
+    session_fini(&x->nobody);
+    map_unref(&x->map);
+    key_list_fini(&x->keys);
+    resp_parser_fini(&x->parser);
+    str_fini(&x->scratch);
+    mem_free(x->node_password);
+    mem_free(x->routes);
+    x->magic = 0;
+    mem_free(x);
+}
+
+const struct exec_counters *exec_counters(const struct exec *x)
+{
+    return &x->counters;
+}
+
+void exec_reset_counters(struct exec *x)
+{
+    x->counters = (struct exec_counters){0};
+}
+
+size_t exec_open_requests(const struct exec *x)
+{
+    return x->n_open;
+}
+
+size_t exec_held_requests(const struct exec *x)
+{
+    return x->n_held;
+}
+
+void exec_wake(struct exec *x, int64_t at_us)
+{
+    if (x->tick_at_us == 0 || at_us < x->tick_at_us) {
+        x->tick_at_us = at_us;
+        x->port.wake_at(x->port.front, at_us);
+    }
+}
+
+/* --- requests --- */
+
+struct request *request_take(struct exec *x, struct session *s, const struct command *c)
+{
+    struct request *r = x->free_requests;
+    if (LIKELY(r != NULL)) {
+        x->free_requests = r->next;
+        x->n_free_requests--;
+    } else {
+        r = mem_alloc(sizeof(*r));
+    }
+    memset(r, 0, sizeof(*r));
+    r->session = s;
+    r->command = c;
+    r->call.request = r;
+    r->start_us = x->now_us;
+    r->proto = s->proto;
+    if (UNLIKELY(s->reply_mode != REPLY_ON)) {
+        r->silent = true;
+        if (s->reply_mode == REPLY_SKIP_NEXT) {
+            s->reply_mode = REPLY_ON;
+        }
+    }
+    if (s->tail == NULL) {
+        s->head = r;
+    } else {
+        s->tail->next = r;
+    }
+    s->tail = r;
+    s->pending++;
+    s->commands++;
+    s->last_command = c;
+    x->n_open++;
+    if (UNLIKELY(x->tick_at_us == 0)) {
+        exec_wake(x, x->now_us + TICK_US);
+    }
+    return r;
+}
+
+void request_free(struct exec *x, struct request *r)
+{
+    call_drop_bytes(&r->call);
+    if (UNLIKELY(r->gather != NULL)) {
+        gather_free(&r->gather);
+    }
+    if (r->reply_chunk != NULL) {
+        chunk_unref(&r->reply_chunk);
+    }
+    if (UNLIKELY(r->reply_out != NULL)) {
+        outbuf_fini(r->reply_out);
+        mem_free(r->reply_out);
+    }
+    x->n_open--;
+    if (LIKELY(x->n_free_requests < FREE_REQUESTS)) {
+        r->next = x->free_requests;
+        x->free_requests = r;
+        x->n_free_requests++;
+    } else {
+        mem_free(r);
+    }
+}
+
+/* --- commands --- */
+
+enum exec_verdict exec_refuse(struct exec *x, struct session *s, const struct command *c,
+                              const char *text)
+{
+    struct request *r = request_take(x, s, c);
+    request_error(x, r, text);
+    return EXEC_TAKEN;
+}
+
+void exec_fatal(struct exec *x, struct session *s, const char *text)
+{
+    struct request *r = request_take(x, s, NULL);
+    r->silent = false;
+    r->close_after = true;
+    s->closing = true;
+    request_error(x, r, text);
+}
+
+static enum exec_verdict refuse(struct exec *x, struct session *s, const struct command *c,
+                                const struct exec_input *in)
+{
+    char text[COMMAND_ERROR_MAX];
+    if (c == NULL) {
+        command_error_unknown(text, in->argv, in->argc);
+    } else {
+        command_error_arity(text, c);
+    }
+    if (s->multi) {
+        tx_spoil(s);
+    }
+    return exec_refuse(x, s, c, text);
+}
+
+static enum exec_verdict by_keys(struct exec *x, struct session *s, const struct command *c,
+                                 const struct exec_input *in)
+{
+    int shard = -1;
+    switch (router_keys(c, in->argv, in->argc, x->shards, &x->keys, &shard)) {
+    case ROUTER_ONE:
+        return exec_one(x, s, c, in, shard);
+    case ROUTER_KEYLESS:
+        return exec_one(x, s, c, in, CALL_ANY);
+    case ROUTER_SEVERAL:
+        break;
+    }
+    if (router_splits(c) && (in->argc - 1) % router_key_step(c) == 0) {
+        return exec_split(x, s, c, in);
+    }
+    return exec_refuse(x, s, c, ERR_CROSSSLOT);
+}
+
+static enum exec_verdict dispatch(struct exec *x, struct session *s, const struct command *c,
+                                  const struct exec_input *in)
+{
+    switch (x->route_of[c->id]) {
+    case ROUTE_SINGLE: {
+        x->counters.requests_one++;
+        uint32_t slot = slot_of(in->argv[c->key_single]);
+        return exec_one(x, s, c, in, (int)slot_to_shard(slot, x->shards));
+    }
+    case ROUTE_KEYS:
+        return by_keys(x, s, c, in);
+    case ROUTE_LOCAL:
+        return exec_local(x, s, c, in);
+    case ROUTE_SHARDS:
+        return exec_all(x, s, c, in, true);
+    case ROUTE_NODES:
+        return exec_all(x, s, c, in, false);
+    case ROUTE_SCAN:
+        return exec_scan(x, s, c, in);
+    case ROUTE_RANDOMKEY:
+        return exec_randomkey(x, s, c, in);
+    case ROUTE_TX:
+        return exec_tx(x, s, c, in);
+    default:
+        return exec_one(x, s, c, in, CALL_ANY);
+    }
+}
+
+/* More than one client may have under way, by number or by the size of its replies. */
+static bool window_full(const struct exec *x, const struct session *s)
+{
+    return s->pending >= (uint64_t)x->settings.client_max_pending ||
+           (s->pending > 16 && (uint64_t)s->pending * s->reply_size > WINDOW_BYTES);
+}
+
+static bool must_queue(const struct exec *x, const struct command *c)
+{
+    return x->route_of[c->id] != ROUTE_TX && !(x->route_of[c->id] == ROUTE_LOCAL &&
+                                               (x->local->entries[c->id].flags & LOCAL_IN_MULTI));
+}
+
+enum exec_verdict exec_command(struct exec *x, struct session *s, const struct exec_input *in)
+{
+    if (UNLIKELY(s->stop != STOP_NOT || s->closing)) {
+        return EXEC_STOP;
+    }
+    if (UNLIKELY(window_full(x, s))) {
+        session_stop(x, s, STOP_WINDOW);
+        return EXEC_STOP;
+    }
+    if (UNLIKELY(s->out->bytes > OUTPUT_PAUSE && !s->inner)) {
+        session_stop(x, s, STOP_OUTPUT);
+        return EXEC_STOP;
+    }
+    const struct command *c = command_find(in->argv, in->argc);
+    if (UNLIKELY(c == NULL || !command_arity_ok(c, in->argc))) {
+        return refuse(x, s, c, in);
+    }
+    if (UNLIKELY(!s->authenticated && x->settings.password_set && !(c->flags & CF_NO_AUTH))) {
+        return exec_refuse(x, s, c, ERR_NOAUTH);
+    }
+    if (UNLIKELY(s->tx != NULL)) {
+        if (tx_busy(s)) { /* its own connection answers first */
+            session_stop(x, s, STOP_EMPTY);
+            return EXEC_STOP;
+        }
+        if (s->multi && must_queue(x, c)) {
+            return tx_queue(x, s, c, in);
+        }
+    }
+    return dispatch(x, s, c, in);
+}
+
+/* --- sessions --- */
+
+void exec_session_gone(struct exec *x, struct session *s)
+{
+    CHECK_OBJ(s, SESSION_MAGIC);
+    struct request *r = s->head;
+    s->head = s->tail = NULL;
+    s->pending = 0;
+    list_remove(&s->wait);
+    while (r != NULL) {
+        struct request *next = r->next;
+        r->session = NULL;
+        r->next = NULL;
+        if (r->gather != NULL && r->gather->run != NULL) {
+            tx_run_orphan(r->gather->run);
+        }
+        if (r->state == REQUEST_READY) {
+            request_free(x, r);
+        }
+        r = next;
+    }
+    tx_free(x, s);
+}
+
+void exec_session_drained(struct exec *x, struct session *s)
+{
+    if (s->stop == STOP_OUTPUT) {
+        s->stop = STOP_NOT;
+        x->port.session_resume(x->port.front, s);
+    }
+}
+
+void exec_session_reset_tx(struct exec *x, struct session *s)
+{
+    tx_free(x, s);
+}
+
+/* --- the map --- */
+
+static struct target *target_by_id(struct exec *x, const char *id)
+{
+    LIST_FOREACH(it, &x->targets) {
+        struct target *t = container_of(it, struct target, link);
+        if (strcmp(t->id, id) == 0) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static struct target *target_for(struct exec *x, const struct map_node *n)
+{
+    struct target *t = target_by_id(x, n->id);
+    if (t == NULL) {
+        t = mem_zalloc(sizeof(*t));
+        t->magic = TARGET_MAGIC;
+        memcpy(t->id, n->id, sizeof(t->id));
+        memcpy(t->host, n->host, sizeof(t->host));
+        t->port = n->port;
+        list_init(&t->pinned_idle);
+        list_append(&x->targets, &t->link);
+    }
+    return t;
+}
+
+/* Its connections are of no more use: their calls end or are tried elsewhere. */
+static void dismiss_lanes(struct exec *x, struct target *t)
+{
+    LIST_FOREACH_SAFE(it, &x->lanes) {
+        struct lane *l = container_of(it, struct lane, link);
+        if (l->target == t) {
+            lane_break(x, l, LANE_DISMISSED);
+        }
+    }
+}
+
+static void update_target(struct target *t, const struct map_node *n, int index, bool *moved)
+{
+    *moved = t->port != n->port || strcmp(t->host, n->host) != 0;
+    memcpy(t->host, n->host, sizeof(t->host));
+    t->port = n->port;
+    t->node = index;
+    t->weight = n->weight;
+    bool alive = n->state != NODE_DEAD && n->state != NODE_LEFT;
+    if ((alive && !t->alive) || *moved) {
+        t->failures = 0;
+        t->retry_at_us = 0;
+        t->down_since_us = 0;
+    }
+    t->alive = alive;
+}
+
+static void set_route(struct exec *x, struct shard_route *route, const struct map_shard *sh,
+                      struct target *const *targets)
+{
+    struct target *primary = sh->primary == NODE_NONE ? NULL : targets[sh->primary];
+    if (primary != NULL && !primary->alive) {
+        primary = NULL;
+    }
+    if (primary == NULL && route->lost_us == 0) {
+        route->lost_us = x->now_us;
+    }
+    if (primary != NULL) {
+        route->lost_us = 0;
+    }
+    route->primary = primary;
+    route->n_readers = 0;
+    if (primary == NULL) {
+        return;
+    }
+    route->readers[route->n_readers++] = primary;
+    for (int i = 0; i < sh->n_members; i++) {
+        const struct map_member *m = &sh->members[i];
+        struct target *t = targets[m->node];
+        if (t != primary && m->in_sync && m->state == REPLICA_ACTIVE && t->alive) {
+            route->readers[route->n_readers++] = t;
+        }
+    }
+}
+
+static void drop_spare_targets(struct exec *x)
+{
+    LIST_FOREACH_SAFE(it, &x->targets) {
+        struct target *t = container_of(it, struct target, link);
+        if (t->node == NODE_NONE && t->in_flight == 0 && x->n_held == 0) {
+            struct target *gone = t;
+            free_lanes(x, gone);
+            if (gone->n_pinned == 0) {
+                target_free(x, gone);
+            }
+        }
+    }
+}
+
+static void choose_any(struct exec *x)
+{
+    x->any = NULL;
+    for (uint32_t i = 0; i < x->shards && x->any == NULL; i++) {
+        x->any = x->routes[i].primary;
+    }
+    LIST_FOREACH(it, &x->targets) {
+        struct target *t = container_of(it, struct target, link);
+        if (x->any == NULL && t->alive) {
+            x->any = t;
+        }
+    }
+}
+
+void exec_set_map(struct exec *x, struct map *m)
+{
+    CHECK_OBJ(x, EXEC_MAGIC);
+    struct target **targets = mem_zalloc((size_t)(m->n_nodes + 1) * sizeof(struct target *));
+    if (x->shards != (uint32_t)m->n_shards) {
+        INVARIANT(x->n_held == 0 || x->map == NULL);
+        no_routes(x, (uint32_t)m->n_shards);
+    }
+    map_unref(&x->map);
+    x->map = m;
+    LIST_FOREACH(it, &x->targets) {
+        struct target *t = container_of(it, struct target, link);
+        if (map_node_by_id(m, t->id) == NODE_NONE) {
+            t->node = NODE_NONE;
+            t->alive = false;
+        }
+    }
+    bool *moved = mem_zalloc((size_t)m->n_nodes + 1);
+    for (int i = 0; i < m->n_nodes; i++) {
+        targets[i] = target_for(x, &m->nodes[i]);
+        update_target(targets[i], &m->nodes[i], i, &moved[i]);
+    }
+    for (int i = 0; i < m->n_shards; i++) {
+        set_route(x, &x->routes[i], &m->shards[i], targets);
+    }
+    choose_any(x);
+    for (int i = 0; i < m->n_nodes; i++) { /* only now: what breaks finds its way by the new map */
+        if (moved[i] || !targets[i]->alive) {
+            dismiss_lanes(x, targets[i]);
+        }
+    }
+    mem_free(moved);
+    mem_free(targets);
+    hold_tick(x, true);
+    drop_spare_targets(x);
+}
+
+struct map *exec_map(const struct exec *x)
+{
+    return x->map;
+}
+
+void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent)
+{
+    struct target *t = target_by_id(x, node_id);
+    if (t != NULL) {
+        t->load_percent = load_percent;
+    }
+}
+
+void exec_each_node(struct exec *x, exec_node_fn fn, void *arg)
+{
+    LIST_FOREACH(it, &x->targets) {
+        const struct target *t = container_of(it, struct target, link);
+        struct exec_node_view v = {.node_id = t->id,
+                                   .in_flight = t->in_flight,
+                                   .latency_us = t->latency_us,
+                                   .failures = t->failures,
+                                   .down = t->down_since_us != 0};
+        fn(arg, &v);
+    }
+}
+
+/* --- time --- */
+
+static void check_timeouts(struct exec *x)
+{
+    LIST_FOREACH_SAFE(it, &x->lanes) {
+        struct lane *l = container_of(it, struct lane, link);
+        struct call *c = l->head;
+        while (c != NULL && c->request == NULL) {
+            c = c->next; /* the lane's own words have no clock */
+        }
+        if (c != NULL && x->now_us - c->request->start_us > x->settings.request_timeout_us) {
+            x->counters.timeouts++;
+            /* Its answer could still come: only a new connection can tell the two apart. */
+            lane_break(x, l, LANE_BROKEN);
+            it_next = x->lanes.next; /* others may have gone with it */
+        }
+    }
+}
+
+void exec_tick(struct exec *x)
+{
+    CHECK_OBJ(x, EXEC_MAGIC);
+    x->tick_at_us = 0;
+    check_timeouts(x);
+    hold_tick(x, false);
+    drop_spare_targets(x);
+    if (x->n_open > 0) {
+        exec_wake(x, x->now_us + TICK_US);
+    }
+}

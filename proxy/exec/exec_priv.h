@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Shared among the sources of proxy/exec only. */
+#pragma once
+
+#include "proxy/exec/exec.h"
+#include "proxy/exec/lane.h"
+#include "proxy/exec/local.h"
+#include "proxy/exec/tape.h"
+#include "proxy/route/retry.h"
+
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/base/str.h"
+#include "common/cmd/command.h"
+#include "common/cmd/keys.h"
+#include "common/resp/errors.h"
+#include "common/resp/parse.h"
+
+#define EXEC_MAGIC    0xe8ec0001u
+#define MIX_STICKY    64 /* turns of an idle queue until a client counts as unmixed again */
+#define WINDOW_BYTES  (8 * 1024 * 1024) /* of replies that one client may have under way */
+#define OUTPUT_PAUSE  (1024 * 1024)     /* unread replies from which a client is not parsed */
+#define TICK_US       (50 * 1000)       /* how exactly deadlines are kept */
+#define FREE_REQUESTS 4096
+#define PINNED_IDLE   8 /* spare dedicated connections kept to a node */
+
+/* Who serves a shard, as the current map says it. */
+struct shard_route {
+    struct target *primary; /* NULL: nobody */
+    int64_t lost_us;        /* since when nobody does */
+    uint64_t mark;          /* of the last walk that met it, and as what */
+    uint32_t mark_at;
+    int n_readers;
+    struct target *readers[MEMBERS_MAX]; /* eligible for reads, the primary first */
+};
+
+struct exec {
+    uint32_t magic;
+    uint32_t shards;
+    int64_t now_us;
+    struct exec_port port;
+    const struct local_table *local;
+    struct shard_route *routes;
+    struct exec_settings settings;
+    struct exec_counters counters;
+    struct request *free_requests;
+    uint32_t n_free_requests;
+    uint32_t turn;      /* of round-robin */
+    struct chunk *park; /* small replies that wait for their turn */
+    struct call *held_head;
+    struct call *held_tail;
+    size_t n_held;
+    size_t held_bytes;
+    size_t n_open;      /* requests taken and not ended */
+    int64_t tick_at_us; /* asked of the port; 0: not */
+    struct map *map;
+    struct list targets;
+    struct list lanes;  /* all that are not LANE_DOWN */
+    struct target *any; /* where keyless commands go */
+    uint64_t lane_id_last;
+    uint32_t n_pinned;
+    uint64_t walk;
+    struct rng rng;
+    struct key_list keys;
+    struct resp_parser parser; /* for bytes that are parsed a second time */
+    struct str scratch;
+    char *node_password;
+    struct session nobody;     /* stands for a client that has gone */
+    uint8_t route_of[CMD_MAX]; /* enum route; ROUTE_LOCAL where a handler is */
+};
+
+#define ROUTE_LOCAL 200
+
+/* --- exec.c --- */
+struct request *request_take(struct exec *x, struct session *s, const struct command *c);
+/* The request's place in the queue is over; parked reply and gather are freed. */
+void request_free(struct exec *x, struct request *r);
+void exec_wake(struct exec *x, int64_t at_us);
+
+/* --- deliver.c: replies in request order. Each ends the request. --- */
+void request_reply(struct exec *x, struct request *r, struct chunk *chunk, const char *ptr,
+                   size_t len);
+void request_reply_out(struct exec *x, struct request *r, struct outbuf *o);
+void request_error(struct exec *x, struct request *r, const char *text);
+/* Whether its reply may be written to the session's output right now. */
+static inline bool request_is_first(const struct request *r)
+{
+    return r->session != NULL && r->session->head == r;
+}
+/* After something was written to session->out for the first request itself. */
+void request_done_in_place(struct exec *x, struct request *r, size_t bytes_before);
+void session_stop(struct exec *x, struct session *s, enum session_stop why);
+void session_check_resume(struct exec *x, struct session *s);
+/* It may be parsed on. */
+void session_go_on(struct exec *x, struct session *s);
+/* Copies what is small, else references. */
+struct chunk *exec_keep(struct exec *x, struct chunk *chunk, const char **ptr, size_t len);
+
+/* --- lane.c --- */
+struct lane *lane_of(struct exec *x, struct target *t, enum lane_kind kind, int proto);
+/* Opens it if need be; false: not to be had now (the target's retry_at_us tells when). */
+bool lane_ready(struct exec *x, struct lane *l);
+bool lane_has_room(const struct exec *x, const struct lane *l);
+/* Appends the call; its bytes are there or come from `in`. */
+void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_input *in);
+/* Breaks the connection from our side: its calls are retried or failed. */
+void lane_break(struct exec *x, struct lane *l, enum lane_end how);
+void lane_free(struct exec *x, struct lane **l);
+/* The lane's own words; the answer is swallowed, an error breaks it. */
+void lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc);
+struct lane *lane_take_pinned(struct exec *x, struct target *t, int proto);
+void lane_give_pinned(struct exec *x, struct lane *l);
+/* Keeps the call's bytes where they outlive the client's buffer. */
+void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in,
+                     struct chunk **tape);
+void call_drop_bytes(struct call *c);
+
+/* --- hold.c --- */
+/* Sends a call that has its bytes, wherever it belongs now; holds it if nobody takes it. */
+void call_send(struct exec *x, struct call *c);
+/* The same to that very node. */
+void call_send_to(struct exec *x, struct call *c, struct target *t, enum lane_kind kind);
+/* Not executed for sure, or a read: another try within the limits, else its error. */
+void call_retry(struct exec *x, struct call *c, const char *error);
+/* Waits, within the limits: until `due_us`, or 0: until the map changes. */
+void call_hold(struct exec *x, struct call *c, int64_t due_us);
+/* The target for a read of the shard; NULL: nobody. */
+struct target *pick_reader(struct exec *x, int shard);
+/* Tries what is due, ends what is late. */
+void hold_tick(struct exec *x, bool map_changed);
+/* The call's answer: the reply, or an error's text with its code. */
+void call_answer(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr, size_t len);
+void call_error(struct exec *x, struct call *c, const char *text);
+
+/* --- gather.c: several calls, one reply --- */
+enum gather_kind { GATHER_SPLIT, GATHER_ALL, GATHER_FAN, GATHER_SCAN, GATHER_RANDOM, GATHER_TX };
+struct part {
+    struct call call;
+    bool done;
+    bool replaced; /* its keys went to other parts */
+    struct chunk *reply_chunk;
+    const char *reply;
+    size_t reply_len;
+};
+struct gather {
+    uint8_t kind;
+    uint8_t merge; /* enum response_policy */
+    uint32_t open;
+    uint32_t n_parts;
+    uint32_t cap;
+    struct part **parts;
+    uint32_t n_keys;
+    uint32_t *key_part; /* SPLIT: whose reply has the i-th key's answer */
+    fan_merge_fn fan;
+    void *fan_arg;
+    struct scan *scan;
+    struct tx_run *run;
+    uint8_t *asked; /* RANDOM: by node index */
+    uint32_t n_asked;
+};
+struct gather *gather_new(struct request *r, enum gather_kind kind);
+void gather_free(struct gather **g);
+struct part *gather_add(struct request *r);
+void gather_answer(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
+                   size_t len);
+/* A part that spans shards must go elsewhere: it is cut anew. */
+void gather_replan(struct exec *x, struct call *c);
+void gather_drop_replies(struct gather *g);
+/* Around sending: the last answer may come before all is sent. */
+void gather_begin(struct request *r);
+void gather_end(struct exec *x, struct request *r);
+/* Bytes of a command for one or more parts; the caller unrefs the chunk. */
+struct chunk *gather_encode(const struct slice *argv, size_t argc, const char **bytes, size_t *len);
+void part_set_bytes(struct part *p, struct chunk *chunk, const char *bytes, size_t len);
+/* Room for a part's request in the lane of its target; else the session is stopped. */
+bool exec_room_for(struct exec *x, struct session *s, struct target *t);
+
+/* --- merge.c --- */
+/* Writes the one reply of parts 0..n_parts-1 by policy. */
+void merge_parts(struct request *r, struct resp_writer *w);
+void merge_keys(struct request *r, struct resp_writer *w);
+
+/* --- starters: the request is taken, or the session stopped --- */
+enum exec_verdict exec_one(struct exec *x, struct session *s, const struct command *c,
+                           const struct exec_input *in, int shard);
+enum exec_verdict exec_split(struct exec *x, struct session *s, const struct command *c,
+                             const struct exec_input *in);
+enum exec_verdict exec_all(struct exec *x, struct session *s, const struct command *c,
+                           const struct exec_input *in, bool shards_only);
+enum exec_verdict exec_randomkey(struct exec *x, struct session *s, const struct command *c,
+                                 const struct exec_input *in);
+enum exec_verdict exec_scan(struct exec *x, struct session *s, const struct command *c,
+                            const struct exec_input *in);
+enum exec_verdict exec_tx(struct exec *x, struct session *s, const struct command *c,
+                          const struct exec_input *in);
+enum exec_verdict exec_local(struct exec *x, struct session *s, const struct command *c,
+                             const struct exec_input *in);
+enum exec_verdict exec_refuse(struct exec *x, struct session *s, const struct command *c,
+                              const char *text);
+
+void scan_answered(struct exec *x, struct request *r);
+void scan_free(struct scan **s);
+void random_answered(struct exec *x, struct request *r);
+void all_answered(struct exec *x, struct request *r);
+void split_answered(struct exec *x, struct request *r);
+void fan_answered(struct exec *x, struct request *r);
+void tx_answered(struct exec *x, struct request *r);
+void tx_run_free(struct tx_run **run);
+/* Inside MULTI: queues or refuses. */
+enum exec_verdict tx_queue(struct exec *x, struct session *s, const struct command *c,
+                           const struct exec_input *in);
+/* Forgets MULTI and WATCH. */
+void tx_free(struct exec *x, struct session *s);

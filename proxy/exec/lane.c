@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/exec/encode.h"
+#include "proxy/exec/exec_priv.h"
+#include "proxy/exec/tx.h"
+
+#include "common/base/log.h"
+#include "common/base/num.h"
+
+static struct lane *make(struct target *t, enum lane_kind kind, int proto)
+{
+    struct lane *l = mem_zalloc(sizeof(*l));
+    l->magic = LANE_MAGIC;
+    l->kind = (uint8_t)kind;
+    l->proto = (uint8_t)proto;
+    l->target = t;
+    list_init(&l->stopped);
+    list_init(&l->link);
+    list_init(&l->idle);
+    resp_skip_init(&l->skip);
+    return l;
+}
+
+struct lane *lane_of(struct exec *x, struct target *t, enum lane_kind kind, int proto)
+{
+    (void)x;
+    struct lane **l = &t->lanes[kind][proto - 2];
+    if (*l == NULL) {
+        *l = make(t, kind, proto);
+    }
+    return *l;
+}
+
+void lane_free(struct exec *x, struct lane **lp)
+{
+    struct lane *l = *lp;
+    *lp = NULL;
+    if (l == NULL) {
+        return;
+    }
+    CHECK_OBJ(l, LANE_MAGIC);
+    lane_break(x, l, LANE_DISMISSED);
+    INVARIANT(l->head == NULL);
+    list_remove(&l->idle);
+    chunk_unref(&l->tape);
+    if (l->kind == LANE_PINNED) {
+        x->n_pinned--;
+        l->target->n_pinned--;
+    }
+    l->magic = 0;
+    mem_free(l);
+}
+
+static void queue_call(struct lane *l, struct call *c)
+{
+    c->next = NULL;
+    c->lane = l;
+    c->target = l->target;
+    c->out_end = l->out_total;
+    if (l->tail == NULL) {
+        l->head = c;
+    } else {
+        l->tail->next = c;
+    }
+    l->tail = c;
+    l->in_flight++;
+    l->target->in_flight++;
+}
+
+void lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc)
+{
+    size_t before = l->out->bytes;
+    resp_request(l->out, argv, argc);
+    l->out_total += l->out->bytes - before;
+    struct call *c = mem_zalloc(sizeof(*c));
+    c->kind = CALL_HANDSHAKE;
+    c->db = -1;
+    queue_call(l, c);
+    x->port.lane_flush(x->port.back, l);
+}
+
+static void shake_hands(struct exec *x, struct lane *l)
+{
+    struct slice words[5] = {SLICE("HELLO"), SLICE("3"), SLICE("AUTH"), SLICE("default")};
+    if (x->node_password != NULL && l->proto == 2) {
+        words[0] = SLICE("AUTH");
+        words[1] = slice_str(x->node_password);
+        lane_say(x, l, words, 2);
+    } else if (x->node_password != NULL) {
+        words[4] = slice_str(x->node_password);
+        lane_say(x, l, words, 5);
+    } else if (l->proto == 3) {
+        lane_say(x, l, words, 2);
+    }
+}
+
+bool lane_ready(struct exec *x, struct lane *l)
+{
+    if (l->state != LANE_DOWN) {
+        return true;
+    }
+    if (x->now_us < l->target->retry_at_us || !l->target->alive) {
+        return false;
+    }
+    l->id = ++x->lane_id_last;
+    l->state = LANE_CONNECTING;
+    l->db = 0;
+    l->out_total = 0;
+    resp_skip_init(&l->skip);
+    list_append(&x->lanes, &l->link);
+    x->counters.lanes_opened++;
+    x->port.lane_open(x->port.back, l);
+    INVARIANT(l->out != NULL);
+    shake_hands(x, l);
+    return true;
+}
+
+bool lane_has_room(const struct exec *x, const struct lane *l)
+{
+    return l->in_flight < (uint64_t)x->settings.lane_max_in_flight &&
+           l->out->bytes < (uint64_t)x->settings.lane_max_bytes;
+}
+
+void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in,
+                     struct chunk **tape)
+{
+    (void)x;
+    if (UNLIKELY(in->bytes == NULL)) {
+        char *to = tape_room(tape, encoded_max(in->argv, in->argc));
+        c->len = encode_args(to, in->argv, in->argc);
+        (*tape)->len += c->len;
+        c->bytes = to;
+        c->chunk = chunk_ref(*tape);
+        return;
+    }
+    c->len = in->len;
+    if (in->len < OUTBUF_REF_MIN) {
+        c->bytes = tape_put(tape, in->bytes, in->len);
+        c->chunk = chunk_ref(*tape);
+    } else {
+        c->bytes = in->bytes;
+        c->chunk = chunk_ref(in->chunk);
+    }
+}
+
+void call_drop_bytes(struct call *c)
+{
+    if (c->chunk != NULL) {
+        chunk_unref(&c->chunk);
+        c->bytes = NULL;
+        c->len = 0;
+    }
+}
+
+/* The lane stands at another database: its SELECT's answer is swallowed with the call's. */
+static void put_select(struct lane *l, struct call *c)
+{
+    char digits[NUM_I64_MAX_LEN];
+    struct slice words[2] = {SLICE("SELECT"), {.ptr = digits}};
+    words[1].len = num_print_i64(digits, c->db);
+    char *to = tape_room(&l->tape, 64);
+    size_t len = encode_args(to, words, 2);
+    l->tape->len += len;
+    outbuf_append_ref(l->out, l->tape, to, len);
+    l->db = c->db;
+    c->swallow++;
+}
+
+void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_input *in)
+{
+    size_t before = l->out->bytes;
+    c->swallow = c->swallow_own;
+    c->refused = ANSWER_REPLY;
+    if (UNLIKELY(c->db >= 0 && c->db != l->db)) {
+        put_select(l, c);
+    }
+    if (LIKELY(c->chunk == NULL)) {
+        call_keep_bytes(x, c, in, &l->tape);
+    }
+    outbuf_append_ref(l->out, c->chunk, c->bytes, c->len);
+    l->out_total += l->out->bytes - before;
+    if (UNLIKELY(c->leaves_db)) {
+        l->db = -1;
+    }
+    queue_call(l, c);
+    struct session *s = c->request->session;
+    c->read_lane = l->kind == LANE_READ;
+    if (c->write) {
+        s->writes_open++;
+        x->counters.calls_write++;
+    } else {
+        s->reads_open += c->read_lane;
+        x->counters.calls_read++;
+    }
+    if (before == 0) {
+        x->port.lane_flush(x->port.back, l);
+    }
+}
+
+static void resume_stopped(struct exec *x, struct lane *l)
+{
+    l->full = false;
+    while (!list_empty(&l->stopped)) {
+        struct session *s = container_of(l->stopped.next, struct session, wait);
+        list_remove(&s->wait);
+        INVARIANT(s->stop == STOP_LANE);
+        s->stop = STOP_NOT;
+        session_go_on(x, s);
+    }
+}
+
+/* Half empty: its clients may go on. */
+static void check_room(struct exec *x, struct lane *l)
+{
+    if (UNLIKELY(l->full) && l->state != LANE_DOWN &&
+        l->in_flight <= (uint64_t)x->settings.lane_max_in_flight / 2 &&
+        l->out->bytes <= (uint64_t)x->settings.lane_max_bytes / 2) {
+        resume_stopped(x, l);
+    }
+}
+
+void exec_lane_drained(struct exec *x, struct lane *l)
+{
+    check_room(x, l);
+}
+
+void exec_lane_up(struct exec *x, struct lane *l)
+{
+    (void)x;
+    CHECK_OBJ(l, LANE_MAGIC);
+    l->state = LANE_UP;
+    l->target->failures = 0;
+    l->target->down_since_us = 0;
+    l->target->retry_at_us = 0;
+}
+
+static void note_failure(struct exec *x, struct target *t)
+{
+    const struct retry_policy p = {.initial_us = x->settings.retry_initial_delay_us,
+                                   .max_us = x->settings.retry_max_delay_us,
+                                   .backoff_percent = x->settings.retry_backoff_percent};
+    t->retry_at_us = x->now_us + retry_delay_us(&p, t->failures, &x->rng);
+    t->failures++;
+    if (t->down_since_us == 0) {
+        t->down_since_us = x->now_us;
+    }
+}
+
+static void account_gone(struct call *c)
+{
+    struct session *s = c->request->session;
+    c->lane = NULL;
+    if (s == NULL) {
+        return;
+    }
+    if (c->write) {
+        s->writes_open--;
+    } else if (c->read_lane) {
+        s->reads_open--;
+    }
+}
+
+/* A call whose connection broke: `left` tells whether all of it went into the socket. */
+static void lost_call(struct exec *x, struct call *c, bool left)
+{
+    if (c->kind == CALL_HANDSHAKE) {
+        mem_free(c);
+        return;
+    }
+    account_gone(c);
+    if (c->write && left) {
+        x->counters.unknown_outcome++;
+        call_error(x, c, ERR_UNKNOWN_OUTCOME);
+    } else if (c->pinned) {
+        call_error(x, c, ERR_CLUSTERDOWN);
+    } else {
+        call_retry(x, c, ERR_CLUSTERDOWN);
+    }
+}
+
+void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t written)
+{
+    CHECK_OBJ(l, LANE_MAGIC);
+    INVARIANT(l->state != LANE_DOWN);
+    struct target *t = l->target;
+    bool stood = l->state == LANE_UP;
+    struct call *c = l->head;
+    l->state = LANE_DOWN;
+    l->out = NULL;
+    l->head = l->tail = NULL;
+    t->in_flight -= l->in_flight;
+    l->in_flight = 0;
+    list_remove(&l->link);
+    if (how != LANE_DISMISSED) {
+        log_event(LOG_VERBOSE, "lane", "%s node=%s kind=%s", stood ? "lost" : "refused", t->id,
+                  l->kind == LANE_READ ? "read" : "write");
+        x->counters.lanes_lost++;
+        x->port.refused(x->port.back, t->id);
+        if (!stood) {
+            note_failure(x, t);
+        }
+    }
+    while (c != NULL) {
+        struct call *next = c->next;
+        lost_call(x, c, c->out_end <= written);
+        c = next;
+    }
+    resume_stopped(x, l);
+}
+
+void lane_break(struct exec *x, struct lane *l, enum lane_end how)
+{
+    if (l->state == LANE_DOWN) {
+        return;
+    }
+    uint64_t written = x->port.lane_written(x->port.back, l);
+    x->port.lane_close(x->port.back, l);
+    exec_lane_down(x, l, how, written);
+}
+
+struct lane *lane_take_pinned(struct exec *x, struct target *t, int proto)
+{
+    LIST_FOREACH_SAFE(it, &t->pinned_idle) {
+        struct lane *l = container_of(it, struct lane, idle);
+        list_remove(&l->idle);
+        if (l->proto == proto && l->state == LANE_UP) {
+            return l;
+        }
+        lane_free(x, &l); /* broken since, or of the other protocol */
+    }
+    if (x->n_pinned >= (uint64_t)x->settings.pinned_max) {
+        return NULL;
+    }
+    x->n_pinned++;
+    t->n_pinned++;
+    return make(t, LANE_PINNED, proto);
+}
+
+void lane_give_pinned(struct exec *x, struct lane *l)
+{
+    uint32_t idle = 0;
+    LIST_FOREACH(it, &l->target->pinned_idle) {
+        idle++;
+    }
+    if (l->state == LANE_UP && idle < PINNED_IDLE) {
+        list_append(&l->target->pinned_idle, &l->idle);
+    } else {
+        lane_free(x, &l);
+    }
+}
+
+/* A reply before the one that counts. False: the lane can't be trusted any more. */
+static bool swallow(struct lane *l, struct call *c, const char *ptr, size_t len)
+{
+    bool selects = c->swallow > c->swallow_own;
+    c->swallow--;
+    if (LIKELY(*ptr != '-')) {
+        return true;
+    }
+    if (selects) {
+        log_event(LOG_WARNING, "lane",
+                  "refuses a database: `databases` must be the same here and there node=%s db=%d",
+                  l->target->id, c->db);
+        return false;
+    }
+    c->refused = (uint8_t)retry_classify(slice_of(ptr, len)); /* at queue time, inside MULTI */
+    return true;
+}
+
+static void handshake_answered(struct exec *x, struct lane *l, struct call *c, bool *good,
+                               const char *ptr, size_t len)
+{
+    mem_free(c);
+    *good = *ptr != '-';
+    if (!*good) {
+        log_event(LOG_WARNING, "lane", "handshake refused node=%s answer=%.*s", l->target->id,
+                  (int)MIN(len - 2, 60u), ptr);
+        note_failure(x, l->target);
+    }
+}
+
+/* Errors may mean: not executed, try elsewhere. */
+static void answered_error(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
+                           size_t len)
+{
+    enum node_answer answer = retry_classify(slice_of(ptr, len));
+    if (answer == ANSWER_REPLY) {
+        answer = (enum node_answer)c->refused;
+        c->refused = ANSWER_REPLY;
+    }
+    switch (c->pinned ? ANSWER_REPLY : answer) {
+    case ANSWER_REPLY:
+        break;
+    case ANSWER_MOVED:
+        x->counters.redirects++;
+        call_retry(x, c, ERR_CLUSTERDOWN);
+        return;
+    case ANSWER_LATER: {
+        char text[256];
+        size_t shown = MIN(len - 3, sizeof(text) - 1);
+        memcpy(text, ptr + 1, shown);
+        text[shown] = '\0';
+        call_retry(x, c, text);
+        return;
+    }
+    }
+    call_answer(x, c, chunk, ptr, len);
+}
+
+static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, const char *ptr,
+                       size_t len)
+{
+    struct call *c = l->head;
+    if (UNLIKELY(c == NULL || *ptr == '>')) {
+        return *ptr == '>'; /* nobody subscribes on a lane: a push is nobody's */
+    }
+    if (UNLIKELY(c->swallow > 0)) {
+        return swallow(l, c, ptr, len);
+    }
+    l->head = c->next;
+    if (l->head == NULL) {
+        l->tail = NULL;
+    }
+    l->in_flight--;
+    l->target->in_flight--;
+    if (UNLIKELY(c->kind == CALL_HANDSHAKE)) {
+        bool good;
+        handshake_answered(x, l, c, &good, ptr, len);
+        return good;
+    }
+    account_gone(c);
+    if (UNLIKELY(*ptr == '-')) {
+        answered_error(x, c, chunk, ptr, len);
+        return true;
+    }
+    struct request *r = c->request;
+    if (LIKELY(c->kind == CALL_ONE && r->session != NULL && r->session->held == 0)) {
+        request_reply(x, r, chunk, ptr, len);
+    } else {
+        call_answer(x, c, chunk, ptr, len);
+    }
+    return true;
+}
+
+/* Smoothed over eight batches; one sample a batch is enough. */
+static void sample_latency(struct exec *x, struct lane *l)
+{
+    const struct call *c = l->head;
+    if (c == NULL || c->request == NULL || c->tries > 0) {
+        return;
+    }
+    int64_t took = x->now_us - c->request->start_us;
+    int64_t old = l->target->latency_us;
+    l->target->latency_us = (uint32_t)MAX(old == 0 ? took : old + (took - old) / 8, 1);
+}
+
+size_t exec_replies(struct exec *x, struct lane *l, struct chunk *chunk, struct slice in,
+                    size_t *want)
+{
+    CHECK_OBJ(l, LANE_MAGIC);
+    size_t used = 0;
+    *want = 0;
+    sample_latency(x, l);
+    while (used < in.len) {
+        size_t end;
+        const char *ptr = in.ptr + used;
+        enum resp_skip_status st = resp_skip(&l->skip, slice_of(ptr, in.len - used), &end);
+        if (st == SKIP_MORE) {
+            *want = end;
+            break;
+        }
+        if (st == SKIP_BAD || !lane_reply(x, l, chunk, ptr, end)) {
+            return SIZE_MAX;
+        }
+        used += end;
+    }
+    check_room(x, l);
+    return used;
+}

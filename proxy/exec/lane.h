@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* A lane: one pipelined connection of this worker to one node, and its queue of calls. And the
+ * target: what this worker knows of a node. Back moves the bytes; exec owns all fields but `io` and
+ * `out`.
+ *
+ * Always: calls are answered in queue order; `out` is valid unless the state is LANE_DOWN; a lane
+ * in state LANE_DOWN has no calls. An id names one connection and is never used again. */
+#pragma once
+
+#include "common/base/buf.h"
+#include "common/base/list.h"
+#include "common/model/map.h"
+#include "common/resp/skip.h"
+
+struct call;
+struct session;
+struct target;
+
+enum lane_kind { LANE_READ, LANE_WRITE, LANE_PINNED };
+enum lane_state { LANE_DOWN, LANE_CONNECTING, LANE_UP };
+
+#define LANE_MAGIC   0x1a9e5a11u
+#define TARGET_MAGIC 0x7a46e75au
+
+struct lane {
+    uint32_t magic;
+    uint8_t kind;  /* enum lane_kind */
+    uint8_t proto; /* 2 or 3 */
+    uint8_t state; /* enum lane_state */
+    bool full;     /* sessions stand in `stopped` */
+    int32_t db;    /* the one that the node's side is at behind what was appended */
+    uint32_t in_flight;
+    struct target *target;
+    struct outbuf *out;
+    struct chunk *tape; /* small requests are copied here, one behind the other */
+    uint64_t out_total; /* bytes appended on this connection */
+    uint64_t id;
+    struct call *head;
+    struct call *tail;
+    struct list stopped; /* session.wait */
+    struct list link;    /* in exec's lanes */
+    struct list idle;    /* PINNED: in the target's idle ones */
+    void *io;
+    struct resp_skip skip;
+};
+
+struct target {
+    uint32_t magic;
+    int node; /* index in the current map; NODE_NONE: it left the map */
+    int port;
+    uint32_t weight;
+    uint32_t in_flight;       /* of all its lanes */
+    uint32_t latency_us;      /* smoothed */
+    uint32_t load_percent;    /* as its heartbeats report; 100 is average */
+    uint32_t failures;        /* connection attempts that failed in a row */
+    bool alive;               /* the map does not call it dead */
+    int64_t retry_at_us;      /* no connection attempt before */
+    int64_t down_since_us;    /* 0: not down */
+    struct lane *lanes[2][2]; /* [LANE_READ|LANE_WRITE][proto - 2], made when first used */
+    uint32_t n_pinned;        /* dedicated connections, idle ones included */
+    struct list pinned_idle;
+    struct list link;
+    uint64_t mark; /* of the last walk that met it */
+    uint32_t mark_at;
+    char id[NODE_ID_LEN + 1];
+    char host[NODE_HOST_MAX];
+};

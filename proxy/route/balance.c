@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/route/balance.h"
+
+#include "common/base/obj.h"
+
+uint64_t balance_load(const struct balance_choice *c)
+{
+    /* One more than in flight: what it would be with this request, and idle ones still differ. */
+    uint64_t latency = MAX(c->latency_us, 1u);
+    uint64_t reported = c->load_percent == 0 ? 100 : c->load_percent;
+    return ((uint64_t)c->in_flight + 1) * latency * reported;
+}
+
+static int pick_weighted(const struct balance_choice *choices, int n, struct rng *rng)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        sum += choices[i].weight;
+    }
+    if (sum == 0) {
+        return 0;
+    }
+    uint64_t at = rng_below(rng, sum);
+    for (int i = 0; i < n; i++) {
+        if (at < choices[i].weight) {
+            return i;
+        }
+        at -= choices[i].weight;
+    }
+    return 0;
+}
+
+/* The better of two random ones: nearly as even as the best of all, without the herd that runs to
+ * whoever was idle a moment ago. */
+static int pick_of_two(const struct balance_choice *choices, int n, struct rng *rng)
+{
+    int a = (int)rng_below(rng, (uint64_t)n);
+    int b = (int)rng_below(rng, (uint64_t)n - 1);
+    if (b >= a) {
+        b++;
+    }
+    return balance_load(&choices[a]) <= balance_load(&choices[b]) ? a : b;
+}
+
+int balance_pick(enum read_from how, const struct balance_choice *choices, int n, struct rng *rng,
+                 uint32_t *turn)
+{
+    INVARIANT(n >= 1);
+    if (n == 1) {
+        return 0;
+    }
+    switch (how) {
+    case READ_LEAST_LOADED:
+        return pick_of_two(choices, n, rng);
+    case READ_ROUND_ROBIN:
+        return (int)((*turn)++ % (uint32_t)n);
+    case READ_WEIGHTED:
+        return pick_weighted(choices, n, rng);
+    case READ_PRIMARY:
+        return 0;
+    }
+    return 0;
+}
