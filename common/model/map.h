@@ -15,7 +15,8 @@
 #define NODE_ID_LEN    40 /* hexadecimal, as Redis Cluster's */
 #define NODE_HOST_MAX  256
 #define ZONE_MAX       64
-#define MEMBERS_MAX    8 /* highest replication-factor + one that is moving in */
+#define MEMBERS_MAX    8    /* highest replication-factor + one that is moving in */
+#define NODES_MAX      4096 /* of a map */
 #define NODE_NONE      (-1)
 
 enum node_state { NODE_HEALTHY, NODE_UNHEALTHY, NODE_DEAD, NODE_DRAINING, NODE_LEFT };
@@ -105,6 +106,8 @@ void map_build_set_primary(struct map_shard *s, int node);
 /* NULL if all holds, else what does not ("shard 3: primary is no member"). Static text or thread's
  * own. */
 const char *map_check(const struct map *m);
+/* The same for a node before it is added: id, host, port and zone. */
+const char *map_node_check(const struct map_node *n);
 /* Also what must hold between a map and its successor. */
 const char *map_check_next(const struct map *old, const struct map *next);
 

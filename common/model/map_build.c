@@ -54,7 +54,7 @@ static void check_writable(const struct map *m)
 int map_build_add_node(struct map *m, const struct map_node *n)
 {
     check_writable(m);
-    INVARIANT(m->n_nodes < MAP_NODES_MAX);
+    INVARIANT(m->n_nodes < NODES_MAX);
     INVARIANT(map_node_by_id(m, n->id) == NODE_NONE);
     m->nodes = mem_realloc(m->nodes, sizeof(*m->nodes) * (size_t)(m->n_nodes + 1));
     m->nodes[m->n_nodes] = *n;

@@ -38,26 +38,31 @@ static bool is_word(const char *text, size_t size)
     return len < size;
 }
 
-static const char *check_node(const struct map *m, int i)
+const char *map_node_check(const struct map_node *n)
 {
-    const struct map_node *n = &m->nodes[i];
     if (!is_id(n->id)) {
-        return say("node %d: bad id", i);
-    }
-    if (map_node_by_id(m, n->id) != i) {
-        return say("node %d: id is there twice", i);
+        return "bad id";
     }
     if (!is_word(n->host, sizeof(n->host)) || n->host[0] == '\0') {
-        return say("node %d: bad host", i);
+        return "bad host";
     }
     if (!is_word(n->zone, sizeof(n->zone))) {
-        return say("node %d: bad zone", i);
+        return "bad zone";
     }
     if (n->port < 1 || n->port > 65535) {
-        return say("node %d: bad port", i);
+        return "bad port";
     }
-    if (n->state > NODE_LEFT) {
-        return say("node %d: bad state", i);
+    return n->state > NODE_LEFT ? "bad state" : NULL;
+}
+
+static const char *check_node(const struct map *m, int i)
+{
+    const char *wrong = map_node_check(&m->nodes[i]);
+    if (wrong != NULL) {
+        return say("node %d: %s", i, wrong);
+    }
+    if (map_node_by_id(m, m->nodes[i].id) != i) {
+        return say("node %d: id is there twice", i);
     }
     return NULL;
 }
@@ -129,7 +134,7 @@ const char *map_check(const struct map *m)
     if (m->n_shards < 1 || m->n_shards > SLOTS) {
         return say("number of shards");
     }
-    if (m->n_nodes < 0 || m->n_nodes > MAP_NODES_MAX) {
+    if (m->n_nodes < 0 || m->n_nodes > NODES_MAX) {
         return say("number of nodes");
     }
     if (!is_id(m->cluster_id)) {

@@ -170,7 +170,7 @@ static struct map *decode_body(struct reader *r)
     get_bytes(r, cluster_id, NODE_ID_LEN);
     bool assigned = get_int(r, 1) != 0;
     get_text(r, why, sizeof(why));
-    int n_nodes = (int)get_int(r, MIN(r->left / NODE_BYTES_MIN, MAP_NODES_MAX));
+    int n_nodes = (int)get_int(r, MIN(r->left / NODE_BYTES_MIN, NODES_MAX));
     if (r->bad) {
         return NULL;
     }

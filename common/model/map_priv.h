@@ -4,8 +4,7 @@
 
 #include "common/model/map.h"
 
-#define MAP_MAGIC     0x4d415031u
-#define MAP_NODES_MAX 4096
+#define MAP_MAGIC 0x4d415031u
 
 /* The first slot that map_slot_shard gives to the shard; SLOTS for shard == n_shards. */
 static inline int map_first_slot(int n_shards, int shard)

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The coordinator's pure core: events in, effects out (env.h). It knows which nodes there are,
+ * finds out which of them live, assigns shards, keeps the spread even and tells everybody, and
+ * nothing that it decides is acted upon before it is durable.
+ *
+ * No sockets, clock, randomness or files inside; the same events give the same effects. One thread
+ * owns it (the control thread; a test; the simulator). Links are numbers that the caller gives out
+ * and never uses again. Times are milliseconds of one monotonic clock.
+ *
+ *   event -> working copy of the map (`next`) -> record -> recorded: published, sent to the nodes,
+ *   repeated until each has confirmed it. While a record is being written further changes gather
+ *   in the next working copy. */
+#pragma once
+
+#include "proxy/coordinator/env.h"
+
+#include "common/base/err.h"
+
+struct coordinator;
+
+struct coordinator_settings {
+    int shards; /* for a new cluster only */
+    int replication_factor;
+    int nodes_min; /* 0: the replication factor */
+    int64_t assignment_delay_ms;
+    int64_t heartbeat_interval_ms;
+    int unhealthy_missed;
+    int dead_missed;
+    bool rebalance_on_join;
+    int rebalance_concurrency;
+};
+
+/* `stored`: the newest recorded decision, or empty for a new cluster, which then gets `cluster_id`
+ * (a random one, NODE_ID_LEN hexadecimal digits). NULL and err if what is stored is no decision. */
+struct coordinator *coordinator_new(const struct coordinator_settings *s,
+                                    const struct coordinator_env *env, struct slice stored,
+                                    const char *cluster_id, int64_t now_ms, struct errmsg *err);
+void coordinator_free(struct coordinator **c);
+/* The last published map, borrowed. Epoch 0 is nothing yet. */
+struct map *coordinator_map(const struct coordinator *c);
+
+/* Once, after coordinator_new: publishes what is stored, or records the new cluster. */
+void coordinator_start(struct coordinator *c, int64_t now_ms);
+/* Every 100 ms or so. */
+void coordinator_tick(struct coordinator *c, int64_t now_ms);
+void coordinator_recorded(struct coordinator *c, int64_t now_ms, uint64_t revision);
+/* A decoded message from a node; `peer_ip` is where the link comes from. */
+void coordinator_message(struct coordinator *c, int64_t now_ms, uint64_t link, const char *peer_ip,
+                         const struct wire_message *m);
+void coordinator_link_down(struct coordinator *c, int64_t now_ms, uint64_t link);
+/* A proxy's connection to the node was refused or reset. */
+void coordinator_suspect(struct coordinator *c, int64_t now_ms, const char *id);
+enum probe_result {
+    PROBE_REFUSED, /* nobody listens there: proof that the process is gone */
+    PROBE_OK,
+    PROBE_SILENT, /* no answer, unreachable: no proof of anything */
+};
+void coordinator_probed(struct coordinator *c, int64_t now_ms, const char *id,
+                        enum probe_result result);
+/* CLUSTER FORGET/REBALANCE/DRAIN/FAILOVER and PROXY INFO/NODES/SHARDS/PLAN/HELP; exactly one
+ * env.answer comes for it, for those that act once the decision is durable. */
+void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
+                       const struct slice *argv, size_t argc);
+void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordinator_settings *s);

@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What an operator asks for and sees: lists of lines, each made of key=value words. */
+#include "proxy/coordinator/coordinator_priv.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/num.h"
+#include "common/resp/errors.h"
+
+#include <stdio.h>
+
+/* A request being answered. */
+struct asked {
+    uint64_t request;
+    const struct slice *argv;
+    size_t argc;
+    int64_t now_ms;
+    struct resp_writer w;
+};
+
+/* ---- answers ---- */
+
+static void flatten(struct outbuf *out, struct str *to)
+{
+    struct iovec iov[64];
+    for (int n; (n = outbuf_iovec(out, iov, (int)ARRAY_LEN(iov))) > 0;) {
+        size_t taken = 0;
+        for (int i = 0; i < n; i++) {
+            str_append(to, iov[i].iov_base, iov[i].iov_len);
+            taken += iov[i].iov_len;
+        }
+        outbuf_consume(out, taken);
+    }
+}
+
+/* The answer goes out now, or with the decision that is being made. */
+static void answer(struct coordinator *c, uint64_t request, const struct str *reply, bool acts)
+{
+    if (!acts || (c->next == NULL && c->recording == NULL)) {
+        c->env.answer(c->env.arg, request, str_slice(reply));
+        return;
+    }
+    c->answers = mem_realloc(c->answers, sizeof(*c->answers) * (c->n_answers + 1));
+    struct due_answer *d = &c->answers[c->n_answers++];
+    *d = (struct due_answer){.request = request, .epoch = coordinator_latest(c)->epoch};
+    str_append_slice(&d->reply, str_slice(reply));
+}
+
+void coordinator_answer_due(struct coordinator *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_answers; i++) {
+        struct due_answer *d = &c->answers[i];
+        if (d->epoch <= c->published->epoch) {
+            c->env.answer(c->env.arg, d->request, str_slice(&d->reply));
+            str_fini(&d->reply);
+        } else {
+            c->answers[kept++] = *d;
+        }
+    }
+    c->n_answers = kept;
+}
+
+/* Lines are gathered first, for the array's length. */
+struct lines {
+    struct str text;
+    size_t *ends;
+    size_t count;
+};
+
+static void end_line(struct lines *l)
+{
+    l->ends = mem_realloc(l->ends, sizeof(*l->ends) * (l->count + 1));
+    l->ends[l->count++] = l->text.len;
+}
+
+static void send_lines(struct asked *a, struct lines *l)
+{
+    resp_array(&a->w, l->count);
+    for (size_t i = 0; i < l->count; i++) {
+        size_t start = i == 0 ? 0 : l->ends[i - 1];
+        resp_bulk(&a->w, slice_of(l->text.ptr + start, l->ends[i] - start));
+    }
+    str_fini(&l->text);
+    mem_free(l->ends);
+}
+
+static const char *yes_no(bool v)
+{
+    return v ? "yes" : "no";
+}
+
+static const char *id_or_dash(const struct map *m, int node)
+{
+    return node == NODE_NONE ? "-" : m->nodes[node].id;
+}
+
+/* ---- views ---- */
+
+static const char *shard_state(const struct map *m, int shard)
+{
+    const struct map_shard *s = &m->shards[shard];
+    if (s->primary == NODE_NONE) {
+        return map_shard_home(s) == NODE_NONE ? "unassigned" : "down";
+    }
+    if (s->moving_to != NODE_NONE) {
+        return "moving";
+    }
+    return m->nodes[s->primary].state == NODE_UNHEALTHY ? "unhealthy" : "ok";
+}
+
+static void show_info(struct coordinator *c, struct asked *a)
+{
+    const struct map *m = c->published;
+    int states[NODE_LEFT + 1] = {0};
+    int down = 0;
+    int moving = 0;
+    int waiting = 0;
+    for (int i = 0; i < m->n_nodes; i++) {
+        states[m->nodes[i].state]++;
+    }
+    for (int i = 0; i < m->n_shards; i++) {
+        down += m->shards[i].primary == NODE_NONE;
+        moving += c->moves[i].state == MOVE_FENCING;
+        waiting += c->moves[i].state == MOVE_WAITING || c->moves[i].state == MOVE_PLANNED;
+    }
+    struct lines l = {0};
+    str_printf(&l.text, "cluster=%s epoch=%llu assigned=%s", m->cluster_id,
+               (unsigned long long)m->epoch, yes_no(m->assigned));
+    if (!m->assigned) {
+        str_printf(&l.text, " why=\"%s\"", m->why);
+    }
+    end_line(&l);
+    str_printf(&l.text, "nodes=%d healthy=%d unhealthy=%d dead=%d draining=%d", m->n_nodes,
+               states[NODE_HEALTHY], states[NODE_UNHEALTHY], states[NODE_DEAD],
+               states[NODE_DRAINING]);
+    end_line(&l);
+    str_printf(&l.text, "shards=%d served=%d down=%d replication-factor=%d", m->n_shards,
+               m->n_shards - down, down, c->settings.replication_factor);
+    end_line(&l);
+    str_printf(&l.text,
+               "rebalancing=%s paused=%s moving=%d waiting=%d handed=%llu rebalance-on-join=%s",
+               yes_no(c->rebalancing), yes_no(c->paused), moving, waiting,
+               (unsigned long long)c->handed, yes_no(c->settings.rebalance_on_join));
+    end_line(&l);
+    str_printf(&l.text, "heartbeat-interval-ms=%lld unhealthy-after=%d dead-after=%d",
+               (long long)c->settings.heartbeat_interval_ms, c->settings.unhealthy_missed,
+               c->settings.dead_missed);
+    end_line(&l);
+    send_lines(a, &l);
+}
+
+static void show_nodes(struct coordinator *c, struct asked *a)
+{
+    const struct map *m = c->published;
+    struct lines l = {0};
+    for (int i = 0; i < m->n_nodes; i++) {
+        const struct map_node *n = &m->nodes[i];
+        const struct peer *p = registry_find(&c->registry, n->id);
+        int primaries = map_node_primaries(m, i);
+        int replicas = map_node_replicas(m, i);
+        const char *draining = n->draining ? primaries + replicas == 0 ? "done" : "yes" : "no";
+        str_printf(&l.text, "id=%s addr=%s:%d state=%s connected=%s heartbeat-ms=%lld", n->id,
+                   n->host, n->port, node_state_name(n->state), yes_no(p != NULL && p->link != 0),
+                   p == NULL ? -1LL : (long long)detector_silence_ms(&p->detector, a->now_ms));
+        str_printf(&l.text, " primary=%d replica=%d zone=%s weight=%u", primaries, replicas,
+                   n->zone[0] != '\0' ? n->zone : "-", n->weight);
+        str_printf(&l.text, " keys=%llu memory=%llu ops=%llu clients=%llu draining=%s epoch=%llu",
+                   p == NULL ? 0ULL : (unsigned long long)p->keys,
+                   p == NULL ? 0ULL : (unsigned long long)p->memory,
+                   p == NULL ? 0ULL : (unsigned long long)p->ops,
+                   p == NULL ? 0ULL : (unsigned long long)p->clients, draining,
+                   p == NULL ? 0ULL : (unsigned long long)p->confirmed);
+        end_line(&l);
+    }
+    send_lines(a, &l);
+}
+
+/* How many writes the replica lacks, as far as it has told; "-" if it has not. */
+static void put_lag(const struct coordinator *c, struct str *to, int shard, int node)
+{
+    const struct peer *p = registry_find(&c->registry, c->published->nodes[node].id);
+    const struct wire_shard *held = p == NULL ? NULL : wire_shards_find(&p->held, shard);
+    if (held == NULL || !c->news[shard].known) {
+        str_append_char(to, '-');
+        return;
+    }
+    uint64_t ahead = c->news[shard].version;
+    str_printf(to, "%llu", (unsigned long long)(ahead > held->version ? ahead - held->version : 0));
+}
+
+static void put_shard(const struct coordinator *c, struct str *to, int shard)
+{
+    const struct map *m = c->published;
+    const struct map_shard *s = &m->shards[shard];
+    str_printf(to, "shard=%d slots=%d-%d primary=%s term=%llu version=%llu state=%s keys=", shard,
+               s->first_slot, s->last_slot, id_or_dash(m, s->primary), (unsigned long long)s->term,
+               (unsigned long long)MAX(s->version, c->news[shard].version), shard_state(m, shard));
+    if (c->news[shard].known) {
+        str_printf(to, "%llu", (unsigned long long)c->news[shard].keys);
+    } else {
+        str_append_char(to, '-');
+    }
+    str_appendz(to, " replicas=");
+    bool some = false;
+    for (int j = 0; j < s->n_members; j++) {
+        if (s->members[j].node == s->primary) {
+            continue;
+        }
+        str_printf(to, "%s%s:%s:", some ? "," : "", id_or_dash(m, s->members[j].node),
+                   replica_state_name(s->members[j].state));
+        put_lag(c, to, shard, s->members[j].node);
+        some = true;
+    }
+    if (!some) {
+        str_append_char(to, '-');
+    }
+}
+
+static void show_shards(struct coordinator *c, struct asked *a)
+{
+    struct lines l = {0};
+    for (int i = 0; i < c->published->n_shards; i++) {
+        put_shard(c, &l.text, i);
+        end_line(&l);
+    }
+    send_lines(a, &l);
+}
+
+/* What an even spread would change now. */
+static void show_plan(struct coordinator *c, struct asked *a)
+{
+    const struct map *m = coordinator_latest(c);
+    struct lines l = {0};
+    struct plan *p = rebalance_plan(c, true);
+    str_printf(&l.text, "moves=%d placements=%d new-copies=%d", p->moves, p->placements,
+               p->new_copies);
+    end_line(&l);
+    for (int i = 0; i < m->n_nodes; i++) {
+        int primaries = map_node_primaries(m, i);
+        str_printf(&l.text, "node=%s primary=%d->%d copies=%d->%d", m->nodes[i].id, primaries,
+                   p->primaries[i], primaries + map_node_replicas(m, i), p->copies[i]);
+        end_line(&l);
+    }
+    for (int i = 0; i < m->n_shards; i++) {
+        const struct map_shard *s = &m->shards[i];
+        int home = map_shard_home(s);
+        if (home == p->shards[i].home) {
+            continue;
+        }
+        str_printf(&l.text, "shard=%d slots=%d-%d from=%s to=%s keys=%lld", i, s->first_slot,
+                   s->last_slot, id_or_dash(m, home), id_or_dash(m, p->shards[i].home),
+                   c->news[i].known ? (long long)c->news[i].keys : -1LL);
+        end_line(&l);
+    }
+    plan_free(&p);
+    send_lines(a, &l);
+}
+
+static void show_status(struct coordinator *c, struct asked *a)
+{
+    const struct map *m = coordinator_latest(c);
+    struct plan *p = rebalance_plan(c, c->rebalancing);
+    int counts[4] = {0};
+    for (int i = 0; i < m->n_shards; i++) {
+        counts[c->moves[i].state]++;
+    }
+    struct lines l = {0};
+    str_printf(&l.text, "active=%s paused=%s moving=%d planned=%d waiting=%d handed=%llu",
+               yes_no(c->rebalancing), yes_no(c->paused), counts[MOVE_FENCING],
+               counts[MOVE_PLANNED], counts[MOVE_WAITING], (unsigned long long)c->handed);
+    end_line(&l);
+    for (int i = 0; i < m->n_shards; i++) {
+        if (c->moves[i].state == MOVE_IDLE) {
+            continue;
+        }
+        const struct map_shard *s = &m->shards[i];
+        int to = s->moving_to != NODE_NONE ? s->moving_to : p->shards[i].home;
+        str_printf(&l.text, "shard=%d from=%s to=%s state=%s reason=%s keys=%lld", i,
+                   id_or_dash(m, s->primary), id_or_dash(m, to), move_state_name(c->moves[i].state),
+                   move_reason_name(c->moves[i].reason),
+                   c->news[i].known ? (long long)c->news[i].keys : -1LL);
+        end_line(&l);
+    }
+    plan_free(&p);
+    send_lines(a, &l);
+}
+
+/* ---- acts ---- */
+
+/* By id, by the start of an id that fits one node only, or by host:port. Answers the error. */
+static int find_node(struct coordinator *c, struct asked *a, struct slice name)
+{
+    const struct map *m = coordinator_latest(c);
+    int found = NODE_NONE;
+    int fits = 0;
+    for (int i = 0; i < m->n_nodes; i++) {
+        char addr[NODE_HOST_MAX + 8];
+        (void)snprintf(addr, sizeof(addr), "%s:%d", m->nodes[i].host, m->nodes[i].port);
+        bool starts = name.len >= 4 && name.len <= NODE_ID_LEN &&
+                      memcmp(m->nodes[i].id, name.ptr, name.len) == 0;
+        if (starts || slice_is(name, addr)) {
+            found = i;
+            fits++;
+        }
+    }
+    if (fits == 1) {
+        return found;
+    }
+    char shown[NODE_ID_LEN + 1];
+    (void)snprintf(shown, sizeof(shown), "%.*s", (int)MIN(name.len, (size_t)NODE_ID_LEN), name.ptr);
+    if (fits == 0) {
+        resp_errorf(&a->w, "ERR Unknown node %s", shown);
+    } else {
+        resp_errorf(&a->w, "ERR Several nodes begin with %s", shown);
+    }
+    return NODE_NONE;
+}
+
+static int count_homes(const struct map *m, int node)
+{
+    int n = 0;
+    for (int i = 0; i < m->n_shards; i++) {
+        n += map_shard_home(&m->shards[i]) == node;
+    }
+    return n;
+}
+
+static void do_forget(struct coordinator *c, struct asked *a)
+{
+    int node = find_node(c, a, a->argv[2]);
+    if (node == NODE_NONE) {
+        return;
+    }
+    const struct map *m = coordinator_latest(c);
+    int homes = count_homes(m, node);
+    if (homes > 0 && m->nodes[node].state == NODE_DEAD) {
+        resp_errorf(&a->w,
+                    "ERR The dead node has the only copy of %d shards. CLUSTER FAILOVER %s "
+                    "TAKEOVER gives that data up",
+                    homes, m->nodes[node].id);
+        return;
+    }
+    if (homes > 0) {
+        resp_errorf(&a->w, "ERR The node is primary of %d shards. CLUSTER DRAIN it first", homes);
+        return;
+    }
+    if (m->nodes[node].state != NODE_DEAD && !m->nodes[node].draining &&
+        m->nodes[node].weight > 0 && m->assigned) {
+        resp_error(&a->w, "ERR The node is alive. CLUSTER DRAIN it first");
+        return;
+    }
+    membership_forget(c, node);
+    resp_ok(&a->w);
+}
+
+static void do_drain(struct coordinator *c, struct asked *a)
+{
+    int node = find_node(c, a, a->argv[2]);
+    if (node == NODE_NONE) {
+        return;
+    }
+    bool cancel = a->argc == 4;
+    if (cancel && !slice_is(a->argv[3], "cancel")) {
+        resp_error(&a->w, ERR_SYNTAX);
+        return;
+    }
+    const struct map *m = coordinator_latest(c);
+    int others = 0;
+    for (int i = 0; i < m->n_nodes; i++) {
+        others += i != node && plan_takes(&m->nodes[i]);
+    }
+    if (!cancel && others == 0) {
+        resp_error(&a->w, "ERR No other node could take its shards");
+        return;
+    }
+    if (m->nodes[node].draining == !cancel) {
+        resp_ok(&a->w);
+        return;
+    }
+    struct map_node *n = &coordinator_edit(c)->nodes[node];
+    n->draining = !cancel;
+    if (n->state == NODE_HEALTHY || n->state == NODE_DRAINING) {
+        n->state = cancel ? NODE_HEALTHY : NODE_DRAINING;
+    }
+    c->rebalancing |= cancel && c->settings.rebalance_on_join;
+    c->plan_dirty = true;
+    log_event(LOG_NOTICE, AREA, "drain %s node=%s", cancel ? "cancelled" : "asked for", n->id);
+    resp_ok(&a->w);
+}
+
+/* Without replication there is nobody to fail over to. TAKEOVER gives a dead node's data up. */
+static void do_failover(struct coordinator *c, struct asked *a)
+{
+    int node = find_node(c, a, a->argv[2]);
+    if (node == NODE_NONE) {
+        return;
+    }
+    bool takeover = a->argc == 4 && slice_is(a->argv[3], "takeover");
+    if (a->argc == 4 && !takeover) {
+        resp_error(&a->w, ERR_SYNTAX);
+        return;
+    }
+    int homes = count_homes(coordinator_latest(c), node);
+    bool dead = coordinator_latest(c)->nodes[node].state == NODE_DEAD;
+    if (!takeover || !dead) {
+        resp_errorf(&a->w, "NOREPLICAS No replica in sync could take over: %s",
+                    takeover ? "and the node is alive"
+                             : "replication is not part of this version yet");
+        return;
+    }
+    for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
+        if (map_shard_home(&coordinator_latest(c)->shards[i]) == node) {
+            map_build_drop_member(&coordinator_edit(c)->shards[i], node);
+        }
+    }
+    c->plan_dirty = true;
+    log_event(LOG_WARNING, AREA, "data given up by the operator node=%s shards=%d",
+              coordinator_latest(c)->nodes[node].id, homes);
+    resp_ok(&a->w);
+}
+
+static void do_start(struct coordinator *c, struct asked *a)
+{
+    if (!coordinator_latest(c)->assigned) {
+        resp_errorf(&a->w, "CLUSTERDOWN Nothing is assigned yet: %s", coordinator_latest(c)->why);
+        return;
+    }
+    struct plan *p = rebalance_plan(c, true);
+    int with_keys = 0;
+    for (int i = 0; i < p->n_shards; i++) {
+        int home = map_shard_home(&coordinator_latest(c)->shards[i]);
+        with_keys += home != p->shards[i].home && c->news[i].known && c->news[i].keys > 0;
+    }
+    char text[160];
+    (void)snprintf(text, sizeof(text), "OK moves=%d empty=%d waiting-for-replication=%d", p->moves,
+                   p->moves - with_keys, with_keys);
+    plan_free(&p);
+    c->rebalancing = true;
+    c->paused = false;
+    (void)coordinator_edit(c);
+    c->plan_dirty = true;
+    log_event(LOG_NOTICE, AREA, "rebalance started %s", text + 3);
+    resp_simple(&a->w, text);
+}
+
+static void do_pause(struct coordinator *c, struct asked *a, bool pause)
+{
+    if (c->paused != pause) {
+        c->paused = pause;
+        (void)coordinator_edit(c);
+        c->plan_dirty = true;
+        log_event(LOG_NOTICE, AREA, "rebalance %s", pause ? "paused" : "resumed");
+    }
+    resp_ok(&a->w);
+}
+
+static void do_cancel(struct coordinator *c, struct asked *a)
+{
+    rebalance_cancel(c);
+    log_event(LOG_NOTICE, AREA, "rebalance cancelled");
+    resp_ok(&a->w);
+}
+
+/* ---- dispatch ---- */
+
+static void send_help(struct asked *a, const char *const *text, size_t n)
+{
+    resp_array(&a->w, n);
+    for (size_t i = 0; i < n; i++) {
+        resp_simple(&a->w, text[i]);
+    }
+}
+
+static void help_proxy(struct coordinator *c, struct asked *a)
+{
+    static const char *const text[] = {
+        "PROXY <subcommand>. Subcommands are:",
+        "INFO",
+        "    The cluster in a few lines of key=value words.",
+        "NODES",
+        "    A line for each node: state, last heartbeat, shards, load.",
+        "SHARDS",
+        "    A line for each shard: slots, primary, term, keys, replicas as id:state:lag.",
+        "PLAN",
+        "    What CLUSTER REBALANCE START would change now.",
+        "HELP",
+        "    Prints this help.",
+    };
+    (void)c;
+    send_help(a, text, ARRAY_LEN(text));
+}
+
+static void help_rebalance(struct asked *a)
+{
+    static const char *const text[] = {
+        "CLUSTER REBALANCE [<subcommand>]. Subcommands are:",
+        "PLAN (default)",
+        "    What an even spread of the shards would change now.",
+        "START",
+        "    Moves shards until they are spread evenly. Empty ones move now, others wait for",
+        "    replication.",
+        "STATUS",
+        "    Whether it is under way, and a line for each shard that has to move.",
+        "PAUSE | RESUME",
+        "    No new moves are begun, also of drains; or again.",
+        "CANCEL",
+        "    Gives up the even spread; drains go on.",
+        "HELP",
+        "    Prints this help.",
+    };
+    send_help(a, text, ARRAY_LEN(text));
+}
+
+static void do_rebalance(struct coordinator *c, struct asked *a)
+{
+    struct slice what = a->argc == 2 ? SLICE("plan") : a->argv[2];
+    if (slice_is(what, "plan")) {
+        show_plan(c, a);
+    } else if (slice_is(what, "status")) {
+        show_status(c, a);
+    } else if (slice_is(what, "start")) {
+        do_start(c, a);
+    } else if (slice_is(what, "pause")) {
+        do_pause(c, a, true);
+    } else if (slice_is(what, "resume")) {
+        do_pause(c, a, false);
+    } else if (slice_is(what, "cancel")) {
+        do_cancel(c, a);
+    } else if (slice_is(what, "help")) {
+        help_rebalance(a);
+    } else {
+        resp_error(&a->w,
+                   "ERR unknown subcommand of CLUSTER REBALANCE. Try CLUSTER REBALANCE HELP.");
+    }
+}
+
+struct admin_row {
+    const char *container;
+    const char *name;
+    size_t argc_min, argc_max;
+    bool acts;
+    void (*run)(struct coordinator *c, struct asked *a);
+};
+
+static const struct admin_row rows[] = {
+    {"proxy", "info", 2, 2, false, show_info},
+    {"proxy", "nodes", 2, 2, false, show_nodes},
+    {"proxy", "shards", 2, 2, false, show_shards},
+    {"proxy", "plan", 2, 2, false, show_plan},
+    {"proxy", "help", 2, 2, false, help_proxy},
+    {"cluster", "forget", 3, 3, true, do_forget},
+    {"cluster", "drain", 3, 4, true, do_drain},
+    {"cluster", "failover", 3, 4, true, do_failover},
+    {"cluster", "rebalance", 2, 3, true, do_rebalance},
+};
+
+static const struct admin_row *find_row(struct asked *a)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows) && a->argc >= 2; i++) {
+        if (slice_is(a->argv[0], rows[i].container) && slice_is(a->argv[1], rows[i].name)) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
+                       const struct slice *argv, size_t argc)
+{
+    struct outbuf out = {0};
+    struct asked a = {.request = request,
+                      .argv = argv,
+                      .argc = argc,
+                      .now_ms = now_ms,
+                      .w = {.out = &out, .proto = proto}};
+    const struct admin_row *row = find_row(&a);
+    if (row == NULL) {
+        resp_error(&a.w, "ERR unknown subcommand. Try PROXY HELP.");
+    } else if (argc < row->argc_min || argc > row->argc_max) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "%s|%s", row->container, row->name);
+        resp_errorf(&a.w, ERR_WRONG_ARGS, name);
+    } else {
+        row->run(c, &a);
+    }
+    struct str reply = {0};
+    flatten(&out, &reply);
+    outbuf_fini(&out);
+    answer(c, request, &reply, row != NULL && row->acts);
+    str_fini(&reply);
+    coordinator_settle(c, now_ms);
+}

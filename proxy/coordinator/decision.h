@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What is durable: the newest map, with what the operator wants of rebalancing. One record holds
+ * all of it, so any record read back is a whole state. Fences of hand-overs are in the map; moves
+ * that are only planned follow from it. Pure. */
+#pragma once
+
+#include "common/model/map.h"
+
+struct decision {
+    struct map *map;
+    bool rebalancing; /* an even spread is wanted, not only the holes filled */
+    bool paused;
+    uint64_t handed; /* shards handed over so far */
+};
+
+void decision_encode(const struct decision *d, struct str *to);
+/* False: no whole decision. The map is the caller's to unref. */
+bool decision_decode(struct slice in, struct decision *out) MUSTCHECK;

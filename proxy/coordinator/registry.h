@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The nodes as the coordinator's process knows them now: connection, last heartbeat, load, what was
+ * sent and confirmed. None of it is durable; what is, is in the map. Pure. */
+#pragma once
+
+#include "proxy/coordinator/detector.h"
+
+#include "common/wire/wire.h"
+
+struct peer {
+    char id[NODE_ID_LEN + 1];
+    uint64_t link; /* 0: not connected */
+    bool welcomed; /* WELCOME was sent on that link */
+    bool leaving;  /* forgotten: told so once that is durable */
+    bool refused;  /* a probe found its port closed: a heartbeat alone does not bring it back */
+    uint64_t incarnation; /* of the registered process; 0: none registered since we started */
+    struct detector detector;
+    uint64_t confirmed; /* epoch of the map it runs with; 0 after registering */
+    uint64_t sent;
+    int64_t sent_ms;
+    bool probing;
+    bool probe_stale; /* it registered since the probe began: whatever that finds is old */
+    int64_t probed_ms;
+    uint64_t heartbeats;
+    uint64_t keys; /* as last told */
+    uint64_t memory;
+    uint64_t ops;
+    uint64_t clients;
+    struct wire_shards held; /* owned */
+};
+
+struct registry {
+    struct peer **peers;
+    int count;
+};
+
+void registry_fini(struct registry *r);
+struct peer *registry_find(const struct registry *r, const char *id);
+struct peer *registry_by_link(const struct registry *r, uint64_t link);
+/* Finds or adds; a new one counts as heard now. */
+struct peer *registry_add(struct registry *r, const char *id, int64_t now_ms);
+void registry_remove(struct registry *r, const char *id);
