@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/front/options.h"
+
+static const char *const log_level_names[] = {"debug",   "verbose", "notice",
+                                              "warning", "nothing", NULL};
+static const char *const log_format_names[] = {"text", "json", NULL};
+static const char *const protection_names[] = {"no", "yes", "local", NULL};
+static const char *const cluster_view_names[] = {"proxy", "nodes", NULL};
+/* As enum read_from numbers them. */
+static const char *const read_from_names[] = {"least-loaded", "round-robin", "weighted", "primary",
+                                              NULL};
+
+/* The order of these includes is their meaning. */
+/* clang-format off */
+static const struct option rows[] = {
+#define OPTIONS_AS_ROWS struct proxy_options
+#include "common/app/options_macros.h"
+#include "proxy/options.def"
+#include "common/app/options_macros.h"
+};
+/* clang-format on */
+
+const struct options_table *proxy_options_table(void)
+{
+    static const struct options_table table = {
+        .rows = rows,
+        .count = ARRAY_LEN(rows),
+        .size = sizeof(struct proxy_options),
+        .program = "shoal-proxy",
+    };
+    return &table;
+}
+
+int proxy_options_control_port(const struct proxy_options *o)
+{
+    if (o->control_port >= 0) {
+        return (int)o->control_port;
+    }
+    /* Beside a port that the system chose, or a high one, any will do. */
+    return o->port == 0 || o->port + 10000 > 65535 ? 0 : (int)o->port + 10000;
+}
+
+const char *proxy_options_node_password(const struct proxy_options *o)
+{
+    return o->node_password[0] != '\0' ? o->node_password : o->requirepass;
+}

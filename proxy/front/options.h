@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What shoal-proxy can be told: one field for each row of proxy/options.def.
+ *
+ * main.c reads the first set; each worker owns a copy (worker->options), replaced as a whole by
+ * workers_set_options(). */
+#pragma once
+
+#include "common/app/option_types.h"
+#include "common/app/options.h"
+
+enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+enum cluster_view { VIEW_PROXY, VIEW_NODES };
+
+/* The order of these includes is their meaning. */
+/* clang-format off */
+struct proxy_options {
+#define OPTIONS_AS_FIELDS
+#include "common/app/options_macros.h"
+#include "proxy/options.def"
+#include "common/app/options_macros.h"
+};
+/* clang-format on */
+
+/* The rows, constant. */
+const struct options_table *proxy_options_table(void);
+
+/* The port on which nodes register, from `control-port` and `port`. */
+int proxy_options_control_port(const struct proxy_options *o);
+/* The password of lanes to nodes, "" for none. */
+const char *proxy_options_node_password(const struct proxy_options *o);
