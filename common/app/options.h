@@ -13,8 +13,9 @@
  * options take several. OPT_REPEAT options may stand on several lines: strings are joined with a
  * newline, custom texts with a space, and then parsed as one.
  * flags: OPT_FIXED (not changeable at run time: CONFIG SET answers Redis's error), OPT_SECRET
- * (never logged), OPT_REPEAT, OPT_HIDDEN (not in help and conf file; CONFIG GET shows it by its
- * exact name only), OPT_SHARED (proxy and node both know it: --local-nodes hands it on).
+ * (never logged), OPT_PROTECTED (CONFIG SET only with enable-protected-configs), OPT_REPEAT,
+ * OPT_HIDDEN (not in help and conf file; CONFIG GET shows it by its exact name only), OPT_SHARED
+ * (proxy and node both know it: --local-nodes hands it on).
  *
  * Owner: the thread that made it; another thread works on a copy (options_copy). */
 #pragma once
@@ -30,6 +31,7 @@ enum {
     OPT_REPEAT = 4,
     OPT_HIDDEN = 8,
     OPT_SHARED = 16,
+    OPT_PROTECTED = 64,
     OPT_SECONDS = 32, /* OPT_MS: a bare number is seconds, and that is how it prints */
 };
 
