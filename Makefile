@@ -33,7 +33,7 @@ Q := $(if $(V),,@)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings \
-	-Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion
+	-Wimplicit-fallthrough -Wswitch-enum -Wconversion -Wno-sign-conversion -Wno-string-conversion
 BASE := -std=gnu11 -g -fno-omit-frame-pointer -I. -D_GNU_SOURCE $(WARN)
 ifneq ($(SAN),)
   # libc's malloc, which the sanitizers know.
