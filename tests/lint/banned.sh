@@ -49,6 +49,7 @@ ban "runs a shell" '(system|popen)\('
 ban "blocks the loop" '(sleep|usleep|nanosleep)\('
 ban "varying length on the stack" 'alloca\('
 
+! git grep -nE '^(<<<<<<<|>>>>>>>|=======$)' -- ':!*.md' || { echo "conflict markers"; bad=1; }
 for file in "${all[@]}"; do
     [ "$(head -n 1 "$file")" = '// SPDX-License-Identifier: BSD-3-Clause' ] || { echo "$file:1: no SPDX line"; bad=1; }
     case "$file" in
