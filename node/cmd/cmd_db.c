@@ -71,6 +71,27 @@ void cmd_keys(struct call *c)
     matches_reply(&m, c);
 }
 
+/* What strtoul takes, as Redis does: an empty text is 0, and a negative number is a cursor too, one
+ * with nothing behind it. */
+static bool parse_cursor(struct call *c, uint64_t *out)
+{
+    struct slice text = c->argv[1];
+    bool negative = text.len > 1 && text.ptr[0] == '-';
+    if (negative || (text.len > 1 && text.ptr[0] == '+')) {
+        text = slice_of(text.ptr + 1, text.len - 1);
+    }
+    while (text.len > 1 && text.ptr[0] == '0') {
+        text = slice_of(text.ptr + 1, text.len - 1);
+    }
+    *out = 0;
+    if (text.len > 0 && !num_parse_u64(text, out)) {
+        resp_error(&c->w, "ERR invalid cursor");
+        return false;
+    }
+    *out = negative && *out != 0 ? UINT64_MAX : *out;
+    return true;
+}
+
 static bool parse_scan(struct call *c, struct matches *m, uint64_t *count)
 {
     for (size_t i = 2; i < c->argc; i += 2) {
@@ -106,11 +127,7 @@ void cmd_scan(struct call *c)
     uint64_t count = 10;
     struct matches m;
     matches_init(&m, c, SLICE("*"));
-    if (!num_parse_u64(c->argv[1], &cursor)) {
-        resp_error(&c->w, "ERR invalid cursor");
-        return;
-    }
-    if (!parse_scan(c, &m, &count)) {
+    if (!parse_cursor(c, &cursor) || !parse_scan(c, &m, &count)) {
         return;
     }
     if (!keyspace_scan(c->ks, c->db.index, cursor, count, &next, consider, &m)) {

@@ -119,7 +119,7 @@ static void reply_expiry(struct call *c, enum time_unit unit, bool relative)
         resp_int(&c->w, -1);
     } else {
         at = relative ? MAX(at - c->now_ms, 0) : at;
-        resp_int(&c->w, unit == UNIT_MS ? at : (at + 500) / 1000);
+        resp_int(&c->w, unit == UNIT_MS ? at : at / 1000 + (at % 1000 >= 500));
     }
 }
 

@@ -192,7 +192,7 @@ int64_t keyspace_avg_ttl(const struct keyspace *ks, int db, int64_t now_ms)
 {
     struct rng rng;
     rng_init(&rng, ks->sampling ^ (uint64_t)now_ms);
-    int64_t sum = 0;
+    double sum = 0; /* what the longest times add up to is beyond an int64 */
     int64_t found = 0;
     for (int s = 0; s < ks->n_shards && found < TTL_SAMPLES; s++) {
         const struct table *t = table_at(ks, db, s);
@@ -203,12 +203,12 @@ int64_t keyspace_avg_ttl(const struct keyspace *ks, int db, int64_t now_ms)
             const struct object *o = table_random(t, rng_next(&rng), rng_next(&rng));
             int64_t at = o == NULL ? OBJECT_NO_EXPIRE : object_expire(o);
             if (at != OBJECT_NO_EXPIRE) {
-                sum += MAX(at - now_ms, 0);
+                sum += (double)MAX(at - now_ms, 0);
                 found++;
             }
         }
     }
-    return found == 0 ? 0 : sum / found;
+    return found == 0 ? 0 : (int64_t)(sum / (double)found);
 }
 
 /* ---- digests ---- */

@@ -254,6 +254,17 @@ static struct segment *chain(struct table *t, struct segment *s)
     return link;
 }
 
+/* Gives an empty link back. Those before it go on saying that keys passed by: that is only slower.
+ */
+static void unchain(struct table *t, struct segment *head, struct segment *link)
+{
+    while (head->more != link) {
+        head = head->more;
+    }
+    head->more = link->more;
+    segment_free(t, link);
+}
+
 /* Moves what is in the chain of `from`, and frees it. `to` has two elements when `parts`: which one
  * is told by the first bit behind from's depth. Objects are not touched: bounds on their expiry
  * that held for the whole are taken for the parts. */
@@ -417,12 +428,9 @@ static void merge(struct table *t, uint64_t hash, struct segment *a, struct segm
     }
 }
 
-/* After a removal, when a segment has become much too big. */
+/* After a removal, when a segment without a chain has become much too big. */
 static void shrink(struct table *t, uint64_t hash, struct segment *s)
 {
-    if (s->more != NULL) {
-        return;
-    }
     if (s->depth > 0) {
         uint64_t prefix = prefix_of(hash, s->depth) ^ 1;
         struct segment *buddy = unpack(t->dir[prefix << (t->dir_bits - s->depth)]);
@@ -690,7 +698,12 @@ void table_take(struct table *t, uint64_t hash, struct object *o)
     if (t->expires == 0) {
         t->expire_min = INT64_MAX;
     }
-    if (s->count < room_for(s->buckets_n) / 3) {
+    struct segment *head = unpack(t->dir[dir_index(t, hash)]);
+    if (UNLIKELY(head->more != NULL)) {
+        if (s != head && s->count == 0) {
+            unchain(t, head, s);
+        }
+    } else if (s->count < room_for(s->buckets_n) / 3) {
         shrink(t, hash, s);
     }
 }
