@@ -68,7 +68,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 ALL_C := $(shell find common proxy node tests -name '*.[ch]' 2>/dev/null)
 
-.PHONY: all run test unit integration bdd compat fuzz fuzz-short bench lint format install lint-settings clean help deps
+.PHONY: deps-missing all run test unit integration bdd compat fuzz fuzz-short bench lint format install lint-settings clean help deps
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -77,7 +77,12 @@ all: $(PROGRAMS)
 help:
 	@sed -n '2,/^include/p' Makefile | sed -n 's/^# \{0,1\}//p'
 
-$(B)/obj/%.o: %.c Makefile deps/deps.mk
+# Says what to do where a compiler could only say which header it does not find.
+DEPS_READY := $(if $(DEPS_CFLAGS),,deps-missing)
+deps-missing:
+	@echo "libraries are missing: 'make deps' installs them on Debian, and tells elsewhere"; exit 1
+
+$(B)/obj/%.o: %.c Makefile deps/deps.mk | $(DEPS_READY)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
