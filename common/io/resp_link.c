@@ -311,6 +311,11 @@ void resp_link_peer(const struct resp_link *l, char *to, size_t size)
     stream_peer(l->stream, to, size);
 }
 
+void resp_link_local(const struct resp_link *l, char *to, size_t size)
+{
+    stream_local(l->stream, to, size);
+}
+
 size_t resp_link_queued(const struct resp_link *l)
 {
     return l->stream->out.bytes;

@@ -39,6 +39,8 @@ void resp_link_send_raw(struct resp_link *l, struct slice bytes);
 /* Sends what is queued, then goes down with 0. */
 void resp_link_close_after_flush(struct resp_link *l);
 void resp_link_peer(const struct resp_link *l, char *to, size_t size);
+/* Our own end, "ip:port": under which address the peer can reach this machine. */
+void resp_link_local(const struct resp_link *l, char *to, size_t size);
 /* Bytes not yet taken by the kernel: a peer that does not read. */
 size_t resp_link_queued(const struct resp_link *l);
 /* Loop time of the last bytes in. */

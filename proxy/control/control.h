@@ -6,7 +6,6 @@
  * Made by main.c before the workers; started after them. */
 #pragma once
 
-#include "common/app/options.h"
 #include "common/base/err.h"
 #include "common/io/mailbox.h"
 #include "common/model/map.h"
@@ -48,7 +47,7 @@ int control_port(const struct control *c);
 /* Before control_start: each worker's mailbox gets every new map, the current one first. */
 void control_subscribe(struct control *c, struct mailbox *worker);
 void control_start(struct control *c);
-/* Stops the thread, closes the store. */
+/* Stops the thread and waits for it; what was decided is durable. No answers come any more. */
 void control_stop(struct control *c);
 void control_free(struct control **c);
 
@@ -59,5 +58,5 @@ void control_report_refused(struct control *c, const char *node_id);
  */
 void control_admin(struct control *c, struct mailbox *reply_to, uint64_t request_id, int proto,
                    const struct slice *argv, size_t argc);
-/* Any thread: settings changed by CONFIG SET. */
+/* Any thread: settings changed by CONFIG SET. dir, host, port and shards stay as they were. */
 void control_set(struct control *c, const struct control_settings *s);

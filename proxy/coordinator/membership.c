@@ -8,7 +8,8 @@
 
 #include <stdio.h>
 
-#define PROBE_AGAIN_MS 250 /* while a node's link is down */
+#define PROBE_AGAIN_MS  250     /* while a node's link is down */
+#define EPOCHS_BACK_MAX 1000000 /* by which a restored store may be behind */
 
 static void refuse(struct coordinator *c, uint64_t link, const char *who, const char *reason)
 {
@@ -89,7 +90,29 @@ static const char *why_refused(const struct coordinator *c, int64_t now_ms, uint
         coordinator_latest(c)->n_nodes >= NODES_MAX) {
         return "the cluster has as many nodes as it can have";
     }
+    if (r->cluster_id[0] != '\0' && r->epoch > coordinator_latest(c)->epoch + EPOCHS_BACK_MAX) {
+        return "the node has a map of an impossible epoch";
+    }
     return conflict(c, now_ms, link, n);
+}
+
+/* The node has a newer map than ours: our store is an old copy. We go on from there, so that what
+ * we decide counts for everybody; what was decided in between and is not in the store is lost. */
+static void catch_up(struct coordinator *c, const struct wire_registration *r)
+{
+    if (r->cluster_id[0] == '\0' || r->epoch <= coordinator_latest(c)->epoch) {
+        return;
+    }
+    struct map *m = coordinator_edit(c);
+    log_event(LOG_WARNING, AREA, "the store is older than the cluster node=%s epoch=%llu ours=%llu",
+              r->id, (unsigned long long)r->epoch, (unsigned long long)m->epoch);
+    m->epoch = r->epoch + 1;
+    for (size_t i = 0; i < r->held.count; i++) {
+        const struct wire_shard *h = &r->held.items[i];
+        if (h->shard < m->n_shards && h->term > m->shards[h->shard].term) {
+            m->shards[h->shard].term = h->term + 1;
+        }
+    }
 }
 
 /* A process that died and was started anew with another id at the same address. */
@@ -186,6 +209,7 @@ void membership_register(struct coordinator *c, int64_t now_ms, uint64_t link, c
         refuse(c, link, r->id, reason);
         return;
     }
+    catch_up(c, r);
     bury_predecessors(c, &n);
     struct peer *p = registry_add(&c->registry, r->id, now_ms);
     if (p->link != 0 && p->link != link) {

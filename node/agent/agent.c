@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/agent/agent.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/io/resp_link.h"
+#include "common/wire/version.h"
+#include "common/wire/wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define AGENT_MAGIC        0x41474e54u
+#define AREA               "agent"
+#define CONNECT_MS         2000
+#define REGISTER_MS        5000 /* WELCOME must have come by then */
+#define RETRY_MS_MIN       100
+#define RETRY_MS_MAX       3000
+#define REFUSED_MS         2000 /* a refusal does not change within milliseconds */
+#define HEARTBEAT_MS_FIRST 1000 /* until WELCOME tells */
+#define SILENT_INTERVALS   6    /* a coordinator that says nothing for so long is tried anew */
+#define HEARTBEAT_MS_SANE  (24LL * 3600 * 1000)
+
+struct agent {
+    uint32_t magic;
+    struct loop *loop;
+    struct agent_settings settings;
+    struct agent_port port;
+    struct rng rng; /* jitter only */
+    enum agent_state state;
+    struct resp_link *link; /* NULL: between two tries */
+    struct loop_timer retry;
+    struct loop_timer heartbeat;
+    struct loop_timer deadline; /* of registering */
+    int64_t retry_ms;
+    int64_t interval_ms;
+    int64_t heard_ms; /* -1: never */
+    char host[NODE_HOST_MAX];
+    int coordinator_port; /* 0: none is known */
+    char coordinator[NODE_HOST_MAX + 8];
+    char why[200];
+    char cluster_id[NODE_ID_LEN + 1];
+    struct map *map;
+    int self;
+};
+
+const char *agent_state_name(enum agent_state s)
+{
+    static const char *const names[] = {"idle", "connecting", "registering", "member", "forgotten"};
+    INVARIANT((size_t)s < ARRAY_LEN(names));
+    return names[s];
+}
+
+/* ---- sending ---- */
+
+static void send_message(struct agent *a, const struct wire_message *m)
+{
+    struct wire_frame f = {0};
+    wire_encode(m, &f);
+    resp_link_send(a->link, f.argv, f.argc);
+    wire_frame_fini(&f);
+}
+
+/* The shards that are here, with what the node knows of each. */
+static void list_held(struct agent *a, struct wire_shards *to)
+{
+    int n = a->map == NULL ? 0 : a->map->n_shards;
+    for (int i = 0; i < n; i++) {
+        struct wire_shard s = {.shard = i};
+        if (a->port.shard_held(a->port.arg, i, &s.term, &s.version)) {
+            s.keys = a->port.shard_keys(a->port.arg, i);
+            wire_shards_add(to, s);
+        }
+    }
+}
+
+static void send_register(struct agent *a)
+{
+    struct wire_message m = {.kind = WIRE_REGISTER};
+    struct wire_registration *r = &m.registration;
+    r->wire_version = WIRE_VERSION;
+    r->incarnation = a->settings.incarnation;
+    r->port = (uint64_t)a->settings.port;
+    r->weight = a->settings.weight;
+    r->epoch = a->map == NULL ? 0 : a->map->epoch;
+    memcpy(r->id, a->settings.id, sizeof(r->id));
+    memcpy(r->cluster_id, a->cluster_id, sizeof(r->cluster_id));
+    memcpy(r->host, a->settings.host, sizeof(r->host));
+    memcpy(r->zone, a->settings.zone, sizeof(r->zone));
+    list_held(a, &r->held);
+    send_message(a, &m);
+    wire_message_fini(&m);
+}
+
+static void send_heartbeat(struct agent *a)
+{
+    struct agent_load load = {0};
+    a->port.load(a->port.arg, &load);
+    struct wire_message m = {.kind = WIRE_HEARTBEAT};
+    m.heartbeat.time_ms = (uint64_t)loop_now_ms(a->loop);
+    m.heartbeat.epoch = a->map == NULL ? 0 : a->map->epoch;
+    m.heartbeat.keys = load.keys;
+    m.heartbeat.memory = load.memory;
+    m.heartbeat.ops = load.ops;
+    m.heartbeat.clients = load.clients;
+    list_held(a, &m.heartbeat.held);
+    send_message(a, &m);
+    wire_message_fini(&m);
+}
+
+/* With the key counts of what is fenced here: nothing can change them any more. */
+static void send_confirm(struct agent *a)
+{
+    struct wire_message m = {.kind = WIRE_CONFIRM};
+    m.confirm.epoch = a->map->epoch;
+    for (int i = 0; i < a->map->n_shards && a->self != NODE_NONE; i++) {
+        const struct map_shard *s = &a->map->shards[i];
+        if (s->primary == a->self && s->moving_to != NODE_NONE) {
+            struct wire_shard f = {
+                .shard = i, .term = s->term, .keys = a->port.shard_keys(a->port.arg, i)};
+            wire_shards_add(&m.confirm.fenced, f);
+        }
+    }
+    send_message(a, &m);
+    wire_message_fini(&m);
+}
+
+/* ---- connection ---- */
+
+static void set_state(struct agent *a, enum agent_state s)
+{
+    if (a->state != s) {
+        LOG_DEBUG_EVENT(AREA, "state from=%s to=%s", agent_state_name(a->state),
+                        agent_state_name(s));
+        a->state = s;
+    }
+}
+
+static void set_why(struct agent *a, const char *what, const char *detail)
+{
+    char why[sizeof(a->why)];
+    (void)snprintf(why, sizeof(why), "%s%s", what, detail);
+    if (strcmp(why, a->why) != 0 && why[0] != '\0') {
+        log_event(LOG_NOTICE, AREA, "not connected to the coordinator addr=%s why=\"%s\"",
+                  a->coordinator, why);
+    }
+    memcpy(a->why, why, sizeof(why));
+}
+
+static void drop_link(struct agent *a)
+{
+    loop_timer_stop(&a->heartbeat);
+    loop_timer_stop(&a->deadline);
+    resp_link_free(&a->link);
+}
+
+/* Waits and tries again: twice as long each time, up to a limit, each wait shortened by chance so
+ * that a cluster's nodes do not come back all at once. */
+static void retry_later(struct agent *a, int64_t at_least_ms)
+{
+    drop_link(a);
+    if (a->state == AGENT_FORGOTTEN || a->coordinator_port == 0) {
+        return;
+    }
+    set_state(a, AGENT_CONNECTING);
+    int64_t wait_ms = MAX(a->retry_ms, at_least_ms);
+    wait_ms = wait_ms / 2 + (int64_t)rng_below(&a->rng, (uint64_t)wait_ms / 2 + 1);
+    a->retry_ms = MIN(a->retry_ms * 2, RETRY_MS_MAX);
+    loop_timer_start(&a->retry, wait_ms, 0);
+}
+
+static void on_up(struct resp_link *l)
+{
+    struct agent *a = resp_link_owner(l);
+    set_state(a, AGENT_REGISTERING);
+    loop_timer_start(&a->deadline, REGISTER_MS, 0);
+    send_register(a);
+}
+
+static void on_down(struct resp_link *l, int err)
+{
+    struct agent *a = resp_link_owner(l);
+    set_why(a, "", err == 0 ? "the coordinator closed the connection" : strerror(err));
+    retry_later(a, 0);
+}
+
+static void on_message(struct resp_link *l, char type, const struct slice *argv, size_t argc);
+
+static void connect_now(struct agent *a)
+{
+    struct addr to;
+    struct errmsg err;
+    loop_timer_stop(&a->retry);
+    set_state(a, AGENT_CONNECTING);
+    if (!addr_resolve(a->host, a->coordinator_port, &to, &err)) {
+        set_why(a, "", err.text);
+        retry_later(a, 0);
+        return;
+    }
+    a->link = resp_link_connect(a->loop, &to, CONNECT_MS, a, on_up, on_message, on_down);
+    if (a->link == NULL) {
+        set_why(a, "", strerror(errno));
+        retry_later(a, 0);
+    }
+}
+
+static void on_retry(struct loop_timer *t)
+{
+    connect_now(t->arg);
+}
+
+static void on_deadline(struct loop_timer *t)
+{
+    struct agent *a = t->arg;
+    set_why(a, "", "the coordinator does not answer the registration");
+    retry_later(a, 0);
+}
+
+static void on_heartbeat(struct loop_timer *t)
+{
+    struct agent *a = t->arg;
+    if (loop_now_ms(a->loop) - a->heard_ms > a->interval_ms * SILENT_INTERVALS) {
+        set_why(a, "", "the coordinator fell silent");
+        retry_later(a, 0);
+        return;
+    }
+    send_heartbeat(a);
+}
+
+/* ---- messages ---- */
+
+static void take_welcome(struct agent *a, const struct wire_welcome *m)
+{
+    int64_t interval = (int64_t)MIN(m->heartbeat_interval_ms, (uint64_t)HEARTBEAT_MS_SANE);
+    if (strlen(m->cluster_id) != NODE_ID_LEN || interval <= 0) {
+        return;
+    }
+    if (a->state != AGENT_MEMBER) {
+        log_event(LOG_NOTICE, AREA, "registered coordinator=%s cluster=%s heartbeat-ms=%lld",
+                  a->coordinator, m->cluster_id, (long long)interval);
+    }
+    memcpy(a->cluster_id, m->cluster_id, sizeof(a->cluster_id));
+    a->interval_ms = interval;
+    a->retry_ms = RETRY_MS_MIN;
+    a->why[0] = '\0';
+    set_state(a, AGENT_MEMBER);
+    loop_timer_stop(&a->deadline);
+    loop_timer_start(&a->heartbeat, interval, interval);
+    send_heartbeat(a);
+}
+
+static void take_map(struct agent *a, const struct wire_map *m)
+{
+    if (a->state != AGENT_MEMBER) {
+        return;
+    }
+    struct map *got = map_decode(m->map);
+    if (got == NULL || strcmp(got->cluster_id, a->cluster_id) != 0) {
+        log_event(LOG_WARNING, AREA, "the coordinator sent a map that is none epoch=%llu",
+                  (unsigned long long)m->epoch);
+        map_unref(&got);
+        return;
+    }
+    bool same_cluster = a->map != NULL && strcmp(a->map->cluster_id, got->cluster_id) == 0;
+    if (same_cluster && got->epoch < a->map->epoch) {
+        /* Ours is newer: a late copy, or a coordinator that went back. Never act on it. */
+        log_event(LOG_VERBOSE, AREA, "older map ignored epoch=%llu ours=%llu",
+                  (unsigned long long)got->epoch, (unsigned long long)a->map->epoch);
+        map_unref(&got);
+        return;
+    }
+    bool newer = !same_cluster || got->epoch > a->map->epoch;
+    if (newer) {
+        map_unref(&a->map);
+        a->map = got;
+        a->self = map_node_by_id(got, a->settings.id);
+        a->port.map(a->port.arg, got, a->self);
+    } else {
+        map_unref(&got);
+    }
+    send_confirm(a);
+}
+
+static void take_refused(struct agent *a, const struct wire_refused *m)
+{
+    set_why(a, "refused: ", m->reason);
+    retry_later(a, REFUSED_MS);
+}
+
+static void take_forgotten(struct agent *a)
+{
+    log_event(LOG_WARNING, AREA, "the cluster let go of this node coordinator=%s", a->coordinator);
+    set_why(a, "", "forgotten by the cluster");
+    a->cluster_id[0] = '\0';
+    set_state(a, AGENT_FORGOTTEN);
+    drop_link(a);
+}
+
+static void on_message(struct resp_link *l, char type, const struct slice *argv, size_t argc)
+{
+    struct agent *a = resp_link_owner(l);
+    struct wire_message m;
+    const char *wrong = type == '*' ? wire_decode(argv, argc, &m) : "not a message";
+    if (wrong != NULL) {
+        set_why(a, "the coordinator is not understood: ", wrong);
+        retry_later(a, REFUSED_MS);
+        return;
+    }
+    a->heard_ms = loop_now_ms(a->loop);
+    switch (m.kind) {
+    case WIRE_WELCOME:
+        take_welcome(a, &m.welcome);
+        break;
+    case WIRE_MAP:
+        take_map(a, &m.map);
+        break;
+    case WIRE_REFUSED:
+        take_refused(a, &m.refused);
+        break;
+    case WIRE_FORGOTTEN:
+        take_forgotten(a);
+        break;
+    case WIRE_HEARD:
+    case WIRE_REGISTER:
+    case WIRE_HEARTBEAT:
+    case WIRE_CONFIRM:
+    case WIRE_KINDS:
+        break;
+    }
+    wire_message_fini(&m);
+}
+
+/* ---- life ---- */
+
+struct agent *agent_new(struct loop *l, const struct agent_settings *s,
+                        const struct agent_port *port)
+{
+    INVARIANT(strlen(s->id) == NODE_ID_LEN);
+    INVARIANT(s->incarnation != 0);
+    struct agent *a = mem_zalloc(sizeof(*a));
+    a->magic = AGENT_MAGIC;
+    a->loop = l;
+    a->settings = *s;
+    a->port = *port;
+    a->self = NODE_NONE;
+    a->heard_ms = -1;
+    a->retry_ms = RETRY_MS_MIN;
+    a->interval_ms = HEARTBEAT_MS_FIRST;
+    rng_init(&a->rng, s->incarnation);
+    loop_timer_init(&a->retry, l, on_retry, a);
+    loop_timer_init(&a->heartbeat, l, on_heartbeat, a);
+    loop_timer_init(&a->deadline, l, on_deadline, a);
+    return a;
+}
+
+void agent_free(struct agent **ap)
+{
+    struct agent *a = *ap;
+    if (a == NULL) {
+        return;
+    }
+    CHECK_OBJ(a, AGENT_MAGIC);
+    *ap = NULL;
+    drop_link(a);
+    loop_timer_fini(&a->retry);
+    loop_timer_fini(&a->heartbeat);
+    loop_timer_fini(&a->deadline);
+    map_unref(&a->map);
+    a->magic = 0;
+    mem_free(a);
+}
+
+bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    struct addr to;
+    if (port < 1 || port > 65535 || strlen(host) >= sizeof(a->host)) {
+        errmsg_set(err, "bad coordinator address");
+        return false;
+    }
+    if (!addr_resolve(host, port, &to, err)) {
+        return false;
+    }
+    bool same = port == a->coordinator_port && strcmp(host, a->host) == 0;
+    if (a->state == AGENT_MEMBER) {
+        if (!same) {
+            errmsg_set(err, "the node is a member of cluster %s, whose coordinator is %s",
+                       a->cluster_id, a->coordinator);
+        }
+        return same;
+    }
+    drop_link(a);
+    (void)snprintf(a->host, sizeof(a->host), "%s", host);
+    a->coordinator_port = port;
+    (void)snprintf(a->coordinator, sizeof(a->coordinator), "%s:%d", host, port);
+    a->retry_ms = RETRY_MS_MIN;
+    a->why[0] = '\0';
+    connect_now(a);
+    return true;
+}
+
+enum agent_state agent_state(const struct agent *a)
+{
+    return a->state;
+}
+
+struct map *agent_map(const struct agent *a)
+{
+    return a->map;
+}
+
+int agent_self(const struct agent *a)
+{
+    return a->self;
+}
+
+const char *agent_coordinator(const struct agent *a)
+{
+    return a->coordinator;
+}
+
+const char *agent_why(const struct agent *a)
+{
+    return a->why;
+}
+
+int64_t agent_heard_ms(const struct agent *a)
+{
+    return a->heard_ms < 0 ? -1 : loop_now_ms(a->loop) - a->heard_ms;
+}
+
+void agent_set(struct agent *a, uint32_t weight, const char *zone)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    a->settings.weight = weight;
+    (void)snprintf(a->settings.zone, sizeof(a->settings.zone), "%s", zone);
+    if (a->state == AGENT_MEMBER) {
+        send_register(a);
+    }
+}

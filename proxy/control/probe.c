@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/control/probe.h"
+
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/io/addr.h"
+#include "common/io/stream.h"
+
+#include <errno.h>
+
+#define PROBE_MS 1000
+
+struct probe {
+    struct list link;
+    struct probes *all;
+    struct stream *stream;
+    struct loop_task failed; /* tells of a failure that was known at once */
+    int err;
+    char id[NODE_ID_LEN + 1];
+};
+
+struct probes {
+    struct loop *loop;
+    probe_fn fn;
+    void *arg;
+    struct list probes;
+};
+
+static void drop(struct probe *p)
+{
+    list_remove(&p->link);
+    loop_undefer(&p->failed);
+    if (p->stream != NULL) {
+        stream_free(&p->stream);
+    }
+    mem_free(p);
+}
+
+static void finish(struct probe *p, int err)
+{
+    struct probes *all = p->all;
+    char id[NODE_ID_LEN + 1];
+    memcpy(id, p->id, sizeof(id));
+    drop(p);
+    enum probe_result r = PROBE_SILENT;
+    if (err == 0) {
+        r = PROBE_OK;
+    } else if (err == ECONNREFUSED) {
+        r = PROBE_REFUSED;
+    }
+    all->fn(all->arg, id, r);
+}
+
+static void on_connect(struct stream *s, int err)
+{
+    finish(s->owner, err);
+}
+
+static void on_data(struct stream *s)
+{
+    (void)s; /* gone by then */
+}
+
+static void on_failed(struct loop_task *t)
+{
+    struct probe *p = container_of(t, struct probe, failed);
+    finish(p, p->err);
+}
+
+struct probes *probes_new(struct loop *l, probe_fn fn, void *arg)
+{
+    struct probes *p = mem_zalloc(sizeof(*p));
+    p->loop = l;
+    p->fn = fn;
+    p->arg = arg;
+    list_init(&p->probes);
+    return p;
+}
+
+void probes_free(struct probes **pp)
+{
+    struct probes *p = *pp;
+    if (p == NULL) {
+        return;
+    }
+    *pp = NULL;
+    LIST_FOREACH_SAFE(it, &p->probes) {
+        drop(container_of(it, struct probe, link));
+    }
+    mem_free(p);
+}
+
+void probes_start(struct probes *all, const char *id, const char *host, int port)
+{
+    struct probe *p = mem_zalloc(sizeof(*p));
+    p->all = all;
+    memcpy(p->id, id, sizeof(p->id));
+    loop_task_init(&p->failed, on_failed);
+    list_append(&all->probes, &p->link);
+    struct addr to;
+    struct errmsg err;
+    p->err = EHOSTUNREACH;
+    if (addr_resolve(host, port, &to, &err)) {
+        p->stream =
+            stream_connect(all->loop, &to, PROBE_MS, p, on_connect, on_data, on_connect, &p->err);
+    }
+    if (p->stream == NULL) {
+        loop_defer(all->loop, &p->failed);
+    }
+}
