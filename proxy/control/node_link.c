@@ -8,6 +8,7 @@
 #include "common/io/listen.h"
 #include "common/io/resp_link.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #define LINKS_MAX          8192
