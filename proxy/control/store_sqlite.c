@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #define STORE_MAGIC 0x73746f72u
