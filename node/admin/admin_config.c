@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* CONFIG over the node's directives. */
+#include "node/admin/admin_priv.h"
+#include "node/serve/account.h"
+
+#include "common/app/config_command.h"
+
+static bool on_change(void *arg, const struct option *o, struct errmsg *err)
+{
+    struct server *s = arg;
+    struct errmsg why;
+    bool listening = strcmp(o->name, "port") == 0 || strcmp(o->name, "bind") == 0;
+    if (listening && !server_listen(s, &why)) {
+        errmsg_set(err, strcmp(o->name, "port") == 0
+                            ? "Unable to listen on this port. Check server logs."
+                            : "Failed to bind to specified addresses.");
+        return false;
+    }
+    server_settings_changed(s);
+    return true;
+}
+
+static void reset_stats(void *arg)
+{
+    account_reset(arg);
+}
+
+static void do_config(struct call *k)
+{
+    struct server *s = server_of(k);
+    int64_t may = s->settings->enable_protected_configs;
+    bool local = (client_of(k)->flags & CLIENT_LOCAL) != 0;
+    struct config_context context = {
+        .table = settings_options(),
+        .values = s->settings,
+        .path = s->conf_path,
+        .allow_protected = may == PROTECT_YES || (may == PROTECT_LOCAL && local),
+        .on_change = on_change,
+        .reset_stats = reset_stats,
+        .arg = s,
+    };
+    config_command(&context, k->argv, k->argc, &k->w);
+}
+
+void admin_config(struct call_table *t)
+{
+    static const enum command_id ids[] = {CMD_CONFIG_GET, CMD_CONFIG_SET, CMD_CONFIG_RESETSTAT,
+                                          CMD_CONFIG_REWRITE, CMD_CONFIG_HELP};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        t->fn[ids[i]] = do_config;
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* DEBUG: for tests and for looking inside; only with enable-debug-command. */
+#include "node/admin/admin_priv.h"
+
+#include "common/base/log.h"
+#include "common/base/num.h"
+#include "common/cmd/reply.h"
+
+#include <math.h>
+#include <signal.h>
+#include <time.h>
+
+#define SLEEP_SECONDS_MAX 86400.0
+
+static void debug_log(struct call *k)
+{
+    log_event(LOG_WARNING, "debug", "DEBUG LOG: %.*s", ARG_PRINT(k->argv[2]));
+    resp_ok(&k->w);
+}
+
+static void debug_sleep(struct call *k)
+{
+    double seconds;
+    if (!num_parse_double(k->argv[2], &seconds) || !(seconds >= 0) || seconds > SLEEP_SECONDS_MAX) {
+        resp_error(&k->w, ERR_NOT_FLOAT);
+        return;
+    }
+    struct timespec t = {.tv_sec = (time_t)seconds,
+                         .tv_nsec = (long)((seconds - floor(seconds)) * 1e9)};
+    nanosleep(&t, NULL);
+    resp_ok(&k->w);
+}
+
+static void debug_set_active_expire(struct call *k)
+{
+    k->ks->settings.active_expire = !slice_eq(k->argv[2], SLICE("0"));
+    resp_ok(&k->w);
+}
+
+static void debug_pause_cron(struct call *k)
+{
+    server_of(k)->cron_paused = !slice_eq(k->argv[2], SLICE("0"));
+    resp_ok(&k->w);
+}
+
+static void debug_object(struct call *k)
+{
+    struct probe p = keyspace_probe_key(k->ks, k->argv[2]);
+    struct object *o = db_peek(&k->db, &p, k->argv[2]);
+    if (o == NULL) {
+        resp_error(&k->w, ERR_NO_KEY);
+        return;
+    }
+    uint32_t clock = (uint32_t)(k->now_ms / 1000) & OBJECT_CLOCK_MASK;
+    struct str text = {0};
+    str_printf(&text,
+               "Value at:%p refcount:1 encoding:%s serializedlength:%zu lru:%u lru_seconds_idle:%u",
+               (void *)o, object_encoding_name(o), object_serialized_size(o), (unsigned)o->clock,
+               (clock - o->clock) & OBJECT_CLOCK_MASK);
+    resp_simple(&k->w, str_cstr(&text));
+    str_fini(&text);
+}
+
+static void debug_digest(struct call *k)
+{
+    struct digest d = {0};
+    char hex[41];
+    keyspace_digest(k->ks, &d, k->now_ms);
+    digest_hex(&d, hex);
+    resp_simple(&k->w, hex);
+}
+
+static void debug_digest_value(struct call *k)
+{
+    resp_array(&k->w, k->argc - 2);
+    for (size_t i = 2; i < k->argc; i++) {
+        struct digest d = {0};
+        char hex[41];
+        struct probe p = keyspace_probe_key(k->ks, k->argv[i]);
+        const struct object *o = db_peek(&k->db, &p, k->argv[i]);
+        if (o != NULL) {
+            object_digest_value(o, &d);
+        }
+        digest_hex(&d, hex);
+        resp_simple(&k->w, hex);
+    }
+}
+
+/* --- PROTOCOL: one of each type --- */
+
+static void protocol_array(struct resp_writer *w)
+{
+    resp_array(w, 3);
+    for (int i = 0; i < 3; i++) {
+        resp_int(w, i);
+    }
+}
+
+static void protocol_set(struct resp_writer *w)
+{
+    resp_set(w, 3);
+    for (int i = 0; i < 3; i++) {
+        resp_int(w, i);
+    }
+}
+
+static void protocol_map(struct resp_writer *w)
+{
+    resp_map(w, 3);
+    for (int i = 0; i < 3; i++) {
+        resp_int(w, i);
+        resp_bool(w, i == 1);
+    }
+}
+
+static void protocol_attrib(struct resp_writer *w)
+{
+    if (w->proto >= 3) {
+        resp_attribute(w, 1);
+        resp_bulkz(w, "key-popularity");
+        resp_array(w, 2);
+        resp_bulkz(w, "key:123");
+        resp_int(w, 90);
+    }
+    resp_bulkz(w, "Some real reply following the attribute");
+}
+
+static void protocol_push(struct resp_writer *w)
+{
+    resp_push(w, 2);
+    resp_bulkz(w, "server-cpu-usage");
+    resp_int(w, 42);
+}
+
+static void protocol_string(struct resp_writer *w)
+{
+    resp_bulkz(w, "Hello World");
+}
+
+static void protocol_integer(struct resp_writer *w)
+{
+    resp_int(w, 12345);
+}
+
+static void protocol_double(struct resp_writer *w)
+{
+    resp_double(w, 3.141);
+}
+
+static void protocol_null(struct resp_writer *w)
+{
+    resp_nil(w);
+}
+
+static void protocol_bignum(struct resp_writer *w)
+{
+    resp_bignum(w, "1234567999999999999999999999999999999");
+}
+
+static void protocol_verbatim(struct resp_writer *w)
+{
+    resp_verbatim(w, "txt", SLICE("This is a verbatim\nstring"));
+}
+
+static void protocol_true(struct resp_writer *w)
+{
+    resp_bool(w, true);
+}
+
+static void protocol_false(struct resp_writer *w)
+{
+    resp_bool(w, false);
+}
+
+static void debug_protocol(struct call *k)
+{
+    static const struct {
+        const char *name;
+        void (*write)(struct resp_writer *w);
+    } kinds[] = {
+        {"string", protocol_string},    {"integer", protocol_integer}, {"double", protocol_double},
+        {"null", protocol_null},        {"array", protocol_array},     {"set", protocol_set},
+        {"map", protocol_map},          {"attrib", protocol_attrib},   {"push", protocol_push},
+        {"bignum", protocol_bignum},    {"true", protocol_true},       {"false", protocol_false},
+        {"verbatim", protocol_verbatim}};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (slice_is(k->argv[2], kinds[i].name)) {
+            kinds[i].write(&k->w);
+            return;
+        }
+    }
+    resp_error(&k->w, "ERR Wrong protocol type name. Please use one of the following: "
+                      "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false");
+}
+
+static void debug_error(struct call *k)
+{
+    struct str text = {0};
+    str_append_slice(&text, k->argv[2]);
+    resp_error(&k->w, str_cstr(&text));
+    str_fini(&text);
+}
+
+static void debug_segfault(struct call *k)
+{
+    (void)k;
+    log_event(LOG_WARNING, "debug", "DEBUG SEGFAULT: ending on request");
+    (void)raise(SIGSEGV);
+}
+
+/* Nothing is on disk in this version: a reload would lose what it claims to keep. */
+static void debug_needs_durability(struct call *k)
+{
+    resp_error(&k->w, "ERR this version of Shoal keeps nothing on disk to load again");
+}
+
+static void debug_help(struct call *k)
+{
+    static const char *const lines[] = {"DIGEST",
+                                        "    Return a digest of all keys and values.",
+                                        "DIGEST-VALUE <key> [<key> ...]",
+                                        "    Return a digest of each value.",
+                                        "ERROR <string>",
+                                        "    Answer with this error.",
+                                        "LOG <message>",
+                                        "    Write a line to the log.",
+                                        "OBJECT <key>",
+                                        "    Show how a value is kept.",
+                                        "PAUSE-CRON <0|1>",
+                                        "    Stop the periodic work, or go on with it.",
+                                        "PROTOCOL <type>",
+                                        "    Answer with a value of that type.",
+                                        "SEGFAULT",
+                                        "    Crash.",
+                                        "SET-ACTIVE-EXPIRE <0|1>",
+                                        "    Look for expired keys in the background, or not.",
+                                        "SLEEP <seconds>",
+                                        "    Do nothing for so long, and let everybody wait.",
+                                        NULL};
+    command_help_reply(&k->w, "DEBUG", lines);
+}
+
+static const struct {
+    const char *name;
+    size_t argc_min;
+    size_t argc_max; /* 0: no upper limit */
+    call_fn fn;
+} handlers[] = {
+    {"log", 3, 3, debug_log},
+    {"sleep", 3, 3, debug_sleep},
+    {"set-active-expire", 3, 3, debug_set_active_expire},
+    {"pause-cron", 3, 3, debug_pause_cron},
+    {"object", 3, 4, debug_object},
+    {"digest", 2, 2, debug_digest},
+    {"digest-value", 2, 0, debug_digest_value},
+    {"protocol", 3, 3, debug_protocol},
+    {"error", 3, 3, debug_error},
+    {"segfault", 2, 2, debug_segfault},
+    {"reload", 2, 0, debug_needs_durability},
+    {"loadaof", 2, 2, debug_needs_durability},
+    {"help", 2, 2, debug_help},
+};
+
+static void do_debug(struct call *k)
+{
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
+        bool fits = k->argc >= handlers[i].argc_min &&
+                    (handlers[i].argc_max == 0 || k->argc <= handlers[i].argc_max);
+        if (fits && slice_is(k->argv[1], handlers[i].name)) {
+            handlers[i].fn(k);
+            return;
+        }
+    }
+    resp_errorf(&k->w,
+                "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",
+                ARG_PRINT(k->argv[1]));
+}
+
+void admin_debug(struct call_table *t)
+{
+    t->fn[CMD_DEBUG] = do_debug;
+}

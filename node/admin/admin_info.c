@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* INFO: sections as Redis has them, with what this node knows; what it does not do is told as the
+ * zero that it is, so that tools find their fields. */
+#include "node/admin/admin_priv.h"
+#include "node/keyspace/watch.h"
+#include "node/serve/membership.h"
+
+#include "common/app/cmdstats.h"
+#include "common/app/info.h"
+#include "common/app/version.h"
+#include "common/base/mem.h"
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+typedef unsigned long long ull;
+
+/* --- server, clients --- */
+
+static void put_server(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    struct utsname u = {0};
+    (void)uname(&u);
+    int64_t uptime_s = (loop_now_us(s->loop) - s->started_us) / 1000000;
+    str_printf(to, "redis_version:%s\r\nshoal_version:%s\r\n", SHOAL_REDIS_VERSION, SHOAL_VERSION);
+    str_printf(to, "redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\n");
+    str_printf(to, "redis_mode:%s\r\nos:%s %s %s\r\narch_bits:%d\r\n",
+               s->settings->stand_alone ? "standalone" : "cluster", u.sysname, u.release, u.machine,
+               (int)sizeof(void *) * 8);
+    str_printf(to, "monotonic_clock:%s\r\nmultiplexing_api:epoll\r\natomicvar_api:c11-builtin\r\n",
+               s->scale.counter ? "processor counter" : "POSIX clock_gettime");
+    str_printf(to, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+    str_printf(to, "process_id:%lld\r\nprocess_supervised:%s\r\nrun_id:%s\r\ntcp_port:%d\r\n",
+               (long long)getpid(), getenv("NOTIFY_SOCKET") != NULL ? "systemd" : "no", s->run_id,
+               s->port);
+    str_printf(to, "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n",
+               (long long)loop_wall_ms(s->loop) * 1000, (long long)uptime_s,
+               (long long)uptime_s / 86400);
+    str_printf(to, "hz:%lld\r\nconfigured_hz:%lld\r\nlru_clock:%llu\r\n",
+               (long long)s->settings->hz, (long long)s->settings->hz,
+               (ull)(loop_wall_ms(s->loop) / 1000) & OBJECT_CLOCK_MASK);
+    str_printf(to, "executable:%s\r\nconfig_file:%s\r\nio_threads_active:0\r\n",
+               s->executable == NULL ? "" : s->executable,
+               s->conf_path == NULL ? "" : s->conf_path);
+    str_printf(to, "node_id:%s\r\n", s->id);
+}
+
+static void put_clients(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    size_t in_most = 0, out_most = 0, paused = 0;
+    LIST_FOREACH(it, &s->clients) {
+        const struct client *c = container_of(it, struct client, link);
+        in_most = MAX(in_most, stream_in_memory(c->stream));
+        out_most = MAX(out_most, stream_out_memory(c->stream));
+        paused += (c->flags & CLIENT_PAUSED) != 0;
+    }
+    str_printf(to, "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",
+               s->n_clients - s->n_lanes, (long long)s->settings->maxclients);
+    str_printf(to, "client_recent_max_input_buffer:%zu\r\nclient_recent_max_output_buffer:%zu\r\n",
+               in_most, out_most);
+    str_printf(to, "blocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n",
+               paused);
+    str_printf(to, "proxy_lanes:%zu\r\nmonitors:%zu\r\n", s->n_lanes, s->n_monitors);
+}
+
+/* --- memory --- */
+
+static void put_memory(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    struct mem_stats m;
+    mem_stats(&m);
+    size_t peak = MAX(s->stats.memory_peak, m.used);
+    size_t data = keyspace_memory(s->ks);
+    size_t clients = 0;
+    LIST_FOREACH(it, &s->clients) {
+        clients += client_memory(container_of(it, struct client, link));
+    }
+    s->stats.memory_peak = peak;
+    info_bytes(to, "used_memory", m.used);
+    info_bytes(to, "used_memory_rss", m.rss);
+    info_bytes(to, "used_memory_peak", peak);
+    str_printf(to, "used_memory_peak_perc:%.2f%%\r\n", 100.0 * (double)m.used / (double)peak);
+    str_printf(to,
+               "used_memory_overhead:%zu\r\nused_memory_startup:%zu\r\nused_memory_dataset:%zu\r\n",
+               m.used > data ? m.used - data : 0, s->memory_at_start, data);
+    str_printf(to, "used_memory_dataset_perc:%.2f%%\r\n", 100.0 * (double)data / (double)m.used);
+    str_printf(to, "allocator_allocated:%zu\r\nallocator_active:%zu\r\nallocator_resident:%zu\r\n",
+               m.used, m.active, m.resident);
+    info_bytes(to, "total_system_memory",
+               (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE));
+    info_bytes(to, "maxmemory", (size_t)s->settings->maxmemory);
+    str_printf(to, "maxmemory_policy:noeviction\r\n");
+    str_printf(to, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
+               (double)m.rss / (double)MAX(m.used, 1), (long long)m.rss - (long long)m.used);
+    str_printf(
+        to, "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_clients_slaves:0\r\n");
+    str_printf(to, "mem_clients_normal:%zu\r\nmem_aof_buffer:0\r\nmem_allocator:%s\r\n", clients,
+               m.name);
+    str_printf(
+        to,
+        "active_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\nlazyfreed_objects:%llu\r\n",
+        (ull)s->ks->stats.lazyfree_pending, (ull)s->ks->stats.lazyfreed_objects);
+}
+
+/* --- persistence, stats --- */
+
+static void put_persistence(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    str_printf(to, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n",
+               (ull)s->ks->stats.dirty);
+    str_printf(
+        to, "rdb_bgsave_in_progress:0\r\nrdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\n",
+        (long long)s->started_wall_ms / 1000);
+    str_printf(to,
+               "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\n");
+    str_printf(to, "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n");
+    str_printf(to, "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n");
+    str_printf(to,
+               "aof_last_bgrewrite_status:ok\r\naof_rewrites:0\r\naof_last_write_status:ok\r\n");
+}
+
+static void put_stats(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    const struct server_stats *t = &s->stats;
+    const struct keyspace_stats *k = &s->ks->stats;
+    struct server_traffic tr;
+    server_traffic(s, &tr);
+    str_printf(to, "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n",
+               (ull)t->connections, (ull)t->commands);
+    str_printf(to, "instantaneous_ops_per_sec:%llu\r\n", (ull)rate_now(&s->ops));
+    str_printf(to, "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\n",
+               (ull)tr.bytes_in, (ull)tr.bytes_out);
+    str_printf(to, "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n");
+    str_printf(to, "instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n",
+               (double)rate_now(&s->bytes_in) / 1024, (double)rate_now(&s->bytes_out) / 1024);
+    str_printf(
+        to,
+        "rejected_connections:%llu\r\nsync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n",
+        (ull)t->rejected_connections);
+    str_printf(
+        to,
+        "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n",
+        (ull)k->expired_keys, (ull)k->expired_time_cap_reached);
+    str_printf(to, "expire_cycle_cpu_milliseconds:%llu\r\n", (ull)k->expire_cycle_us / 1000);
+    str_printf(to, "evicted_keys:0\r\nevicted_clients:0\r\ntotal_eviction_exceeded_time:0\r\n");
+    str_printf(to, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n", (ull)k->hits, (ull)k->misses);
+    str_printf(to, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n");
+    str_printf(to, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n");
+    str_printf(to,
+               "total_active_defrag_time:0\r\ntracking_total_keys:0\r\ntracking_total_items:0\r\n");
+    str_printf(to, "tracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n");
+    str_printf(to, "total_error_replies:%llu\r\ndump_payload_sanitizations:0\r\n",
+               (ull)s->cmdstats->errors);
+    str_printf(to, "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n", (ull)tr.reads,
+               (ull)tr.writes);
+    str_printf(to, "watched_keys:%zu\r\nprotocol_errors:%llu\r\nidle_clients_closed:%llu\r\n",
+               watches_count(s->ks), (ull)t->protocol_errors, (ull)t->idle_kills);
+    str_printf(to, "client_output_buffer_limit_disconnections:%llu\r\n",
+               (ull)t->output_limit_kills);
+    str_printf(to, "client_query_buffer_limit_disconnections:%llu\r\n", (ull)t->query_limit_kills);
+    str_printf(to, "auth_failures:%llu\r\nmoved_replies:%llu\r\nslot_refusals:%llu\r\n",
+               (ull)t->auth_failures, (ull)t->redirects, (ull)t->slot_refusals);
+}
+
+static void put_replication(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    str_printf(to, "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n");
+    str_printf(to, "master_replid:%s\r\nmaster_replid2:%040d\r\n", s->run_id, 0);
+    str_printf(to, "master_repl_offset:0\r\nsecond_repl_offset:-1\r\nrepl_backlog_active:0\r\n");
+    str_printf(
+        to,
+        "repl_backlog_size:0\r\nrepl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");
+}
+
+static void put_cpu_of(struct str *to, int who, const char *suffix)
+{
+    struct rusage u = {0};
+    (void)getrusage(who, &u);
+    str_printf(to, "used_cpu_sys%s:%ld.%06ld\r\nused_cpu_user%s:%ld.%06ld\r\n", suffix,
+               (long)u.ru_stime.tv_sec, (long)u.ru_stime.tv_usec, suffix, (long)u.ru_utime.tv_sec,
+               (long)u.ru_utime.tv_usec);
+}
+
+static void put_cpu(void *arg, struct str *to)
+{
+    (void)arg;
+    put_cpu_of(to, RUSAGE_SELF, "");
+    put_cpu_of(to, RUSAGE_CHILDREN, "_children");
+    put_cpu_of(to, RUSAGE_THREAD, "_main_thread");
+}
+
+static void put_modules(void *arg, struct str *to)
+{
+    (void)arg;
+    (void)to;
+}
+
+/* --- commands --- */
+
+static void put_commandstats(void *arg, struct str *to)
+{
+    cmdstats_info_commands(((struct server *)arg)->cmdstats, to);
+}
+
+static void put_errorstats(void *arg, struct str *to)
+{
+    cmdstats_info_errors(((struct server *)arg)->cmdstats, to);
+}
+
+static void put_latencystats(void *arg, struct str *to)
+{
+    const struct server *s = arg;
+    const struct percentiles *p = &s->settings->latency_percentiles;
+    cmdstats_info_latency(s->cmdstats, p->at, (size_t)p->count, to);
+}
+
+/* --- cluster, keyspace --- */
+
+static void put_cluster(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    str_printf(to, "cluster_enabled:%d\r\n", !s->settings->stand_alone);
+    membership_info(s, to);
+}
+
+static void put_keyspace(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    for (int i = 0; i < s->ks->n_dbs; i++) {
+        uint64_t keys = keyspace_keys(s->ks, i);
+        if (keys > 0) {
+            str_printf(to, "db%d:keys=%llu,expires=%llu,avg_ttl=%lld\r\n", i, (ull)keys,
+                       (ull)keyspace_expires(s->ks, i),
+                       (long long)keyspace_avg_ttl(s->ks, i, loop_wall_ms(s->loop)));
+        }
+    }
+}
+
+/* --- the sections, in Redis's order --- */
+
+static const struct info_section sections[] = {
+    {"server", "Server", INFO_DEFAULT, put_server},
+    {"clients", "Clients", INFO_DEFAULT, put_clients},
+    {"memory", "Memory", INFO_DEFAULT, put_memory},
+    {"persistence", "Persistence", INFO_DEFAULT, put_persistence},
+    {"stats", "Stats", INFO_DEFAULT, put_stats},
+    {"replication", "Replication", INFO_DEFAULT, put_replication},
+    {"cpu", "CPU", INFO_DEFAULT, put_cpu},
+    {"modules", "Modules", INFO_EVERYTHING, put_modules},
+    {"commandstats", "Commandstats", INFO_ALL, put_commandstats},
+    {"errorstats", "Errorstats", INFO_DEFAULT, put_errorstats},
+    {"latencystats", "Latencystats", INFO_ALL, put_latencystats},
+    {"cluster", "Cluster", INFO_DEFAULT, put_cluster},
+    {"keyspace", "Keyspace", INFO_DEFAULT, put_keyspace},
+};
+
+static void do_info(struct call *k)
+{
+    info_reply(sections, ARRAY_LEN(sections), k->argv + 1, k->argc - 1, server_of(k), &k->w);
+}
+
+void admin_info(struct call_table *t)
+{
+    t->fn[CMD_INFO] = do_info;
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Shared among the files of node/admin only. */
+#pragma once
+
+#include "node/cmd/call.h"
+#include "node/serve/client.h"
+#include "node/serve/server.h"
+
+#include "common/resp/errors.h"
+
+void admin_session(struct call_table *t);
+void admin_client(struct call_table *t);
+void admin_cluster(struct call_table *t);
+void admin_server(struct call_table *t);
+void admin_observe(struct call_table *t);
+void admin_config(struct call_table *t);
+void admin_info(struct call_table *t);
+void admin_debug(struct call_table *t);
+
+static inline struct server *server_of(const struct call *k)
+{
+    return k->server;
+}
+
+static inline struct client *client_of(const struct call *k)
+{
+    return ((struct server *)k->server)->current;
+}
+
+/* The argument printed into an error's text, cut to a sane length. */
+#define ARG_PRINT(a) (int)MIN((a).len, (size_t)128), (a).ptr
+
+/* For what a later version will do: "ERR command 'x' is not served by this version of Shoal". */
+void admin_not_served(struct call *k);

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The server as a whole: time, role, shutdown, and the families of which only a part is true yet.
+ */
+#include "node/admin/admin_priv.h"
+
+#include "common/app/version.h"
+#include "common/base/log.h"
+#include "common/base/num.h"
+#include "common/cmd/reply.h"
+
+#include <time.h>
+
+static void do_command(struct call *k)
+{
+    command_reply(&k->w, k->argv, k->argc);
+}
+
+static void do_time(struct call *k)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    resp_array(&k->w, 2);
+    resp_bulk_int(&k->w, (int64_t)t.tv_sec);
+    resp_bulk_int(&k->w, (int64_t)t.tv_nsec / 1000);
+}
+
+static void do_role(struct call *k)
+{
+    resp_array(&k->w, 3);
+    resp_bulkz(&k->w, "master");
+    resp_int(&k->w, 0);
+    resp_array(&k->w, 0);
+}
+
+static void do_replicaof(struct call *k)
+{
+    resp_error(&k->w, "ERR replicas belong to shards in Shoal: the coordinator assigns them");
+}
+
+/* No replica acknowledges anything in this version: none ever will within the timeout. */
+static void do_wait(struct call *k)
+{
+    int64_t replicas, timeout;
+    if (!num_parse_i64(k->argv[1], &replicas)) {
+        resp_error(&k->w, ERR_NOT_INT);
+    } else if (!num_parse_i64(k->argv[2], &timeout)) {
+        resp_error(&k->w, "ERR timeout is not an integer or out of range");
+    } else if (timeout < 0) {
+        resp_error(&k->w, "ERR timeout is negative");
+    } else {
+        resp_int(&k->w, 0);
+    }
+}
+
+/* --- SHUTDOWN --- */
+
+static void do_shutdown(struct call *k)
+{
+    bool abort = false, other = false, save = false, nosave = false;
+    for (size_t i = 1; i < k->argc; i++) {
+        save = save || slice_is(k->argv[i], "save");
+        nosave = nosave || slice_is(k->argv[i], "nosave");
+        if (slice_is(k->argv[i], "abort")) {
+            abort = true;
+        } else if (slice_is(k->argv[i], "save") || slice_is(k->argv[i], "nosave") ||
+                   slice_is(k->argv[i], "now") || slice_is(k->argv[i], "force")) {
+            other = true;
+        } else {
+            resp_error(&k->w, ERR_SYNTAX);
+            return;
+        }
+    }
+    if ((abort && other) || (save && nosave)) {
+        resp_error(&k->w, ERR_SYNTAX);
+    } else if (abort) {
+        resp_error(&k->w, "ERR No shutdown in progress.");
+    } else if (save) {
+        resp_error(&k->w, "ERR this version of Shoal has nothing to save to");
+    } else {
+        log_event(LOG_NOTICE, "server", "SHUTDOWN asked for client=%llu addr=%s",
+                  (unsigned long long)client_of(k)->id, client_of(k)->peer);
+        server_stop(server_of(k));
+        client_close_after_reply(client_of(k));
+    }
+}
+
+static void do_lolwut(struct call *k)
+{
+    struct str text = {0};
+    static const char *const fish[] = {"><(((o>", "><>", "><((*>", "><{{{o>", "<o)))><", "<><"};
+    for (int line = 0; line < 6; line++) {
+        str_printf(&text, "%*s", (int)rng_below(k->rng, 8), "");
+        for (int i = 0; i < 4; i++) {
+            str_printf(&text, "%s%*s", fish[rng_below(k->rng, ARRAY_LEN(fish))],
+                       1 + (int)rng_below(k->rng, 7), "");
+        }
+        str_append_char(&text, '\n');
+    }
+    str_printf(&text, "\nMany fish, one shoal. Redis ver. %s, Shoal ver. %s\n", SHOAL_REDIS_VERSION,
+               SHOAL_VERSION);
+    resp_verbatim(&k->w, "txt", str_slice(&text));
+    str_fini(&text);
+}
+
+/* --- families of which there is nothing to list yet --- */
+
+static bool flush_mode_ok(struct call *k)
+{
+    if (k->argc == 2 ||
+        (k->argc == 3 && (slice_is(k->argv[2], "sync") || slice_is(k->argv[2], "async")))) {
+        return true;
+    }
+    return false;
+}
+
+static void do_function_flush(struct call *k)
+{
+    if (flush_mode_ok(k)) {
+        resp_ok(&k->w);
+    } else {
+        resp_error(&k->w, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+    }
+}
+
+static void do_function_list(struct call *k)
+{
+    for (size_t i = 2; i < k->argc; i++) {
+        if (slice_is(k->argv[i], "libraryname") && i + 1 < k->argc) {
+            i++;
+        } else if (!slice_is(k->argv[i], "withcode")) {
+            resp_errorf(&k->w, "ERR Unknown argument %.*s", ARG_PRINT(k->argv[i]));
+            return;
+        }
+    }
+    resp_array(&k->w, 0);
+}
+
+static void do_script_flush(struct call *k)
+{
+    if (flush_mode_ok(k)) {
+        resp_ok(&k->w);
+    } else {
+        resp_error(&k->w, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+    }
+}
+
+static void do_script_exists(struct call *k)
+{
+    resp_array(&k->w, k->argc - 2);
+    for (size_t i = 2; i < k->argc; i++) {
+        resp_int(&k->w, 0);
+    }
+}
+
+static void do_module_list(struct call *k)
+{
+    resp_array(&k->w, 0);
+}
+
+static void do_acl_whoami(struct call *k)
+{
+    resp_bulkz(&k->w, "default");
+}
+
+/* --- MONITOR --- */
+
+static void do_monitor(struct call *k)
+{
+    struct client *c = client_of(k);
+    if (k->session->in_exec) {
+        resp_error(&k->w, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
+    if ((c->flags & CLIENT_MONITOR) == 0) {
+        c->flags |= CLIENT_MONITOR;
+        server_monitors_changed(server_of(k), 1);
+    }
+    resp_ok(&k->w);
+}
+
+void admin_server(struct call_table *t)
+{
+    static const enum command_id commands[] = {CMD_COMMAND,
+                                               CMD_COMMAND_COUNT,
+                                               CMD_COMMAND_DOCS,
+                                               CMD_COMMAND_GETKEYS,
+                                               CMD_COMMAND_GETKEYSANDFLAGS,
+                                               CMD_COMMAND_HELP,
+                                               CMD_COMMAND_INFO,
+                                               CMD_COMMAND_LIST};
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        t->fn[commands[i]] = do_command;
+    }
+    t->fn[CMD_TIME] = do_time;
+    t->fn[CMD_ROLE] = do_role;
+    t->fn[CMD_REPLICAOF] = do_replicaof;
+    t->fn[CMD_SLAVEOF] = do_replicaof;
+    t->fn[CMD_WAIT] = do_wait;
+    t->fn[CMD_SHUTDOWN] = do_shutdown;
+    t->fn[CMD_LOLWUT] = do_lolwut;
+    t->fn[CMD_FUNCTION_FLUSH] = do_function_flush;
+    t->fn[CMD_FUNCTION_LIST] = do_function_list;
+    t->fn[CMD_SCRIPT_FLUSH] = do_script_flush;
+    t->fn[CMD_SCRIPT_EXISTS] = do_script_exists;
+    t->fn[CMD_MODULE_LIST] = do_module_list;
+    t->fn[CMD_ACL_WHOAMI] = do_acl_whoami;
+    t->fn[CMD_MONITOR] = do_monitor;
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What a connection says about itself: AUTH, HELLO, RESET, PING, and SHOAL for our own programs. */
+#include "node/admin/admin_priv.h"
+#include "node/serve/membership.h"
+
+#include "common/app/version.h"
+#include "common/base/num.h"
+#include "common/cmd/reply.h"
+
+/* --- who --- */
+
+/* Time does not tell how much of a guess was right. */
+static bool same_secret(struct slice a, struct slice b)
+{
+    unsigned char diff = a.len != b.len;
+    for (size_t i = 0; i < a.len; i++) {
+        diff |= (unsigned char)(a.ptr[i] ^ (b.len == 0 ? 1 : b.ptr[i % b.len]));
+    }
+    return diff == 0;
+}
+
+static bool log_in(struct call *k, struct slice user, struct slice pass)
+{
+    struct server *s = server_of(k);
+    struct client *c = client_of(k);
+    struct slice want = slice_str(s->settings->requirepass);
+    bool ok = slice_eq(user, SLICE("default")) && (want.len == 0 || same_secret(pass, want));
+    if (!ok) {
+        s->stats.auth_failures++;
+        resp_error(&k->w, ERR_WRONGPASS);
+        return false;
+    }
+    c->flags |= CLIENT_AUTHENTICATED;
+    c->parser.unauthenticated = false;
+    return true;
+}
+
+static void do_auth(struct call *k)
+{
+    if (k->argc > 3) {
+        resp_error(&k->w, ERR_SYNTAX);
+        return;
+    }
+    if (k->argc == 2 && server_of(k)->settings->requirepass[0] == '\0') {
+        resp_error(&k->w, "ERR AUTH <password> called without any password configured for the "
+                          "default user. Are you sure your configuration is correct?");
+        return;
+    }
+    struct slice user = k->argc == 3 ? k->argv[1] : SLICE("default");
+    if (log_in(k, user, k->argv[k->argc - 1])) {
+        resp_ok(&k->w);
+    }
+}
+
+/* --- HELLO --- */
+
+struct hello {
+    int proto; /* 0: stays */
+    bool auth;
+    struct slice user;
+    struct slice pass;
+    bool named;
+    struct slice name;
+};
+
+static bool read_hello(struct call *k, struct hello *h)
+{
+    int64_t proto;
+    if (k->argc >= 2) {
+        if (!num_parse_i64(k->argv[1], &proto)) {
+            resp_error(&k->w, "ERR Protocol version is not an integer or out of range");
+            return false;
+        }
+        if (proto < 2 || proto > 3) {
+            resp_error(&k->w, ERR_NOPROTO);
+            return false;
+        }
+        h->proto = (int)proto;
+    }
+    for (size_t i = 2; i < k->argc; i++) {
+        size_t left = k->argc - 1 - i;
+        if (slice_is(k->argv[i], "auth") && left >= 2) {
+            h->auth = true;
+            h->user = k->argv[i + 1];
+            h->pass = k->argv[i + 2];
+            i += 2;
+        } else if (slice_is(k->argv[i], "setname") && left >= 1) {
+            h->named = true;
+            h->name = k->argv[i + 1];
+            i++;
+        } else {
+            resp_errorf(&k->w, "ERR Syntax error in HELLO option '%.*s'", ARG_PRINT(k->argv[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void hello_reply(struct call *k)
+{
+    struct server *s = server_of(k);
+    struct resp_writer *w = &k->w;
+    resp_map(w, 7);
+    resp_bulkz(w, "server");
+    resp_bulkz(w, "redis");
+    resp_bulkz(w, "version");
+    resp_bulkz(w, SHOAL_REDIS_VERSION);
+    resp_bulkz(w, "proto");
+    resp_int(w, w->proto);
+    resp_bulkz(w, "id");
+    resp_int(w, (int64_t)client_of(k)->id);
+    resp_bulkz(w, "mode");
+    resp_bulkz(w, s->settings->stand_alone ? "standalone" : "cluster");
+    resp_bulkz(w, "role");
+    resp_bulkz(w, "master");
+    resp_bulkz(w, "modules");
+    resp_array(w, 0);
+}
+
+static void do_hello(struct call *k)
+{
+    struct client *c = client_of(k);
+    struct hello h = {0};
+    if (!read_hello(k, &h)) {
+        return;
+    }
+    if (h.auth && !log_in(k, h.user, h.pass)) {
+        return;
+    }
+    if ((c->flags & CLIENT_AUTHENTICATED) == 0) {
+        resp_error(&k->w, ERR_NOAUTH_HELLO);
+        return;
+    }
+    if (h.named && !client_set_name(c, h.name)) {
+        resp_error(&k->w,
+                   "ERR Client names cannot contain spaces, newlines or special characters.");
+        return;
+    }
+    if (h.proto != 0) {
+        c->session.proto = h.proto;
+        k->w.proto = h.proto;
+    }
+    hello_reply(k);
+}
+
+/* --- the rest of a connection's small talk --- */
+
+static void do_ping(struct call *k)
+{
+    if (k->argc > 2) {
+        resp_errorf(&k->w, ERR_WRONG_ARGS, k->cmd->full_name);
+    } else if (k->argc == 2) {
+        resp_bulk(&k->w, k->argv[1]);
+    } else {
+        resp_simple(&k->w, "PONG");
+    }
+}
+
+static void do_echo(struct call *k)
+{
+    resp_bulk(&k->w, k->argv[1]);
+}
+
+static void do_reset(struct call *k)
+{
+    struct server *s = server_of(k);
+    struct client *c = client_of(k);
+    session_discard(&c->session, s->ks);
+    c->session.db = 0;
+    c->session.proto = 2;
+    c->session.no_touch = false;
+    if (c->flags & CLIENT_MONITOR) {
+        server_monitors_changed(s, -1);
+    }
+    c->flags &= ~(uint32_t)(CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_SKIP_NEXT | CLIENT_SKIPPING |
+                            CLIENT_READONLY | CLIENT_NO_EVICT);
+    if (s->settings->requirepass[0] != '\0') {
+        c->flags &= ~(uint32_t)CLIENT_AUTHENTICATED;
+        c->parser.unauthenticated = true;
+    }
+    (void)client_set_name(c, SLICE(""));
+    k->w.out = client_out(c);
+    k->w.proto = 2;
+    resp_simple(&k->w, "RESET");
+}
+
+static bool needs_cluster(struct call *k)
+{
+    if (server_of(k)->settings->stand_alone) {
+        resp_error(&k->w, "ERR This instance has cluster support disabled");
+        return false;
+    }
+    return true;
+}
+
+static void do_readonly(struct call *k)
+{
+    if (needs_cluster(k)) {
+        client_of(k)->flags |= CLIENT_READONLY;
+        resp_ok(&k->w);
+    }
+}
+
+static void do_readwrite(struct call *k)
+{
+    if (needs_cluster(k)) {
+        client_of(k)->flags &= ~(uint32_t)CLIENT_READONLY;
+        resp_ok(&k->w);
+    }
+}
+
+/* Shards move as a whole and are never half here: there is nothing to ask for. */
+static void do_asking(struct call *k)
+{
+    if (needs_cluster(k)) {
+        resp_ok(&k->w);
+    }
+}
+
+/* --- SHOAL: what our own programs say to a node --- */
+
+static void become_lane(struct call *k)
+{
+    struct client *c = client_of(k);
+    uint64_t lane;
+    if (k->argc != 3 || !num_parse_u64(k->argv[2], &lane)) {
+        resp_error(&k->w, "ERR SHOAL LANE takes the lane's number");
+        return;
+    }
+    c->lane = lane;
+    if ((c->flags & CLIENT_LANE) == 0) {
+        c->flags |= CLIENT_LANE;
+        c->server->n_lanes++;
+    }
+    if (c->flags & CLIENT_OVER) {
+        c->flags &= ~(uint32_t)CLIENT_OVER;
+        c->server->n_over--;
+    }
+    resp_ok(&k->w);
+}
+
+static void join_cluster(struct call *k)
+{
+    int64_t port;
+    struct errmsg err;
+    if (k->argc != 4) {
+        resp_error(&k->w, "ERR SHOAL JOIN takes the coordinator's host and port");
+    } else if (!num_parse_i64(k->argv[3], &port) || port < 1 || port > 65535) {
+        resp_error(&k->w, "ERR Invalid port");
+    } else if (!membership_join(server_of(k), k->argv[2], (int)port, &err)) {
+        resp_errorf(&k->w, "ERR %s", err.text);
+    } else {
+        resp_ok(&k->w);
+    }
+}
+
+static void do_shoal(struct call *k)
+{
+    static const char *const help[] = {
+        "JOIN <host> <port>", "    Register with the coordinator at that address.", "LANE <number>",
+        "    This connection is a proxy's lane.", NULL};
+    if (slice_is(k->argv[1], "join")) {
+        join_cluster(k);
+    } else if (slice_is(k->argv[1], "lane")) {
+        become_lane(k);
+    } else if (slice_is(k->argv[1], "help")) {
+        command_help_reply(&k->w, "SHOAL", help);
+    } else {
+        resp_errorf(&k->w, "ERR unknown subcommand '%.*s'. Try SHOAL HELP.", ARG_PRINT(k->argv[1]));
+    }
+}
+
+void admin_session(struct call_table *t)
+{
+    t->fn[CMD_AUTH] = do_auth;
+    t->fn[CMD_HELLO] = do_hello;
+    t->fn[CMD_PING] = do_ping;
+    t->fn[CMD_ECHO] = do_echo;
+    t->fn[CMD_RESET] = do_reset;
+    t->fn[CMD_READONLY] = do_readonly;
+    t->fn[CMD_READWRITE] = do_readwrite;
+    t->fn[CMD_ASKING] = do_asking;
+    t->fn[CMD_SHOAL] = do_shoal;
+}

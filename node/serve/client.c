@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/client.h"
+
+#include "node/serve/dispatch.h"
+#include "node/serve/server.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+#include <ctype.h>
+
+static void on_data(struct stream *st)
+{
+    dispatch_data(st->owner);
+}
+
+static void on_close(struct stream *st, int err)
+{
+    struct client *c = st->owner;
+    (void)err;
+    client_free(&c);
+}
+
+struct client *client_new(struct server *s, int fd)
+{
+    struct client *c = mem_zalloc(sizeof(*c));
+    c->magic = CLIENT_MAGIC;
+    c->server = s;
+    c->id = s->next_client_id++;
+    c->since_ms = loop_now_ms(s->loop);
+    c->stream = stream_new(s->loop, fd, c, on_data, on_close);
+    if (s->settings->tcp_keepalive_ms > 0) {
+        stream_keepalive(c->stream, (int)(s->settings->tcp_keepalive_ms / 1000));
+    }
+    stream_peer(c->stream, c->peer, sizeof(c->peer));
+    if (strncmp(c->peer, "127.", 4) == 0 || strncmp(c->peer, "[::1]", 5) == 0 ||
+        c->peer[0] == '/') {
+        c->flags |= CLIENT_LOCAL;
+    }
+    if (s->settings->requirepass[0] == '\0') {
+        c->flags |= CLIENT_AUTHENTICATED;
+    }
+    resp_parser_init(&c->parser);
+    c->parser.bulk_max = s->settings->proto_max_bulk_len;
+    c->parser.unauthenticated = (c->flags & CLIENT_AUTHENTICATED) == 0;
+    session_init(&c->session);
+    list_append(&s->clients, &c->link);
+    list_init(&c->waiting);
+    s->n_clients++;
+    return c;
+}
+
+static void leave_roles(struct client *c)
+{
+    struct server *s = c->server;
+    if (c->flags & CLIENT_LANE) {
+        s->n_lanes--;
+    }
+    if (c->flags & CLIENT_OVER) {
+        s->n_over--;
+    }
+    if (c->flags & CLIENT_MONITOR) {
+        server_monitors_changed(s, -1);
+    }
+    list_remove(&c->waiting);
+}
+
+void client_free(struct client **cp)
+{
+    struct client *c = *cp;
+    *cp = NULL;
+    if (c == NULL) {
+        return;
+    }
+    CHECK_OBJ(c, CLIENT_MAGIC);
+    struct server *s = c->server;
+    /* Batches run before anything is closed. */
+    INVARIANT(c->in_batch == 0);
+    INVARIANT(s->current != c);
+    leave_roles(c);
+    list_remove(&c->link);
+    s->n_clients--;
+    s->stats.closed_in += c->stream->bytes_in;
+    s->stats.closed_out += c->stream->bytes_out;
+    s->stats.closed_reads += c->stream->reads;
+    s->stats.closed_writes += c->stream->writes;
+    session_fini(&c->session, s->ks);
+    resp_parser_fini(&c->parser);
+    stream_free(&c->stream);
+    mem_free(c->name);
+    mem_free(c->lib_name);
+    mem_free(c->lib_version);
+    c->magic = 0;
+    mem_free(c);
+}
+
+void client_kill(struct client *c)
+{
+    if (c->flags & CLIENT_CLOSING) {
+        return;
+    }
+    c->flags |= CLIENT_CLOSING;
+    stream_fail(c->stream, 0);
+}
+
+void client_close_after_reply(struct client *c)
+{
+    if (c->flags & CLIENT_CLOSING) {
+        return;
+    }
+    c->flags |= CLIENT_CLOSING;
+    stream_close_after_flush(c->stream);
+}
+
+int client_class(const struct client *c)
+{
+    /* A monitor takes what the server sends unasked, as Redis's replicas and monitors do. */
+    return c->flags & CLIENT_MONITOR ? OUTPUT_REPLICA : OUTPUT_NORMAL;
+}
+
+void client_check_output(struct client *c)
+{
+    struct server *s = c->server;
+    if (c->stream->out.bytes == 0 || (c->flags & (CLIENT_LANE | CLIENT_CLOSING)) != 0) {
+        c->soft_since_ms = 0;
+        return;
+    }
+    const struct output_limit *l = &s->settings->output_limits.of[client_class(c)];
+    size_t used = stream_out_memory(c->stream);
+    bool over = l->hard != 0 && used >= l->hard;
+    if (l->soft == 0 || used < l->soft) {
+        c->soft_since_ms = 0;
+    } else if (c->soft_since_ms == 0) {
+        c->soft_since_ms = MAX(loop_now_ms(s->loop), 1);
+    } else if (loop_now_ms(s->loop) - c->soft_since_ms >= l->soft_seconds * 1000) {
+        over = true;
+    }
+    if (over) {
+        s->stats.output_limit_kills++;
+        log_event(LOG_WARNING, "client",
+                  "closed: output buffer limit client=%llu addr=%s bytes=%zu",
+                  (unsigned long long)c->id, c->peer, used);
+        client_kill(c);
+    }
+}
+
+void client_unread(struct client *c, struct slice raw)
+{
+    struct stream *st = c->stream;
+    struct slice rest = inbuf_unread(&st->in);
+    struct chunk *joined = chunk_new(raw.len + rest.len);
+    memcpy(joined->data, raw.ptr, raw.len);
+    memcpy(joined->data + raw.len, rest.ptr, rest.len);
+    joined->len = raw.len + rest.len;
+    inbuf_fini(&st->in);
+    st->in.chunk = joined;
+    st->in.head = 0;
+    struct resp_parser fresh;
+    resp_parser_init(&fresh);
+    fresh.bulk_max = c->parser.bulk_max;
+    fresh.unauthenticated = c->parser.unauthenticated;
+    resp_parser_fini(&c->parser);
+    c->parser = fresh;
+}
+
+struct outbuf *client_out(struct client *c)
+{
+    return c->flags & (CLIENT_REPLY_OFF | CLIENT_SKIPPING) ? &c->server->sink : &c->stream->out;
+}
+
+size_t client_memory(const struct client *c)
+{
+    return sizeof(*c) + stream_in_memory(c->stream) + stream_out_memory(c->stream) +
+           resp_parser_memory(&c->parser) + c->session.queue_bytes;
+}
+
+static void describe_flags(const struct client *c, struct str *to)
+{
+    size_t before = to->len;
+    if (c->flags & CLIENT_MONITOR) {
+        str_append_char(to, 'O');
+    }
+    if (c->flags & CLIENT_LANE) {
+        str_append_char(to, 'L');
+    }
+    if (c->flags & CLIENT_PAUSED) {
+        str_append_char(to, 'b');
+    }
+    if (c->session.in_multi) {
+        str_append_char(to, 'x');
+    }
+    if (c->session.watcher.dirty) {
+        str_append_char(to, 'd');
+    }
+    if (c->flags & CLIENT_CLOSING) {
+        str_append_char(to, 'c');
+    }
+    if (c->flags & CLIENT_READONLY) {
+        str_append_char(to, 'r');
+    }
+    if (c->flags & CLIENT_NO_EVICT) {
+        str_append_char(to, 'e');
+    }
+    if (to->len == before) {
+        str_append_char(to, 'N');
+    }
+}
+
+void client_describe(const struct client *c, struct str *to)
+{
+    const struct server *s = c->server;
+    const struct stream *st = c->stream;
+    char local[64];
+    int64_t now_ms = loop_now_ms(s->loop);
+    stream_local(st, local, sizeof(local));
+    /* The command under way was taken from the buffer already; Redis counts it. */
+    size_t unread = inbuf_unread(&st->in).len + (c == s->current ? dispatch_raw_bytes(s) : 0);
+    size_t in_memory = stream_in_memory(st);
+    str_printf(to, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=",
+               (unsigned long long)c->id, c->peer, local, st->fd, c->name == NULL ? "" : c->name,
+               (long long)((now_ms - c->since_ms) / 1000),
+               (long long)((now_ms - st->active_us / 1000) / 1000));
+    describe_flags(c, to);
+    size_t out = stream_out_memory(st);
+    str_printf(to,
+               " db=%d sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
+               "multi-mem=%zu rbs=%d rbp=%d obl=0 oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s "
+               "user=default redir=-1 resp=%d\n",
+               c->session.db, c->session.in_multi ? (int)c->session.queued : -1, unread,
+               in_memory > unread ? in_memory - unread : 0,
+               c == s->current ? dispatch_argv_bytes(s) : 0, c->session.queue_bytes, OUTBUF_CHUNK,
+               OUTBUF_CHUNK, st->out.count, out, client_memory(c),
+               st->out.bytes > 0 && c != s->current ? "rw" : "r",
+               c->last_cmd == NULL ? "NULL" : c->last_cmd->full_name, c->session.proto);
+}
+
+bool client_set_name(struct client *c, struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.ptr[i] < '!' || name.ptr[i] > '~') {
+            return false;
+        }
+    }
+    mem_free(c->name);
+    c->name = NULL;
+    if (name.len > 0) {
+        struct str copy = {0};
+        str_append_slice(&copy, name);
+        c->name = str_steal(&copy);
+    }
+    return true;
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* One connection: who it is, what it has set, how its replies leave.
+ *
+ * Made by the server when it accepts, freed when its stream reports the end (always in a loop's
+ * deferred phase, so never while commands of it wait in a batch). The node's thread.
+ *
+ *   bytes -> on_data: parse all whole commands into the server's batch -> batch_run
+ *                                         replies appended to stream->out -> one write a turn */
+#pragma once
+
+#include "node/cmd/session.h"
+
+#include "common/base/list.h"
+#include "common/base/str.h"
+#include "common/io/stream.h"
+#include "common/resp/parse.h"
+
+struct server;
+
+enum client_flag {
+    CLIENT_AUTHENTICATED = 1 << 0, /* or nothing was asked for when it came */
+    CLIENT_CLOSING = 1 << 1,       /* runs nothing more; its stream ends soon */
+    CLIENT_REPLY_OFF = 1 << 2,     /* CLIENT REPLY OFF */
+    CLIENT_SKIP_NEXT = 1 << 3,     /* CLIENT REPLY SKIP came: no reply to the next command */
+    CLIENT_SKIPPING = 1 << 4,      /* ... which is this one */
+    CLIENT_LANE = 1 << 5,          /* a proxy's lane: no limits, no idle timeout */
+    CLIENT_MONITOR = 1 << 6,
+    CLIENT_NO_EVICT = 1 << 7,
+    CLIENT_PAUSED = 1 << 8,   /* waits in server->paused for CLIENT PAUSE to end */
+    CLIENT_READONLY = 1 << 9, /* READONLY: reads from replicas are fine for it */
+    CLIENT_TOUCHED = 1 << 10, /* in server->touched: replied to in this batch */
+    CLIENT_LOCAL = 1 << 11,   /* came over loopback or a Unix socket */
+    CLIENT_OVER = 1 << 12,    /* beyond maxclients: refused unless it turns out to be a lane */
+};
+
+#define CLIENT_MAGIC    0x636c6e74u
+#define CLIENT_NAME_MAX 256
+
+struct client {
+    uint32_t magic;
+    uint32_t flags; /* enum client_flag */
+    struct server *server;
+    struct stream *stream;
+    struct resp_parser parser;
+    struct session session;
+    struct list link;    /* server->clients, in the order of their coming */
+    struct list waiting; /* server->paused */
+    struct client *touched_next;
+    uint64_t id;
+    int64_t since_ms; /* loop time of the accept */
+    const struct command *last_cmd;
+    uint64_t commands;
+    int64_t soft_since_ms; /* loop time since when output is above the soft limit; 0: it is not */
+    char *name;            /* NULL: none */
+    char *lib_name;
+    char *lib_version;
+    uint64_t lane;     /* the proxy's number for it */
+    uint32_t in_batch; /* its commands that wait in the batch */
+    char peer[64];
+};
+
+/* Takes the descriptor. */
+struct client *client_new(struct server *s, int fd);
+void client_free(struct client **c);
+
+/* Ends it without waiting for anything; what it sent and was not run never runs. */
+void client_kill(struct client *c);
+/* Ends it when the replies so far are written. */
+void client_close_after_reply(struct client *c);
+
+/* After its commands ran: checks the output limits. */
+void client_check_output(struct client *c);
+/* CLIENT_NORMAL and its kin as OUTPUT_*. */
+int client_class(const struct client *c);
+
+/* Puts raw bytes of whole commands back before what is unread: they were parsed, but may not run
+ * yet. The parser starts anew. */
+void client_unread(struct client *c, struct slice raw);
+
+/* Where replies to the command under way go: the stream, or nowhere. */
+struct outbuf *client_out(struct client *c);
+
+size_t client_memory(const struct client *c);
+/* The line of CLIENT LIST, with '\n'. */
+void client_describe(const struct client *c, struct str *to);
+/* False: it holds a character that no name may hold. */
+bool client_set_name(struct client *c, struct slice name);

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/dispatch.h"
+
+#include "node/serve/account.h"
+#include "node/serve/client.h"
+#include "node/serve/pause.h"
+#include "node/serve/server.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/cmd/keys.h"
+#include "common/cmd/slot.h"
+#include "common/resp/errors.h"
+
+#define BATCH_CALLS 64
+#define BATCH_ARGS  512
+/* Objects are fetched this many commands ahead of the one that runs: enough for a cache miss to
+ * pass, few enough not to push each other out. */
+#define AHEAD 12
+
+struct batch {
+    uint32_t n;
+    uint32_t n_args;
+    uint32_t n_chunks;
+    uint32_t at; /* the call that runs */
+    bool running;
+    uint64_t hook_turn; /* loop turn whose hook ran last */
+    struct client *clients[BATCH_CALLS];
+    struct slice raw[BATCH_CALLS]; /* the command's bytes, to put it back */
+    struct chunk *chunks[BATCH_CALLS];
+    struct call calls[BATCH_CALLS];
+    struct slice args[BATCH_ARGS];
+};
+
+struct batch *batch_new(void)
+{
+    return mem_zalloc(sizeof(struct batch));
+}
+
+void batch_free(struct batch **b)
+{
+    if (*b != NULL) {
+        INVARIANT((*b)->n == 0);
+        mem_free(*b);
+        *b = NULL;
+    }
+}
+
+size_t dispatch_raw_bytes(const struct server *s)
+{
+    const struct batch *b = s->batch;
+    return b->running ? b->raw[b->at].len : 0;
+}
+
+size_t dispatch_argv_bytes(const struct server *s)
+{
+    const struct batch *b = s->batch;
+    const struct call *k = &b->calls[b->at];
+    size_t bytes = 0;
+    for (size_t i = 0; b->running && i < k->argc; i++) {
+        bytes += k->argv[i].len;
+    }
+    return bytes;
+}
+
+/* --- refusals --- */
+
+static void reject(struct server *s, struct client *c, struct call *k, const char *text)
+{
+    session_tx_failed(&c->session);
+    resp_error(&k->w, text);
+    account_rejected(s, k->cmd, k->w.code);
+}
+
+static bool is_protected(const struct server *s, const struct client *c, const struct call *k)
+{
+    int64_t how = k->cmd->id == CMD_DEBUG ? s->settings->enable_debug_command : PROTECT_NO;
+    return how == PROTECT_NO || (how == PROTECT_LOCAL && (c->flags & CLIENT_LOCAL) == 0);
+}
+
+static void reject_protected(struct server *s, struct client *c, struct call *k)
+{
+    const char *what = k->cmd->id == CMD_DEBUG ? "DEBUG" : "MODULE";
+    struct str text = {0};
+    str_printf(&text,
+               "ERR %s command not allowed. If the enable-%s-command option is set to \"local\", "
+               "you can run it from a local connection, otherwise you need to set this option in "
+               "the configuration file, and then restart the server.",
+               what, k->cmd->id == CMD_DEBUG ? "debug" : "module");
+    reject(s, c, k, str_cstr(&text));
+    str_fini(&text);
+}
+
+/* Browsers can be made to talk to us: their requests begin so, and must not get further. */
+static bool is_http(struct slice name)
+{
+    return slice_is(name, "post") || slice_is(name, "host:");
+}
+
+static void reject_unknown(struct server *s, struct client *c, struct call *k)
+{
+    char error[COMMAND_ERROR_MAX];
+    if (is_http(k->argv[0])) {
+        log_event(LOG_WARNING, "client", "closed: it speaks HTTP client=%llu addr=%s",
+                  (unsigned long long)c->id, c->peer);
+        client_kill(c);
+        return;
+    }
+    command_error_unknown(error, k->argv, k->argc);
+    reject(s, c, k, error);
+}
+
+/* --- is the shard ours --- */
+
+static void redirect(struct server *s, struct call *k, uint32_t slot, struct str *why)
+{
+    (void)k;
+    const struct map *m = s->map;
+    int shard = keyspace_shard_of(s->ks, (int)slot);
+    if (m == NULL || !m->assigned || m->shards[shard].primary == NODE_NONE) {
+        s->stats.slot_refusals++;
+        str_appendz(why, ERR_CLUSTERDOWN);
+        return;
+    }
+    const struct map_shard *sh = &m->shards[shard];
+    if (sh->primary == s->self) {
+        s->stats.slot_refusals++;
+        str_printf(why, "TRYAGAIN Shard %d is being handed over to another node", shard);
+        return;
+    }
+    s->stats.redirects++;
+    const struct map_node *n = &m->nodes[sh->primary];
+    str_printf(why, "MOVED %u %s:%d", slot, n->host, n->port);
+}
+
+/* NOT_SERVED's slot if one of the keys is not ours, else -1. */
+static int foreign_slot(struct server *s, const struct command *cmd, const struct slice *argv,
+                        size_t argc)
+{
+    uint32_t single = keys_single(cmd);
+    if (single != 0) {
+        uint32_t slot = slot_of(argv[single]);
+        return s->serves[keyspace_shard_of(s->ks, (int)slot)] ? -1 : (int)slot;
+    }
+    if (!keys_possible(cmd) || keys_find(cmd, argv, argc, s->keys) != KEYS_OK) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < s->keys->count; i++) {
+        uint32_t slot = slot_of(argv[s->keys->keys[i].index]);
+        if (!s->serves[keyspace_shard_of(s->ks, (int)slot)]) {
+            return (int)slot;
+        }
+    }
+    return -1;
+}
+
+static bool all_ours(struct server *s, struct client *c, struct call *k)
+{
+    int slot = foreign_slot(s, k->cmd, k->argv, k->argc);
+    if (k->cmd->id == CMD_EXEC) {
+        for (size_t i = 0; i < c->session.queued && slot < 0; i++) {
+            const struct queued *q = &c->session.queue[i];
+            slot = foreign_slot(s, q->cmd, q->argv, q->argc);
+        }
+    }
+    if (slot < 0) {
+        return true;
+    }
+    struct str why = {0};
+    redirect(s, k, (uint32_t)slot, &why);
+    reject(s, c, k, str_cstr(&why));
+    if (k->cmd->id == CMD_EXEC) {
+        session_discard(&c->session, s->ks);
+    }
+    str_fini(&why);
+    return false;
+}
+
+/* --- running --- */
+
+/* The order of the checks is Redis's: it decides which error a client sees. False: answered. */
+static bool allowed(struct server *s, struct client *c, struct call *k)
+{
+    const struct command *cmd = k->cmd;
+    if (UNLIKELY(cmd == NULL)) {
+        reject_unknown(s, c, k);
+        return false;
+    }
+    if (UNLIKELY(!command_arity_ok(cmd, k->argc))) {
+        char error[COMMAND_ERROR_MAX];
+        command_error_arity(error, cmd);
+        reject(s, c, k, error);
+        return false;
+    }
+    if (UNLIKELY((cmd->flags & CF_PROTECTED) != 0 && is_protected(s, c, k))) {
+        reject_protected(s, c, k);
+        return false;
+    }
+    if (UNLIKELY((c->flags & CLIENT_AUTHENTICATED) == 0 && (cmd->flags & CF_NO_AUTH) == 0)) {
+        reject(s, c, k, ERR_NOAUTH);
+        return false;
+    }
+    if (UNLIKELY(c->session.in_multi && (cmd->flags & CF_NO_MULTI) != 0)) {
+        reject(s, c, k, "ERR Command not allowed inside a transaction");
+        return false;
+    }
+    return s->serves == NULL || all_ours(s, c, k);
+}
+
+static void touch(struct server *s, struct client *c)
+{
+    if ((c->flags & CLIENT_TOUCHED) == 0) {
+        c->flags |= CLIENT_TOUCHED;
+        c->touched_next = s->touched;
+        s->touched = c;
+        stream_flush_later(c->stream);
+    }
+}
+
+static void settle_touched(struct server *s)
+{
+    for (struct client *c = s->touched; c != NULL; c = c->touched_next) {
+        c->flags &= ~(uint32_t)CLIENT_TOUCHED;
+        client_check_output(c);
+    }
+    s->touched = NULL;
+}
+
+/* The rest of what this client has in the batch goes back to where it came from. */
+static void put_back(struct batch *b, struct client *c, uint32_t from)
+{
+    uint32_t last = from;
+    for (uint32_t i = from + 1; i < b->n; i++) {
+        if (b->clients[i] == c) {
+            last = i;
+        }
+    }
+    const char *start = b->raw[from].ptr;
+    const char *end = b->raw[last].ptr + b->raw[last].len;
+    client_unread(c, slice_of(start, (size_t)(end - start)));
+}
+
+/* One connection more than maxclients: only a proxy's lane may stay. */
+static bool may_go_on(struct client *c, const struct call *k)
+{
+    if ((c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)) != 0) {
+        return false;
+    }
+    if (k->cmd != NULL && k->cmd->id == CMD_SHOAL) {
+        return true;
+    }
+    server_refuse(c);
+    return false;
+}
+
+static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_ms)
+{
+    struct client *c = b->clients[i];
+    struct call *k = &b->calls[i];
+    c->in_batch--;
+    if (UNLIKELY((c->flags & (CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_OVER)) != 0) &&
+        !may_go_on(c, k)) {
+        return;
+    }
+    b->at = i;
+    s->current = c;
+    s->ran = false;
+    k->now_ms = now_ms;
+    k->w.out = client_out(c);
+    k->w.proto = c->session.proto;
+    touch(s, c);
+    if (UNLIKELY(k->cmd != NULL && k->cmd->id == CMD_QUIT)) {
+        resp_ok(&k->w);
+        client_close_after_reply(c);
+    } else if (allowed(s, c, k)) {
+        if (UNLIKELY(s->pause != PAUSE_NONE && pause_holds(s, c, k))) {
+            put_back(b, c, i);
+            s->current = NULL;
+            return;
+        }
+        c->last_cmd = k->cmd;
+        if (UNLIKELY(k->cmd->id == CMD_EXEC)) {
+            s->exec_ticks = s->ticks_last; /* its commands move ticks_last on */
+        }
+        call_run(&s->table, k);
+        if (UNLIKELY(!s->ran && k->w.errors > 0)) {
+            account_rejected(s, k->cmd, k->w.code);
+        }
+    }
+    c->commands++;
+    s->current = NULL;
+    if (UNLIKELY((c->flags & (CLIENT_SKIPPING | CLIENT_SKIP_NEXT | CLIENT_REPLY_OFF)) != 0)) {
+        outbuf_consume(&s->sink, s->sink.bytes);
+        bool next = (c->flags & CLIENT_SKIP_NEXT) != 0;
+        c->flags &= ~(uint32_t)(CLIENT_SKIPPING | CLIENT_SKIP_NEXT);
+        c->flags |= next ? CLIENT_SKIPPING : 0;
+    }
+}
+
+void dispatch_run(struct server *s)
+{
+    struct batch *b = s->batch;
+    if (b->n == 0) {
+        return;
+    }
+    INVARIANT(!b->running);
+    b->running = true;
+    int64_t now_ms = loop_wall_ms(s->loop);
+    s->ticks_last = ticks_now(&s->scale);
+    for (uint32_t i = 0; i < MIN(b->n, AHEAD); i++) {
+        call_prefetch_object(&b->calls[i]);
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (i + AHEAD < b->n) {
+            call_prefetch_object(&b->calls[i + AHEAD]);
+        }
+        run_one(s, b, i, now_ms);
+    }
+    b->running = false;
+    b->n = 0;
+    b->n_args = 0;
+    for (uint32_t i = 0; i < b->n_chunks; i++) {
+        chunk_unref(&b->chunks[i]);
+    }
+    b->n_chunks = 0;
+    settle_touched(s);
+}
+
+/* --- collecting --- */
+
+static void hold_chunk(struct batch *b, struct chunk *c)
+{
+    if (b->n_chunks == 0 || b->chunks[b->n_chunks - 1] != c) {
+        b->chunks[b->n_chunks++] = chunk_ref(c);
+    }
+}
+
+/* Adds the command that the parser holds. */
+static void add(struct server *s, struct client *c, struct slice raw)
+{
+    struct batch *b = s->batch;
+    const struct resp_parser *p = &c->parser;
+    uint32_t i = b->n++;
+    struct call *k = &b->calls[i];
+    k->argv = p->argv;
+    k->argc = p->argc;
+    if (b->n_args + p->argc <= BATCH_ARGS) {
+        memcpy(&b->args[b->n_args], p->argv, p->argc * sizeof(*p->argv));
+        k->argv = &b->args[b->n_args];
+        b->n_args += p->argc;
+    }
+    b->clients[i] = c;
+    b->raw[i] = raw;
+    c->in_batch++;
+    k->cmd = command_find(k->argv, k->argc);
+    k->session = &c->session;
+    k->ks = s->ks;
+    k->rng = &s->rng;
+    k->server = s;
+    k->changes = 0;
+    k->probe_arg = 0;
+    k->w.errors = 0;
+    if (k->cmd != NULL && k->cmd->key_single != 0 && k->cmd->key_single < k->argc) {
+        call_prefetch_bucket(k, k->cmd->key_single, slot_of(k->argv[k->cmd->key_single]));
+    }
+}
+
+/* Whether the parser's command can wait: its arguments are copied, the bytes behind them held. */
+static bool can_wait(const struct batch *b, const struct resp_parser *p)
+{
+    return !p->is_inline && b->n_args + p->argc <= BATCH_ARGS;
+}
+
+static void protocol_error(struct client *c)
+{
+    struct server *s = c->server;
+    struct resp_writer w = {.out = client_out(c), .proto = c->session.proto};
+    dispatch_run(s);
+    if (c->flags & CLIENT_CLOSING) {
+        return;
+    }
+    s->stats.protocol_errors++;
+    log_event(LOG_VERBOSE, "client", "closed: protocol error client=%llu addr=%s reason=\"%s\"",
+              (unsigned long long)c->id, c->peer, c->parser.error);
+    resp_errorf(&w, "ERR Protocol error: %s", c->parser.error);
+    account_error(s, "ERR");
+    client_close_after_reply(c);
+}
+
+static void wait_for_more(struct client *c)
+{
+    struct server *s = c->server;
+    size_t have = inbuf_unread(&c->stream->in).len;
+    c->stream->want = c->parser.need;
+    if (have > (size_t)s->settings->client_query_buffer_limit) {
+        s->stats.query_limit_kills++;
+        log_event(LOG_WARNING, "client", "closed: query buffer limit client=%llu addr=%s bytes=%zu",
+                  (unsigned long long)c->id, c->peer, have);
+        client_kill(c);
+    }
+}
+
+static void collect(struct client *c)
+{
+    struct server *s = c->server;
+    struct batch *b = s->batch;
+    struct inbuf *in = &c->stream->in;
+    while ((c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)) == 0) {
+        struct slice unread = inbuf_unread(in);
+        enum resp_status status = resp_parse(&c->parser, unread);
+        if (status == RESP_MORE) {
+            wait_for_more(c);
+            return;
+        }
+        if (status == RESP_ERROR) {
+            protocol_error(c);
+            return;
+        }
+        c->stream->want = 0;
+        if (c->parser.argc == 0) {
+            inbuf_consume(in, c->parser.used);
+            continue;
+        }
+        if (b->n > 0 && !can_wait(b, &c->parser)) {
+            dispatch_run(s);
+            if (c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)) {
+                break;
+            }
+        }
+        hold_chunk(b, in->chunk);
+        inbuf_consume(in, c->parser.used);
+        bool waits = can_wait(b, &c->parser);
+        add(s, c, slice_of(unread.ptr, c->parser.used));
+        if (b->n == BATCH_CALLS || !waits) {
+            dispatch_run(s);
+        }
+    }
+}
+
+void dispatch_data(struct client *c)
+{
+    CHECK_OBJ(c, CLIENT_MAGIC);
+    struct server *s = c->server;
+    collect(c);
+    if (s->batch->hook_turn == loop_turns(s->loop)) {
+        dispatch_run(s); /* the turn's hook has been: nobody else would run it */
+    }
+}
+
+void dispatch_turn(void *arg)
+{
+    struct server *s = arg;
+    dispatch_run(s);
+    s->batch->hook_turn = loop_turns(s->loop);
+}

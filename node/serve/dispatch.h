@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* From bytes to executed commands: collects what all clients sent in a loop turn into one batch,
+ * looks up rows, slots and hash buckets as it parses, then runs them in order of arrival.
+ *
+ * Nothing here allocates, reads a clock of the system or makes a system call per command. A batch
+ * is bounded; it runs when it is full, at the end of a turn's events (loop_on_turn), and before
+ * anything that must not overtake it (an inline command, a protocol error). The node's thread. */
+#pragma once
+
+#include "common/base/slice.h"
+
+struct server;
+struct client;
+
+struct batch *batch_new(void);
+void batch_free(struct batch **b);
+
+/* Bytes came for the client. */
+void dispatch_data(struct client *c);
+/* Runs what was collected. */
+void dispatch_run(struct server *s);
+/* Length of the running command as it came. */
+size_t dispatch_raw_bytes(const struct server *s);
+/* Length of its arguments. */
+size_t dispatch_argv_bytes(const struct server *s);
+/* For loop_on_turn; `arg` is the server. */
+void dispatch_turn(void *arg);

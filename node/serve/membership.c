@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/membership.h"
+
+#include "node/serve/dispatch.h"
+#include "node/serve/server.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+/* --- what the agent asks of the node --- */
+
+static void take_map(void *arg, struct map *m, int self)
+{
+    struct server *s = arg;
+    dispatch_run(s); /* what waits was meant for the map before */
+    if (m->n_shards != s->ks->n_shards) {
+        server_make_keyspace(s, m->n_shards);
+        server_settings_changed(s);
+    }
+    struct map *old = s->map;
+    s->map = map_ref(m);
+    s->self = self;
+    map_unref(&old);
+    int served = 0;
+    for (int i = 0; i < m->n_shards; i++) {
+        if (self != NODE_NONE && map_node_holds(m, self, i)) {
+            keyspace_shard_create(s->ks, i);
+            s->terms[i] = m->shards[i].term;
+        } else {
+            keyspace_shard_drop(s->ks, i);
+            s->terms[i] = 0;
+        }
+        s->serves[i] = map_node_serves(m, self, i);
+        served += s->serves[i];
+    }
+    log_event(LOG_NOTICE, "cluster", "map taken epoch=%llu held=%d serving=%d node=%s",
+              (unsigned long long)m->epoch, s->ks->held, served, s->id);
+}
+
+static uint64_t shard_keys(void *arg, int shard)
+{
+    const struct server *s = arg;
+    return shard < s->ks->n_shards ? keyspace_shard_keys(s->ks, shard) : 0;
+}
+
+static bool shard_held(void *arg, int shard, uint64_t *term, uint64_t *version)
+{
+    const struct server *s = arg;
+    if (shard >= s->ks->n_shards || s->ks->shards[shard] == NULL) {
+        return false;
+    }
+    *term = s->terms[shard];
+    *version = 0;
+    return true;
+}
+
+static void tell_load(void *arg, struct agent_load *out)
+{
+    const struct server *s = arg;
+    out->keys = server_keys(s);
+    out->memory = mem_used();
+    out->ops = rate_now(&s->ops);
+    out->clients = s->n_clients;
+}
+
+static void fill_port(struct server *s, struct agent_port *port)
+{
+    *port = (struct agent_port){.arg = s,
+                                .map = take_map,
+                                .shard_keys = shard_keys,
+                                .shard_held = shard_held,
+                                .load = tell_load};
+}
+
+/* --- what the node asks of the agent --- */
+
+void membership_start(struct server *s, const struct agent_settings *as)
+{
+    struct agent_port port;
+    fill_port(s, &port);
+    s->agent = agent_new(s->loop, as, &port);
+}
+
+void membership_stop(struct server *s)
+{
+    agent_free(&s->agent);
+}
+
+bool membership_join(struct server *s, struct slice host, int port, struct errmsg *err)
+{
+    char name[NODE_HOST_MAX];
+    if (s->agent == NULL) {
+        errmsg_set(err, "this node stands alone (stand-alone yes)");
+        return false;
+    }
+    if (host.len == 0 || host.len >= sizeof(name)) {
+        errmsg_set(err, "Invalid node address specified");
+        return false;
+    }
+    memcpy(name, host.ptr, host.len);
+    name[host.len] = '\0';
+    if (!agent_join(s->agent, name, port, err)) {
+        return false;
+    }
+    log_event(LOG_NOTICE, "cluster", "joining coordinator=%s:%d node=%s", name, port, s->id);
+    return true;
+}
+
+void membership_info(const struct server *s, struct str *to)
+{
+    if (s->agent == NULL) {
+        return;
+    }
+    str_printf(to, "shoal_agent_state:%s\r\nshoal_coordinator:%s\r\nshoal_agent_why:%s\r\n",
+               agent_state_name(agent_state(s->agent)), agent_coordinator(s->agent),
+               agent_why(s->agent));
+    str_printf(to, "shoal_epoch:%llu\r\nshoal_shards_held:%d\r\n",
+               (unsigned long long)(s->map == NULL ? 0 : s->map->epoch), s->ks->held);
+}

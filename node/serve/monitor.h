@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* MONITOR: tells those who asked what is executed, secrets blackened. The node's thread. */
+#pragma once
+
+struct server;
+struct call;
+
+void monitor_feed(struct server *s, const struct call *k);

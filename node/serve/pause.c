@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/pause.h"
+
+#include "node/serve/client.h"
+
+static void on_timer(struct loop_timer *t)
+{
+    pause_end(t->arg);
+}
+
+void pause_init(struct server *s)
+{
+    list_init(&s->paused);
+    loop_timer_init(&s->pause_timer, s->loop, on_timer, s);
+}
+
+void pause_start(struct server *s, enum pause_kind kind, int64_t for_ms)
+{
+    int64_t now_us = loop_now_us(s->loop);
+    int64_t until_us = now_us + for_ms * 1000;
+    s->pause = MAX(s->pause, kind);
+    s->pause_until_us = MAX(s->pause_until_us, until_us);
+    s->ks->settings.expires_keys = false;
+    loop_timer_start(&s->pause_timer, (s->pause_until_us - now_us + 999) / 1000, 0);
+}
+
+void pause_end(struct server *s)
+{
+    if (s->pause == PAUSE_NONE) {
+        return;
+    }
+    s->pause = PAUSE_NONE;
+    s->pause_until_us = 0;
+    s->ks->settings.expires_keys = true;
+    loop_timer_stop(&s->pause_timer);
+    LIST_FOREACH_SAFE(it, &s->paused) {
+        struct client *c = container_of(it, struct client, waiting);
+        list_remove(&c->waiting);
+        c->flags &= ~(uint32_t)CLIENT_PAUSED;
+        stream_resume(c->stream);
+    }
+}
+
+static bool may_change(const struct client *c, const struct call *k)
+{
+    const uint32_t changing = CF_WRITE | CF_MAY_REPLICATE;
+    if (k->cmd->id != CMD_EXEC) {
+        return (k->cmd->flags & changing) != 0;
+    }
+    for (size_t i = 0; i < c->session.queued; i++) {
+        if (c->session.queue[i].cmd->flags & changing) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pause_holds(struct server *s, struct client *c, const struct call *k)
+{
+    if (s->pause == PAUSE_NONE || (s->pause == PAUSE_WRITE && !may_change(c, k))) {
+        return false;
+    }
+    c->flags |= CLIENT_PAUSED;
+    list_append(&s->paused, &c->waiting);
+    stream_pause(c->stream);
+    return true;
+}

@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/server.h"
+
+#include "node/serve/account.h"
+#include "node/serve/client.h"
+#include "node/serve/dispatch.h"
+#include "node/serve/pause.h"
+
+#include "common/app/daemon.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/cmd/keys.h"
+#include "common/resp/errors.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#define OVER_MAX       64   /* connections beyond maxclients that may turn out to be lanes */
+#define OVER_WAIT_MS   1000 /* ... and how long they have for it */
+#define SPARE_FDS      160  /* listeners, files, and the connections beyond maxclients */
+#define STOP_GRACE_MS  3000
+#define LAZYFREE_STEP  256
+#define EXPIRE_LOOK    20 /* keys a step of the active expiry looks at, times effort */
+#define RATE_PERIOD_US 100000
+
+/* --- accepting --- */
+
+static void refuse_fd(struct server *s, int fd)
+{
+    static const char text[] = "-" ERR_MAX_CLIENTS "\r\n";
+    s->stats.rejected_connections++;
+    /* A new socket has room for this; if not, closing says enough. */
+    ssize_t n = write(fd, text, sizeof(text) - 1);
+    (void)n;
+    close(fd);
+}
+
+void server_refuse(struct client *c)
+{
+    struct server *s = c->server;
+    struct resp_writer w = {.out = &c->stream->out, .proto = 2};
+    if (c->flags & CLIENT_CLOSING) {
+        return;
+    }
+    s->stats.rejected_connections++;
+    resp_error(&w, ERR_MAX_CLIENTS);
+    client_close_after_reply(c);
+}
+
+static void on_accept(void *arg, int fd)
+{
+    struct server *s = arg;
+    size_t counted = s->n_clients - s->n_lanes - s->n_over;
+    bool over = counted >= (size_t)s->settings->maxclients;
+    if (over && s->n_over >= OVER_MAX) {
+        refuse_fd(s, fd);
+        return;
+    }
+    s->stats.connections++;
+    struct client *c = client_new(s, fd);
+    if (over) {
+        c->flags |= CLIENT_OVER;
+        s->n_over++;
+    }
+}
+
+static void free_listeners(struct listener **l, int n)
+{
+    for (int i = 0; i < n; i++) {
+        listener_free(&l[i]);
+    }
+}
+
+/* The next word of bind, "-" in front taken off into `*optional`. */
+static bool next_host(const char **at, char *host, size_t size, bool *optional)
+{
+    const char *p = *at + strspn(*at, " \t");
+    size_t n = strcspn(p, " \t");
+    *at = p + n;
+    *optional = n > 0 && p[0] == '-';
+    if (*optional) {
+        p++;
+        n--;
+    }
+    if (n == 0 || n >= size) {
+        return false;
+    }
+    memcpy(host, p, n);
+    host[n] = '\0';
+    return true;
+}
+
+bool server_listen(struct server *s, struct errmsg *err)
+{
+    struct listener *fresh[SERVER_LISTENERS_MAX];
+    int n = 0;
+    const char *at = s->settings->bind;
+    char host[256];
+    bool optional;
+    int port = (int)s->settings->port;
+    while (n < SERVER_LISTENERS_MAX && next_host(&at, host, sizeof(host), &optional)) {
+        struct listener *l = listener_new(s->loop, host, port, (int)s->settings->tcp_backlog, false,
+                                          on_accept, s, err);
+        if (l == NULL && !optional) {
+            free_listeners(fresh, n);
+            return false;
+        }
+        if (l != NULL) {
+            fresh[n++] = l;
+            port = listener_port(l); /* 0 chose one: the others take the same */
+        }
+    }
+    if (n == 0) {
+        errmsg_set(err, "bind: no address to listen on in \"%s\"", s->settings->bind);
+        return false;
+    }
+    free_listeners(s->listeners, s->n_listeners);
+    memcpy(s->listeners, fresh, sizeof(fresh[0]) * (size_t)n);
+    s->n_listeners = n;
+    s->port = port;
+    log_event(LOG_NOTICE, "server", "listening bind=\"%s\" port=%d", s->settings->bind, port);
+    return true;
+}
+
+/* As many descriptors as maxclients needs; fewer clients if the system gives fewer. */
+static void raise_fd_limit(struct server *s)
+{
+    uint64_t need = (uint64_t)s->settings->maxclients + SPARE_FDS;
+    uint64_t may = daemon_raise_files(need);
+    if (may < need) {
+        int64_t can = MAX((int64_t)may - SPARE_FDS, 1);
+        log_event(LOG_WARNING, "server", "maxclients lowered: too few open files from=%lld to=%lld",
+                  (long long)s->settings->maxclients, (long long)can);
+        s->settings->maxclients = can;
+    }
+}
+
+/* --- clients --- */
+
+struct client *server_client(const struct server *s, uint64_t id)
+{
+    LIST_FOREACH(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        if (c->id == id) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+void server_monitors_changed(struct server *s, int by)
+{
+    s->n_monitors += (size_t)by;
+    account_hooks(s);
+}
+
+static void check_client(struct server *s, struct client *c)
+{
+    int64_t now_ms = loop_now_ms(s->loop);
+    int64_t idle_ms = now_ms - c->stream->active_us / 1000;
+    if ((c->flags & CLIENT_OVER) != 0 && now_ms - c->since_ms > OVER_WAIT_MS) {
+        server_refuse(c);
+        return;
+    }
+    bool exempt = (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED)) != 0;
+    if (s->settings->timeout_ms > 0 && idle_ms > s->settings->timeout_ms && !exempt) {
+        s->stats.idle_kills++;
+        log_event(LOG_VERBOSE, "client", "closed: idle client=%llu addr=%s",
+                  (unsigned long long)c->id, c->peer);
+        client_kill(c);
+        return;
+    }
+    if (c->stream->out.bytes > 0) {
+        client_check_output(c);
+    }
+    if (idle_ms > 2000) {
+        resp_parser_trim(&c->parser);
+    }
+}
+
+/* Looks at every client about once a second: the front of the list, which then goes to its end. */
+static void walk_clients(struct server *s)
+{
+    size_t n = s->n_clients / (size_t)s->settings->hz;
+    n = MIN(MAX(n, 5), s->n_clients);
+    for (size_t i = 0; i < n; i++) {
+        struct list *l = s->clients.next;
+        list_remove(l);
+        list_append(&s->clients, l);
+        check_client(s, container_of(l, struct client, link));
+    }
+}
+
+/* --- periodic work --- */
+
+static void sample(struct rate *r, uint64_t total, int64_t now_us)
+{
+    if (r->last_us != 0 && now_us > r->last_us) {
+        uint64_t more = total - r->last;
+        r->per_second[r->next++ % SERVER_RATE_SAMPLES] =
+            more * 1000000 / (uint64_t)(now_us - r->last_us);
+    }
+    r->last = total;
+    r->last_us = now_us;
+}
+
+uint64_t rate_now(const struct rate *r)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < SERVER_RATE_SAMPLES; i++) {
+        sum += r->per_second[i];
+    }
+    return sum / SERVER_RATE_SAMPLES;
+}
+
+void server_traffic(const struct server *s, struct server_traffic *out)
+{
+    *out = (struct server_traffic){.bytes_in = s->stats.closed_in,
+                                   .bytes_out = s->stats.closed_out,
+                                   .reads = s->stats.closed_reads,
+                                   .writes = s->stats.closed_writes};
+    LIST_FOREACH(it, &s->clients) {
+        const struct stream *st = container_of(it, struct client, link)->stream;
+        out->bytes_in += st->bytes_in;
+        out->bytes_out += st->bytes_out;
+        out->reads += st->reads;
+        out->writes += st->writes;
+    }
+}
+
+static void sample_rates(struct server *s)
+{
+    int64_t now_us = loop_now_us(s->loop);
+    if (now_us - s->ops.last_us < RATE_PERIOD_US) {
+        return;
+    }
+    struct server_traffic t;
+    server_traffic(s, &t);
+    sample(&s->ops, s->stats.commands, now_us);
+    sample(&s->bytes_in, t.bytes_in, now_us);
+    sample(&s->bytes_out, t.bytes_out, now_us);
+}
+
+/* At most a quarter of the time between two turns of the cron goes into this; a step that found few
+ * expired keys ends it. */
+static void expire_keys(struct server *s)
+{
+    struct keyspace *ks = s->ks;
+    if (!ks->settings.active_expire || !ks->settings.expires_keys) {
+        return;
+    }
+    uint64_t look = EXPIRE_LOOK * (uint64_t)s->settings->active_expire_effort;
+    uint64_t most_ns = 250000000 / (uint64_t)s->settings->hz;
+    uint64_t start = ticks_now(&s->scale);
+    uint64_t spent_ns;
+    for (;;) {
+        uint64_t before = ks->stats.expired_keys;
+        uint64_t looked = keyspace_expire_cycle(ks, loop_wall_ms(s->loop), look);
+        uint64_t expired = ks->stats.expired_keys - before;
+        spent_ns = ticks_to_ns(&s->scale, ticks_now(&s->scale) - start);
+        if (looked < look || expired * 10 <= looked) {
+            break;
+        }
+        if (spent_ns > most_ns) {
+            ks->stats.expired_time_cap_reached++;
+            break;
+        }
+    }
+    ks->stats.expire_cycle_us += spent_ns / 1000;
+    account_expire_cycle(s, spent_ns);
+}
+
+static void on_cron(struct loop_timer *t)
+{
+    struct server *s = t->arg;
+    if (s->cron_paused) {
+        return;
+    }
+    s->stats.cron_turns++;
+    s->stats.memory_peak = MAX(s->stats.memory_peak, mem_used());
+    ticks_scale_update(&s->scale);
+    sample_rates(s);
+    expire_keys(s);
+    walk_clients(s);
+}
+
+/* What waits to be freed goes in slices between the turns' requests. */
+static void on_lazyfree(struct loop_timer *t)
+{
+    struct server *s = t->arg;
+    if (!keyspace_lazyfree_step(s->ks, LAZYFREE_STEP)) {
+        loop_timer_stop(t);
+    }
+}
+
+static void on_turn(void *arg)
+{
+    struct server *s = arg;
+    dispatch_turn(s);
+    if (!list_empty(&s->ks->lazyfree) && !loop_timer_active(&s->lazyfree_timer)) {
+        loop_timer_start(&s->lazyfree_timer, 1, 1);
+    }
+}
+
+void server_settings_changed(struct server *s)
+{
+    const struct settings *o = s->settings;
+    struct keyspace_settings *k = &s->ks->settings;
+    k->maxmemory = (uint64_t)o->maxmemory;
+    k->proto_max_bulk_len = o->proto_max_bulk_len;
+    k->lazy_expire = o->lazyfree_lazy_expire;
+    k->lazy_user_del = o->lazyfree_lazy_user_del;
+    k->lazy_user_flush = o->lazyfree_lazy_user_flush;
+    log_set_level((enum log_level)o->loglevel);
+    LIST_FOREACH(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        c->parser.bulk_max = o->proto_max_bulk_len;
+        if (o->requirepass[0] == '\0') {
+            c->flags |= CLIENT_AUTHENTICATED;
+            c->parser.unauthenticated = false;
+        }
+        stream_keepalive(c->stream, (int)(o->tcp_keepalive_ms / 1000));
+    }
+    loop_timer_start(&s->cron_timer, 1000 / o->hz, 1000 / o->hz);
+    account_settings_changed(s);
+}
+
+/* --- keys --- */
+
+void server_make_keyspace(struct server *s, int n_shards)
+{
+    uint64_t seed = rng_next(&s->rng);
+    keyspace_free(&s->ks);
+    s->ks = keyspace_new(n_shards, (int)s->settings->databases, seed);
+    s->ks->settings.active_expire = true;
+    s->ks->settings.expires_keys = true;
+    mem_free(s->serves);
+    mem_free(s->terms);
+    s->serves = mem_zalloc((size_t)n_shards);
+    s->terms = mem_zalloc((size_t)n_shards * sizeof(*s->terms));
+}
+
+uint64_t server_keys(const struct server *s)
+{
+    uint64_t keys = 0;
+    for (int i = 0; i < s->ks->n_dbs; i++) {
+        keys += keyspace_keys(s->ks, i);
+    }
+    return keys;
+}
+
+/* --- the end --- */
+
+static void on_stop_turn(struct loop_timer *t)
+{
+    struct server *s = t->arg;
+    /* By now what had arrived before the stop was read, run and answered. */
+    LIST_FOREACH(it, &s->clients) {
+        client_close_after_reply(container_of(it, struct client, link));
+    }
+    if (s->n_clients == 0 || loop_now_us(s->loop) >= s->stop_deadline_us) {
+        loop_timer_stop(t);
+        loop_stop(s->loop);
+    }
+}
+
+void server_stop(struct server *s)
+{
+    if (s->stopping) {
+        return;
+    }
+    s->stopping = true;
+    s->stop_deadline_us = loop_now_us(s->loop) + STOP_GRACE_MS * 1000;
+    for (int i = 0; i < s->n_listeners; i++) {
+        listener_stop(s->listeners[i]);
+    }
+    pause_end(s);
+    log_event(LOG_NOTICE, "server", "stopping clients=%zu node=%s", s->n_clients, s->id);
+    loop_timer_start(&s->stop_timer, 20, 20);
+}
+
+/* --- life --- */
+
+static void random_hex(struct server *s, char to[NODE_ID_LEN + 1])
+{
+    for (int i = 0; i < NODE_ID_LEN; i++) {
+        to[i] = "0123456789abcdef"[rng_next(&s->rng) >> 60];
+    }
+    to[NODE_ID_LEN] = '\0';
+}
+
+static void seed(struct server *s)
+{
+    uint64_t v = 0;
+    if (getrandom(&v, sizeof(v), 0) != (ssize_t)sizeof(v)) {
+        v = (uint64_t)loop_wall_ms(s->loop) ^ ((uint64_t)getpid() << 32);
+    }
+    rng_init(&s->rng, v);
+}
+
+static void start_timers(struct server *s)
+{
+    loop_timer_init(&s->cron_timer, s->loop, on_cron, s);
+    loop_timer_init(&s->lazyfree_timer, s->loop, on_lazyfree, s);
+    loop_timer_init(&s->stop_timer, s->loop, on_stop_turn, s);
+    pause_init(s);
+    loop_on_turn(s->loop, on_turn, s);
+}
+
+struct server *server_new(struct loop *l, struct settings *settings, struct errmsg *err)
+{
+    struct server *s = mem_zalloc(sizeof(*s));
+    s->magic = SERVER_MAGIC;
+    s->loop = l;
+    s->settings = settings;
+    s->self = NODE_NONE;
+    s->next_client_id = 1;
+    s->started_us = loop_now_us(l);
+    s->started_wall_ms = loop_wall_ms(l);
+    list_init(&s->clients);
+    seed(s);
+    random_hex(s, s->run_id);
+    random_hex(s, s->id);
+    ticks_scale_init(&s->scale);
+    s->batch = batch_new();
+    s->keys = mem_alloc(sizeof(*s->keys));
+    key_list_init(s->keys);
+    call_table_data(&s->table);
+    account_init(s);
+    raise_fd_limit(s);
+    server_make_keyspace(s, SHARDS_DEFAULT);
+    if (settings->stand_alone) {
+        for (int i = 0; i < s->ks->n_shards; i++) {
+            keyspace_shard_create(s->ks, i);
+        }
+        mem_free(s->serves);
+        s->serves = NULL;
+    }
+    start_timers(s);
+    server_settings_changed(s);
+    if (!server_listen(s, err)) {
+        server_free(&s);
+    }
+    return s;
+}
+
+void server_free(struct server **sp)
+{
+    struct server *s = *sp;
+    *sp = NULL;
+    if (s == NULL) {
+        return;
+    }
+    free_listeners(s->listeners, s->n_listeners);
+    LIST_FOREACH_SAFE(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        client_free(&c);
+    }
+    loop_off_turn(s->loop, on_turn, s);
+    loop_timer_fini(&s->cron_timer);
+    loop_timer_fini(&s->lazyfree_timer);
+    loop_timer_fini(&s->stop_timer);
+    loop_timer_fini(&s->pause_timer);
+    account_fini(s);
+    batch_free(&s->batch);
+    outbuf_fini(&s->sink);
+    key_list_fini(s->keys);
+    mem_free(s->keys);
+    keyspace_free(&s->ks);
+    map_unref(&s->map);
+    mem_free(s->serves);
+    mem_free(s->terms);
+    mem_free(s->conf_path);
+    mem_free(s->executable);
+    s->magic = 0;
+    mem_free(s);
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/settings.h"
+
+#include <ctype.h>
+
+static const char *const log_level_names[] = {"debug",   "verbose", "notice",
+                                              "warning", "nothing", NULL};
+static const char *const log_format_names[] = {"text", "json", NULL};
+static const char *const protection_names[] = {"no", "yes", "local", NULL};
+static const char *const maxmemory_policy_names[] = {"noeviction", NULL};
+
+/* The next word of `v`, cut off from it; false at the end. */
+static bool next_word(struct slice *v, struct slice *word)
+{
+    while (v->len > 0 && isspace((unsigned char)v->ptr[0])) {
+        *v = slice_of(v->ptr + 1, v->len - 1);
+    }
+    size_t n = 0;
+    while (n < v->len && !isspace((unsigned char)v->ptr[n])) {
+        n++;
+    }
+    *word = slice_of(v->ptr, n);
+    *v = slice_of(v->ptr + n, v->len - n);
+    return n > 0;
+}
+
+/* --- directives with one true value --- */
+
+static bool save_parse(void *field, struct slice value, struct errmsg *err)
+{
+    (void)field;
+    struct slice word;
+    while (next_word(&value, &word)) {
+        if (!slice_eq(word, SLICE("\"\""))) {
+            errmsg_set(err, "this version of Shoal keeps no snapshots; only \"\" is possible");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void save_print(const void *field, struct str *to)
+{
+    (void)field;
+    (void)to;
+}
+
+static bool appendonly_parse(void *field, struct slice value, struct errmsg *err)
+{
+    (void)field;
+    if (slice_is(value, "no")) {
+        return true;
+    }
+    errmsg_set(err, slice_is(value, "yes")
+                        ? "this version of Shoal keeps no log of writes; only no is possible"
+                        : "argument must be 'yes' or 'no'");
+    return false;
+}
+
+static void appendonly_print(const void *field, struct str *to)
+{
+    (void)field;
+    str_appendz(to, "no");
+}
+
+/* --- the table --- */
+
+/* The order of these includes is their meaning. */
+/* clang-format off */
+static const struct option rows[] = {
+#define OPTIONS_AS_ROWS struct settings
+#include "common/app/options_macros.h"
+#include "node/options.def"
+#include "common/app/options_macros.h"
+};
+/* clang-format on */
+
+const struct options_table *settings_options(void)
+{
+    static const struct options_table table = {
+        .rows = rows,
+        .count = ARRAY_LEN(rows),
+        .size = sizeof(struct settings),
+        .program = "shoal-node",
+    };
+    return &table;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What shoal-node can be told: one field for each row of node/options.def.
+ *
+ * Owner: main.c; the node's thread. CONFIG SET changes fields between commands and tells the server
+ * (server_settings_changed), so nothing needs to look here twice for the same command. */
+#pragma once
+
+#include "common/app/option_types.h"
+#include "common/app/options.h"
+
+/* A directive that so far has one true value and keeps nothing. */
+struct nothing {
+    char none;
+};
+
+enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
+
+/* The order of these includes is their meaning. */
+/* clang-format off */
+struct settings {
+#define OPTIONS_AS_FIELDS
+#include "common/app/options_macros.h"
+#include "node/options.def"
+#include "common/app/options_macros.h"
+};
+/* clang-format on */
+
+/* The rows, constant. */
+const struct options_table *settings_options(void);
