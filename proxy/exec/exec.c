@@ -38,6 +38,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     x->local = local;
     list_init(&x->targets);
     list_init(&x->lanes);
+    list_init(&x->spent);
     rng_init(&x->rng, seed);
     key_list_init(&x->keys);
     resp_parser_init(&x->parser);
@@ -76,6 +77,14 @@ static void free_lanes(struct exec *x, struct target *t)
     }
 }
 
+static void free_spent(struct exec *x)
+{
+    LIST_FOREACH_SAFE(it, &x->spent) {
+        struct lane *l = container_of(it, struct lane, idle);
+        lane_free(x, &l);
+    }
+}
+
 static void target_free(struct exec *x, struct target *t)
 {
     free_lanes(x, t);
@@ -93,6 +102,7 @@ void exec_free(struct exec **xp)
     }
     CHECK_OBJ(x, EXEC_MAGIC);
     x->settings.retry_max_attempts = 0; /* what is still open ends now */
+    free_spent(x);
     LIST_FOREACH_SAFE(it, &x->targets) {
         target_free(x, container_of(it, struct target, link));
     }
@@ -565,6 +575,7 @@ void exec_tick(struct exec *x)
 {
     CHECK_OBJ(x, EXEC_MAGIC);
     x->tick_at_us = 0;
+    free_spent(x);
     check_timeouts(x);
     hold_tick(x, false);
     drop_spare_targets(x);

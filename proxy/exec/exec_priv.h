@@ -56,6 +56,7 @@ struct exec {
     struct map *map;
     struct list targets;
     struct list lanes;  /* all that are not LANE_DOWN */
+    struct list spent;  /* dedicated ones to be freed at the next tick */
     struct target *any; /* where keyless commands go */
     uint64_t lane_id_last;
     uint32_t n_pinned;

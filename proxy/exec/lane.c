@@ -343,9 +343,11 @@ void lane_give_pinned(struct exec *x, struct lane *l)
     }
     if (l->state == LANE_UP && idle < PINNED_IDLE) {
         list_append(&l->target->pinned_idle, &l->idle);
-    } else {
-        lane_free(x, &l);
+        return;
     }
+    /* Not now: its own replies may be what is being read. */
+    list_append(&x->spent, &l->idle);
+    exec_wake(x, x->now_us);
 }
 
 /* A reply before the one that counts. False: the lane can't be trusted any more. */

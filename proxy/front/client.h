@@ -5,6 +5,7 @@
 
 #include "proxy/route/session.h"
 
+#include "common/base/hmap.h"
 #include "common/base/list.h"
 
 struct resp_parser;
@@ -17,21 +18,34 @@ enum client_kill { CLIENT_KILL_NOW, CLIENT_KILL_AFTER_REPLY };
 
 struct client {
     uint32_t magic;
-    bool doomed;            /* to be freed when the loop is back in the worker */
+    bool doomed;            /* to be freed at the end of the turn */
     bool over_soft;         /* output above the soft limit since over_soft_us */
+    bool eof;               /* it sends no more; its last replies are under way */
     struct session session; /* id, name, db, protocol, queue */
     struct worker *worker;
     struct stream *stream;      /* fd, bytes in and out, active_us */
     struct resp_parser *parser; /* NULL unless a message is incomplete */
     struct list link;           /* worker->clients */
-    struct list id_link;        /* worker's look-up by id */
-    int64_t created_ms;         /* loop time */
+    struct hmap_node by_id;
+    int64_t created_ms; /* loop time */
     int64_t over_soft_us;
 };
 
 /* The client of a session that exec works on. */
 struct client *client_of(struct session *s);
+/* Takes the descriptor. */
 struct client *client_new(struct worker *w, int fd);
 /* Ends the connection: at once, or behind the replies that are under way. */
 void client_kill(struct client *c, enum client_kill how);
+/* From the loop only, not from within its own callbacks. */
 void client_free(struct client **c);
+/* Memory of its buffers and replies. */
+size_t client_memory(const struct client *c);
+/* Once a second: idle and output limits. */
+void client_cron(struct client *c, int64_t now_us);
+/* After CONFIG SET. */
+void client_limits_changed(struct client *c);
+
+struct exec_port;
+/* Fills in the sessions' functions. */
+void client_fill_port(struct exec_port *port);

@@ -11,12 +11,12 @@
 
 #include "common/base/err.h"
 #include "common/base/list.h"
-#include "common/base/rng.h"
 #include "common/base/str.h"
 #include "common/io/loop.h"
 #include "common/io/mailbox.h"
 #include "common/model/map.h"
 
+struct back_totals;
 struct client;
 struct control;
 struct exec;
@@ -37,15 +37,37 @@ struct worker {
     struct worker_impl *impl;
 };
 
+/* --- for main.c --- */
+
+struct workers_config {
+    const struct proxy_options *options; /* copied */
+    const struct local_table *local;
+    struct control *control; /* NULL in tests: no coordinator */
+    const char *conf_path;   /* NULL: none was given */
+};
+/* Listens with all workers; no thread runs yet. NULL and err. */
+struct workers *workers_new(const struct workers_config *c, struct errmsg *err);
+void workers_start(struct workers *a);
+/* Answers what is under way, closes, ends the threads; 3 s at most. */
+void workers_stop(struct workers *a);
+void workers_free(struct workers **a);
+/* In tests: gives every worker a map (takes the reference). */
+void workers_set_map(struct workers *a, struct map *m);
+
+/* --- for admin --- */
+
 int workers_count(const struct workers *a);
 int64_t workers_started_wall_ms(const struct workers *a); /* for uptime */
 int workers_port(const struct workers *a);
 const char *workers_run_id(const struct workers *a);    /* 40 hexadecimal digits */
 const char *workers_conf_path(const struct workers *a); /* NULL: none was given */
 struct control *workers_control(const struct workers *a);
+/* Clients of all workers, this moment. */
+size_t workers_clients(const struct workers *a);
 
 struct map *worker_map(const struct worker *w); /* NULL before the first one came */
 struct client *worker_client_by_id(const struct worker *w, uint64_t id);
+void worker_back_totals(const struct worker *w, struct back_totals *out);
 
 /* Runs `visit` in every worker's thread (this one's included) and collects what each appends to its
  * answer; then `done` runs in this worker's thread, answers in worker order. `arg` must stay valid
@@ -55,9 +77,14 @@ typedef void (*workers_done_fn)(struct worker *asker, void *arg, struct str *ans
 void workers_ask(struct worker *asker, worker_visit_fn visit, void *arg, workers_done_fn done);
 
 /* Hands a request to the coordinator's thread (control_admin); its answer becomes the request's
- * reply. */
+ * reply.
+ */
 enum local_result worker_ask_control(struct local_call *c, const struct slice *argv, size_t argc);
 
 /* CONFIG SET: `options` is the new whole set; every worker and the coordinator get a copy. The
- * caller keeps `options`. Takes effect from each worker's next turn. */
+ * caller keeps `options`. Takes effect from each worker's next turn; in the caller's at once. */
 void workers_set_options(struct worker *from, const struct proxy_options *options);
+
+struct control_settings;
+/* What the coordinator is told of the options; strings are borrowed from them. */
+void control_settings_of(const struct proxy_options *o, struct control_settings *s);

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/front/client.h"
+
+#include "proxy/front/options.h"
+#include "proxy/front/worker_priv.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/io/stream.h"
+
+#include <stdio.h>
+
+#define UNAUTHENTICATED_QUERY_MAX (1024 * 1024)
+
+struct client *client_of(struct session *s)
+{
+    struct client *c = container_of(s, struct client, session);
+    CHECK_OBJ(c, CLIENT_MAGIC);
+    return c;
+}
+
+size_t client_memory(const struct client *c)
+{
+    size_t parser = c->parser == NULL ? 0 : sizeof(*c->parser) + resp_parser_memory(c->parser);
+    return sizeof(*c) + stream_in_memory(c->stream) + stream_out_memory(c->stream) + parser +
+           c->session.pending * sizeof(struct request);
+}
+
+/* --- parsing --- */
+
+static void drop_parser(struct client *c)
+{
+    struct worker_impl *i = c->worker->impl;
+    struct resp_parser *p = c->parser;
+    c->parser = NULL;
+    if (p == NULL) {
+        return;
+    }
+    if (i->n_spare < PARSERS_SPARE && resp_parser_memory(p) < 4096) {
+        i->spare[i->n_spare++] = p;
+    } else {
+        resp_parser_fini(p);
+        mem_free(p);
+    }
+}
+
+/* The shared parser stopped inside this client's message: it is the client's until that is whole.
+ */
+static void keep_parser(struct client *c)
+{
+    struct worker_impl *i = c->worker->impl;
+    struct resp_parser *fresh;
+    if (i->n_spare > 0) {
+        fresh = i->spare[--i->n_spare];
+    } else {
+        fresh = mem_alloc(sizeof(*fresh));
+        resp_parser_init(fresh);
+    }
+    struct resp_parser swap = i->parser;
+    i->parser = *fresh;
+    *fresh = swap;
+    c->parser = fresh;
+}
+
+static struct resp_parser *parser_of(struct client *c)
+{
+    struct resp_parser *p = c->parser != NULL ? c->parser : &c->worker->impl->parser;
+    const struct proxy_options *o = c->worker->options;
+    p->bulk_max = o->proto_max_bulk_len;
+    p->unauthenticated = !c->session.authenticated;
+    return p;
+}
+
+static void fatal(struct client *c, const char *text)
+{
+    exec_fatal(c->worker->exec, &c->session, text);
+}
+
+static void check_query_limit(struct client *c, size_t unread)
+{
+    struct worker *w = c->worker;
+    size_t limit = (size_t)w->options->client_query_buffer_limit;
+    if (!c->session.authenticated) {
+        limit = MIN(limit, (size_t)UNAUTHENTICATED_QUERY_MAX);
+    }
+    if (unread > limit) {
+        w->counters.killed_query++;
+        log_event(LOG_VERBOSE, "client", "query buffer limit id=%llu bytes=%zu",
+                  (unsigned long long)c->session.id, unread);
+        client_kill(c, CLIENT_KILL_NOW);
+    }
+}
+
+/* It has half-closed: the connection ends behind its last reply. */
+static void finish_eof(struct client *c)
+{
+    struct session *s = &c->session;
+    if (s->closing) {
+        return;
+    }
+    s->closing = true;
+    if (s->tail != NULL) {
+        s->tail->close_after = true;
+    } else {
+        stream_close_after_flush(c->stream);
+    }
+}
+
+/* One message. False: no more for now. */
+static bool parse_one(struct client *c, struct stream *st)
+{
+    struct worker *w = c->worker;
+    struct slice in = inbuf_unread(&st->in);
+    struct resp_parser *p = parser_of(c);
+    if (in.len == 0) {
+        return false;
+    }
+    switch (resp_parse(p, in)) {
+    case RESP_OK:
+        break;
+    case RESP_MORE:
+        st->want = p->need;
+        if (c->parser == NULL) {
+            keep_parser(c);
+        }
+        check_query_limit(c, in.len);
+        return false;
+    case RESP_ERROR: {
+        char text[128];
+        snprintf(text, sizeof(text), "ERR Protocol error: %s", p->error);
+        w->counters.protocol_errors++;
+        fatal(c, text);
+        return false;
+    }
+    }
+    if (p->argc > 0) {
+        const struct exec_input input = {.argv = p->argv,
+                                         .argc = p->argc,
+                                         .chunk = st->in.chunk,
+                                         .bytes = p->is_inline ? NULL : in.ptr,
+                                         .len = p->used};
+        if (exec_command(w->exec, &c->session, &input) == EXEC_STOP) {
+            stream_pause(st);
+            return false;
+        }
+        w->counters.commands++;
+    }
+    size_t used = p->used;
+    if (UNLIKELY(used > 1024 * 1024)) {
+        resp_parser_trim(p);
+    }
+    inbuf_consume(&st->in, used);
+    return true;
+}
+
+static void on_data(struct stream *st)
+{
+    struct client *c = st->owner;
+    struct worker *w = c->worker;
+    exec_set_now(w->exec, loop_now_us(w->loop));
+    st->want = 0;
+    if (UNLIKELY(c->parser != NULL)) {
+        if (parse_one(c, st)) { /* what was incomplete; the rest comes whole */
+            drop_parser(c);
+        } else {
+            return;
+        }
+    }
+    while (LIKELY(!c->session.closing && !c->doomed)) {
+        if (!parse_one(c, st)) {
+            break;
+        }
+    }
+    if (UNLIKELY(c->eof) && !c->doomed && c->session.stop == STOP_NOT) {
+        finish_eof(c);
+    }
+}
+
+static void on_eof(struct stream *st)
+{
+    struct client *c = st->owner;
+    c->eof = true;
+    if (c->session.stop == STOP_NOT && !stream_paused(st)) {
+        finish_eof(c);
+    }
+}
+
+static void on_close(struct stream *st, int err)
+{
+    (void)err;
+    struct client *c = st->owner;
+    client_free(&c);
+}
+
+static void on_drained(struct stream *st)
+{
+    struct client *c = st->owner;
+    c->over_soft = false;
+    exec_set_now(c->worker->exec, loop_now_us(c->worker->loop));
+    exec_session_drained(c->worker->exec, &c->session);
+}
+
+/* --- life --- */
+
+void client_limits_changed(struct client *c)
+{
+    const struct worker_impl *i = c->worker->impl;
+    uint64_t watch = SIZE_MAX;
+    if (i->output_hard > 0) {
+        watch = (uint64_t)i->output_hard;
+    }
+    if (i->output_soft > 0) {
+        watch = MIN(watch, (uint64_t)i->output_soft);
+    }
+    c->session.out_watch = watch;
+}
+
+struct client *client_new(struct worker *w, int fd)
+{
+    struct client *c = mem_zalloc(sizeof(*c));
+    const struct proxy_options *o = w->options;
+    c->magic = CLIENT_MAGIC;
+    c->worker = w;
+    c->stream = stream_new(w->loop, fd, c, on_data, on_close);
+    c->stream->on_drained = on_drained;
+    c->stream->on_eof = on_eof;
+    if (o->tcp_keepalive_ms > 0) {
+        stream_keepalive(c->stream, (int)(o->tcp_keepalive_ms / 1000));
+    }
+    uint64_t id = atomic_fetch_add(&w->all->last_client_id, 1) + 1;
+    session_init(&c->session, id, &c->stream->out);
+    c->session.authenticated = o->requirepass[0] == '\0';
+    c->created_ms = loop_now_ms(w->loop);
+    client_limits_changed(c);
+    list_append(&w->clients, &c->link);
+    hmap_insert(&w->impl->by_id, &c->by_id, id);
+    w->n_clients++;
+    w->counters.connections_received++;
+    return c;
+}
+
+void client_free(struct client **cp)
+{
+    struct client *c = *cp;
+    *cp = NULL;
+    CHECK_OBJ(c, CLIENT_MAGIC);
+    struct worker *w = c->worker;
+    exec_set_now(w->exec, loop_now_us(w->loop));
+    exec_session_gone(w->exec, &c->session);
+    session_fini(&c->session);
+    drop_parser(c);
+    w->counters.net_in += c->stream->bytes_in;
+    w->counters.net_out += c->stream->bytes_out;
+    stream_free(&c->stream);
+    list_remove(&c->link);
+    hmap_remove(&w->impl->by_id, &c->by_id);
+    w->n_clients--;
+    atomic_fetch_sub(&w->all->n_clients, 1);
+    c->magic = 0;
+    mem_free(c);
+}
+
+void client_kill(struct client *c, enum client_kill how)
+{
+    struct worker *w = c->worker;
+    if (c->doomed) {
+        return;
+    }
+    if (how == CLIENT_KILL_AFTER_REPLY) {
+        finish_eof(c);
+        return;
+    }
+    c->doomed = true;
+    c->session.closing = true;
+    stream_pause(c->stream);
+    loop_defer(w->loop, &w->impl->bury);
+}
+
+void client_cron(struct client *c, int64_t now_us)
+{
+    struct worker *w = c->worker;
+    const struct worker_impl *i = w->impl;
+    int64_t timeout_ms = w->options->timeout_ms;
+    if (timeout_ms > 0 && c->session.pending == 0 && c->stream->out.bytes == 0 &&
+        now_us - c->stream->active_us > timeout_ms * 1000) {
+        w->counters.timeouts_idle++;
+        client_kill(c, CLIENT_KILL_NOW);
+        return;
+    }
+    if (c->over_soft && now_us - c->over_soft_us > i->output_soft_seconds * 1000000) {
+        w->counters.killed_output++;
+        client_kill(c, CLIENT_KILL_NOW);
+    }
+}
+
+/* --- the sessions' part of exec's world --- */
+
+static void session_flush(void *front, struct session *s)
+{
+    (void)front;
+    stream_flush_later(container_of(s, struct client, session)->stream);
+}
+
+static void session_resume(void *front, struct session *s)
+{
+    (void)front;
+    stream_resume(client_of(s)->stream);
+}
+
+static void session_close(void *front, struct session *s)
+{
+    (void)front;
+    stream_close_after_flush(client_of(s)->stream);
+}
+
+static void session_over(void *front, struct session *s)
+{
+    struct worker *w = front;
+    struct client *c = client_of(s);
+    const struct worker_impl *i = w->impl;
+    if (i->output_hard > 0 && s->out->bytes > (uint64_t)i->output_hard) {
+        if (!c->doomed) {
+            w->counters.killed_output++;
+            log_event(LOG_VERBOSE, "client", "output buffer limit id=%llu bytes=%zu",
+                      (unsigned long long)s->id, s->out->bytes);
+        }
+        client_kill(c, CLIENT_KILL_NOW);
+    } else if (!c->over_soft) {
+        c->over_soft = true;
+        c->over_soft_us = loop_now_us(w->loop);
+    }
+}
+
+static void wake_at(void *front, int64_t at_us)
+{
+    struct worker *w = front;
+    int64_t after_us = at_us - loop_now_us(w->loop);
+    loop_timer_start(&w->impl->tick, MAX(after_us / 1000, 1), 0);
+}
+
+void client_fill_port(struct exec_port *port)
+{
+    port->session_flush = session_flush;
+    port->session_resume = session_resume;
+    port->session_close = session_close;
+    port->session_over = session_over;
+    port->wake_at = wake_at;
+}

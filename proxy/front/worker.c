@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/front/worker.h"
+
+#include "proxy/control/control.h"
+#include "proxy/front/client.h"
+#include "proxy/front/options.h"
+#include "proxy/front/worker_priv.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_CLIENTS_TEXT "-ERR max number of clients reached\r\n"
+
+/* --- accepting --- */
+
+static void refuse(struct worker *w, int fd, const char *text)
+{
+    w->counters.connections_rejected++;
+    ssize_t n = write(fd, text, strlen(text)); /* a fresh socket has room; else it is just closed */
+    (void)n;
+    close(fd);
+}
+
+static void on_accept(void *arg, int fd)
+{
+    struct worker *w = arg;
+    long n = atomic_fetch_add(&w->all->n_clients, 1);
+    if (n >= w->options->maxclients) {
+        atomic_fetch_sub(&w->all->n_clients, 1);
+        refuse(w, fd, MAX_CLIENTS_TEXT);
+        return;
+    }
+    if (w->impl->over_memory) {
+        atomic_fetch_sub(&w->all->n_clients, 1);
+        refuse(w, fd, "-OOM the proxy's buffers are above maxmemory-clients\r\n");
+        return;
+    }
+    (void)client_new(w, fd);
+}
+
+/* --- timers --- */
+
+static void on_tick(struct loop_timer *t)
+{
+    struct worker *w = t->arg;
+    exec_set_now(w->exec, loop_now_us(w->loop));
+    exec_tick(w->exec);
+}
+
+/* Above maxmemory-clients: the one that takes most goes. */
+static void relieve_memory(struct worker *w)
+{
+    struct client *largest = NULL;
+    size_t most = 0;
+    int64_t limit = w->options->maxmemory_clients;
+    w->impl->over_memory = limit > 0 && mem_used() > (size_t)limit;
+    if (!w->impl->over_memory) {
+        return;
+    }
+    LIST_FOREACH(it, &w->clients) {
+        struct client *c = container_of(it, struct client, link);
+        size_t m = client_memory(c);
+        if (m > most && !c->session.no_evict) {
+            most = m;
+            largest = c;
+        }
+    }
+    if (largest != NULL && most > 64 * 1024) {
+        log_event(LOG_NOTICE, "client", "closed to free memory id=%llu bytes=%zu",
+                  (unsigned long long)largest->session.id, most);
+        w->counters.evicted++;
+        client_kill(largest, CLIENT_KILL_NOW);
+    }
+}
+
+static void on_cron(struct loop_timer *t)
+{
+    struct worker *w = t->arg;
+    int64_t now_us = loop_now_us(w->loop);
+    LIST_FOREACH(it, &w->clients) {
+        client_cron(container_of(it, struct client, link), now_us);
+    }
+    mem_publish();
+    relieve_memory(w);
+}
+
+static void bury_doomed(struct loop_task *t)
+{
+    struct worker_impl *i = container_of(t, struct worker_impl, bury);
+    struct worker *w = i->cron.arg;
+    LIST_FOREACH_SAFE(it, &w->clients) {
+        struct client *c = container_of(it, struct client, link);
+        if (c->doomed) {
+            client_free(&c);
+        }
+    }
+}
+
+/* --- stopping --- */
+
+/* What was received is answered; who has nothing under way is closed. */
+static void on_drain(struct loop_timer *t)
+{
+    struct worker *w = t->arg;
+    bool late = loop_now_ms(w->loop) - w->impl->drain_since_ms > DRAIN_LIMIT_MS;
+    LIST_FOREACH_SAFE(it, &w->clients) {
+        struct client *c = container_of(it, struct client, link);
+        client_kill(c, late ? CLIENT_KILL_NOW : CLIENT_KILL_AFTER_REPLY);
+    }
+    if (w->n_clients == 0) {
+        loop_timer_stop(&w->impl->drain);
+        loop_stop(w->loop);
+    }
+}
+
+void worker_stop_soon(struct worker *w)
+{
+    struct worker_impl *i = w->impl;
+    for (int k = 0; k < i->n_listeners; k++) {
+        listener_stop(i->listeners[k]);
+    }
+    i->stopping = true;
+    i->drain_since_ms = loop_now_ms(w->loop);
+    /* The first look comes a moment later: what lies in the sockets is read before. */
+    loop_timer_start(&i->drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
+}
+
+/* --- settings --- */
+
+static void exec_settings_of(const struct proxy_options *o, struct exec_settings *s)
+{
+    *s = (struct exec_settings){
+        .read_from = o->read_from,
+        .retry_max_attempts = o->retry_max_attempts,
+        .retry_initial_delay_us = o->retry_initial_delay_ms * 1000,
+        .retry_max_delay_us = o->retry_max_delay_ms * 1000,
+        .retry_backoff_percent = o->retry_backoff_percent,
+        .request_timeout_us = o->request_timeout_ms * 1000,
+        .failover_hold_us = o->failover_hold_ms * 1000,
+        .hold_max_requests = o->hold_max_requests,
+        .hold_max_bytes = o->hold_max_bytes,
+        .lane_max_in_flight = o->lane_max_in_flight,
+        .lane_max_bytes = o->lane_max_bytes,
+        .client_max_pending = o->client_max_pending,
+        .pinned_max = o->pinned_max,
+        .databases = o->databases,
+        .node_password = proxy_options_node_password(o),
+        .password_set = o->requirepass[0] != '\0',
+    };
+}
+
+void worker_apply_options(struct worker *w)
+{
+    struct exec_settings s;
+    struct worker_impl *i = w->impl;
+    const struct output_limit *l = &w->options->output_limits.of[OUTPUT_NORMAL];
+    exec_settings_of(w->options, &s);
+    exec_set(w->exec, &s);
+    back_set(i->back, w->options->connect_timeout_ms, (int)(w->options->tcp_keepalive_ms / 1000));
+    i->output_hard = (int64_t)l->hard;
+    i->output_soft = (int64_t)l->soft;
+    i->output_soft_seconds = l->soft_seconds;
+    LIST_FOREACH(it, &w->clients) {
+        client_limits_changed(container_of(it, struct client, link));
+    }
+}
+
+/* --- life --- */
+
+static struct worker *worker_new(struct workers *a, int index, const struct workers_config *config,
+                                 uint64_t seed)
+{
+    struct worker *w = mem_zalloc(sizeof(*w));
+    struct worker_impl *i = w->impl = mem_zalloc(sizeof(*i));
+    struct exec_port port = {.front = w};
+    struct exec_settings s;
+    w->magic = WORKER_MAGIC;
+    w->index = index;
+    w->all = a;
+    w->loop = loop_new();
+    w->mailbox = mailbox_new(w->loop, worker_mail, w);
+    w->options = mem_alloc(sizeof(*w->options));
+    options_copy(proxy_options_table(), w->options, config->options);
+    list_init(&w->clients);
+    list_init(&i->control_waits);
+    resp_parser_init(&i->parser);
+    loop_task_init(&i->bury, bury_doomed);
+    loop_timer_init(&i->tick, w->loop, on_tick, w);
+    loop_timer_init(&i->cron, w->loop, on_cron, w);
+    loop_timer_init(&i->drain, w->loop, on_drain, w);
+    i->back = back_new(w->loop, config->control);
+    back_fill_port(i->back, &port);
+    client_fill_port(&port);
+    exec_settings_of(w->options, &s);
+    w->exec = exec_new(&port, config->local, &s, seed);
+    back_set_exec(i->back, w->exec);
+    worker_apply_options(w);
+    loop_timer_start(&i->cron, 1000, 1000);
+    return w;
+}
+
+static void worker_free(struct worker **wp)
+{
+    struct worker *w = *wp;
+    *wp = NULL;
+    if (w == NULL) {
+        return;
+    }
+    CHECK_OBJ(w, WORKER_MAGIC);
+    struct worker_impl *i = w->impl;
+    for (int k = 0; k < i->n_listeners; k++) {
+        listener_free(&i->listeners[k]);
+    }
+    while (!list_empty(&w->clients)) {
+        struct client *c = container_of(w->clients.next, struct client, link);
+        client_free(&c);
+    }
+    mailbox_free(&w->mailbox);
+    worker_drop_waits(w);
+    exec_free(&w->exec);
+    back_free(&i->back);
+    loop_undefer(&i->bury);
+    loop_timer_fini(&i->tick);
+    loop_timer_fini(&i->cron);
+    loop_timer_fini(&i->drain);
+    resp_parser_fini(&i->parser);
+    while (i->n_spare > 0) {
+        struct resp_parser *p = i->spare[--i->n_spare];
+        resp_parser_fini(p);
+        mem_free(p);
+    }
+    hmap_fini(&i->by_id);
+    options_fini(proxy_options_table(), w->options);
+    mem_free(w->options);
+    loop_free(&w->loop);
+    mem_free(i);
+    w->magic = 0;
+    mem_free(w);
+}
+
+/* "127.0.0.1 -::1": each address in turn; one with '-' may fail. */
+static bool listen_all(struct worker *w, int *port, bool share, struct errmsg *err)
+{
+    char *text = mem_strdup(w->options->bind);
+    char *rest = text;
+    char *word;
+    bool good = true;
+    while (good && (word = strtok_r(rest, " ", &rest)) != NULL) {
+        bool optional = *word == '-';
+        const char *host = optional ? word + 1 : word;
+        struct worker_impl *i = w->impl;
+        if (i->n_listeners == LISTENERS_MAX) {
+            errmsg_set(err, "bind: more than %d addresses", LISTENERS_MAX);
+            good = false;
+            break;
+        }
+        struct listener *l = listener_new(w->loop, host, *port, (int)w->options->tcp_backlog, share,
+                                          on_accept, w, err);
+        if (l == NULL) {
+            good = optional && strstr(err->text, "already in use") == NULL;
+            continue;
+        }
+        if (*port == 0) {
+            *port = listener_port(l);
+        }
+        i->listeners[i->n_listeners++] = l;
+    }
+    if (good && w->impl->n_listeners == 0) {
+        good = false;
+    }
+    mem_free(text);
+    return good;
+}
+
+/* Workers share a port; another process must not join them unnoticed. A listener that does not
+ * share finds out, and finds a free port where none was given. */
+static bool claim_port(struct worker *w, int *port, struct errmsg *err)
+{
+    struct worker_impl *i = w->impl;
+    bool good = listen_all(w, port, false, err);
+    while (i->n_listeners > 0) {
+        listener_free(&i->listeners[--i->n_listeners]);
+    }
+    return good;
+}
+
+static uint64_t random_bits(void)
+{
+    uint64_t v = 0;
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, &v, sizeof(v));
+        close(fd);
+        if (n == (ssize_t)sizeof(v)) {
+            return v;
+        }
+    }
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_nsec * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
+}
+
+static int worker_number(const struct proxy_options *o)
+{
+    if (o->workers > 0) {
+        return (int)o->workers;
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 2 ? (int)MIN(cores - 1, 256) : 1;
+}
+
+struct workers *workers_new(const struct workers_config *config, struct errmsg *err)
+{
+    struct workers *a = mem_zalloc(sizeof(*a));
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    a->started_wall_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    a->n = worker_number(config->options);
+    a->all = mem_zalloc((size_t)a->n * sizeof(struct worker *));
+    a->control = config->control;
+    a->conf_path = config->conf_path;
+    a->port = (int)config->options->port;
+    snprintf(a->run_id, sizeof(a->run_id), "%016llx%016llx%08x", (unsigned long long)random_bits(),
+             (unsigned long long)random_bits(), (unsigned)random_bits());
+    for (int k = 0; k < a->n; k++) {
+        a->all[k] = worker_new(a, k, config, random_bits());
+    }
+    if (a->n > 1 && !claim_port(a->all[0], &a->port, err)) {
+        workers_free(&a);
+        return NULL;
+    }
+    for (int k = 0; k < a->n; k++) {
+        if (!listen_all(a->all[k], &a->port, a->n > 1, err)) {
+            workers_free(&a);
+            return NULL;
+        }
+        if (a->control != NULL) {
+            control_subscribe(a->control, a->all[k]->mailbox);
+        }
+    }
+    return a;
+}
+
+static void run(void *arg)
+{
+    struct worker *w = arg;
+    loop_run(w->loop);
+}
+
+void workers_start(struct workers *a)
+{
+    for (int k = 0; k < a->n; k++) {
+        char name[24];
+        snprintf(name, sizeof(name), "worker-%d", k);
+        thread_start(&a->all[k]->impl->thread, name, run, a->all[k]);
+    }
+    a->running = true;
+}
+
+static void send_stop(struct worker *w)
+{
+    struct mail *m = mem_zalloc(sizeof(*m));
+    m->kind = MAIL_STOP;
+    mailbox_send(w->mailbox, m);
+}
+
+void workers_stop(struct workers *a)
+{
+    if (!a->running) {
+        return;
+    }
+    for (int k = 0; k < a->n; k++) {
+        send_stop(a->all[k]);
+    }
+    for (int k = 0; k < a->n; k++) {
+        thread_join(&a->all[k]->impl->thread);
+    }
+    a->running = false;
+}
+
+void workers_free(struct workers **ap)
+{
+    struct workers *a = *ap;
+    *ap = NULL;
+    if (a == NULL) {
+        return;
+    }
+    workers_stop(a);
+    for (int k = 0; k < a->n; k++) {
+        worker_free(&a->all[k]);
+    }
+    mem_free(a->all);
+    mem_free(a);
+}
+
+void workers_set_map(struct workers *a, struct map *m)
+{
+    for (int k = 0; k < a->n; k++) {
+        struct control_map_mail *mail = mem_zalloc(sizeof(*mail));
+        mail->mail.kind = CONTROL_MAP;
+        mail->map = map_ref(m);
+        mailbox_send(a->all[k]->mailbox, &mail->mail);
+    }
+    map_unref(&m);
+}
+
+/* --- what admin reads --- */
+
+int workers_count(const struct workers *a)
+{
+    return a->n;
+}
+
+int64_t workers_started_wall_ms(const struct workers *a)
+{
+    return a->started_wall_ms;
+}
+
+int workers_port(const struct workers *a)
+{
+    return a->port;
+}
+
+const char *workers_run_id(const struct workers *a)
+{
+    return a->run_id;
+}
+
+const char *workers_conf_path(const struct workers *a)
+{
+    return a->conf_path;
+}
+
+struct control *workers_control(const struct workers *a)
+{
+    return a->control;
+}
+
+size_t workers_clients(const struct workers *a)
+{
+    return (size_t)atomic_load(&a->n_clients);
+}
+
+struct map *worker_map(const struct worker *w)
+{
+    return exec_map(w->exec);
+}
+
+struct client *worker_client_by_id(const struct worker *w, uint64_t id)
+{
+    for (struct hmap_node *n = hmap_first(&w->impl->by_id, id); n != NULL; n = hmap_same(n)) {
+        struct client *c = container_of(n, struct client, by_id);
+        if (c->session.id == id) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+void worker_back_totals(const struct worker *w, struct back_totals *out)
+{
+    back_totals(w->impl->back, out);
+}
