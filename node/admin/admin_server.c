@@ -171,7 +171,7 @@ static void do_monitor(struct call *k)
     }
     if ((c->flags & CLIENT_MONITOR) == 0) {
         c->flags |= CLIENT_MONITOR;
-        server_monitors_changed(server_of(k), 1);
+        server_of(k)->n_monitors++;
     }
     resp_ok(&k->w);
 }

@@ -25,9 +25,8 @@ static void print_command(struct server *s, const struct call *k, struct str *to
 
 void monitor_feed(struct server *s, const struct call *k)
 {
-    /* EXEC carries the skip flag for Redis's reasons (it comes behind what it ran): still shown. */
     const uint32_t hidden = CF_ADMIN | CF_SKIP_MONITOR;
-    if ((k->cmd->flags & hidden) != 0 && k->cmd->id != CMD_EXEC) {
+    if ((k->cmd->flags & hidden) != 0) {
         return;
     }
     struct str line = {0};
