@@ -218,6 +218,7 @@ static void test_long_values_survive_every_way_of_keeping_them(void **state)
     f.out = (struct outbuf){0};
     EXPECT(&f, "setrange k 0 yyyy", ":5000");
     EXPECT(&f, "del k", ":1");
+    outbuf_fini(&f.out);
     f.out = held;
     const char *text = take_text(&f);
     assert_int_equal(strspn(text + 6, "x"), 5000);
