@@ -212,7 +212,9 @@ static void on_peer_end(struct stream *s)
     if (s->on_eof != NULL) {
         due(s, DUE_EOF);
     } else {
-        close_soon(s, 0);
+        /* What was answered already still goes out. */
+        s->impl->finishing = true;
+        stream_flush_later(s);
     }
 }
 

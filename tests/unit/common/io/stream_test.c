@@ -425,6 +425,31 @@ static void test_a_half_closed_peer_still_gets_late_answers(void **state)
     end_fini(&e);
 }
 
+static void test_a_half_closed_peer_gets_all_that_was_queued(void **state)
+{
+    (void)state;
+    struct end e;
+    end_init(&e);
+    size_t len = 3 * 1000 * 1000;
+    char *bytes = mem_alloc(len);
+    fill(bytes, len, 5);
+    uint32_t sum = sum_of(0, slice_of(bytes, len));
+    outbuf_append(&e.stream->out, bytes, len);
+    mem_free(bytes);
+    stream_flush_later(e.stream);
+    shutdown(e.fd, SHUT_WR);
+    turns(&e, 3);
+    assert_int_equal(e.closes, 0);
+    uint32_t back = 0;
+    size_t back_len = 0;
+    (void)push(&e, 0, &back, &back_len);
+    assert_int_equal(back_len, len);
+    assert_int_equal(back, sum);
+    assert_int_equal(e.closes, 1);
+    assert_int_equal(e.close_err, 0);
+    end_fini(&e);
+}
+
 static void test_freeing_in_on_data_is_safe(void **state)
 {
     (void)state;
@@ -633,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_resuming_gives_what_was_unread),
         cmocka_unit_test(test_the_peers_end_is_reported_once_after_its_bytes),
         cmocka_unit_test(test_a_half_closed_peer_still_gets_late_answers),
+        cmocka_unit_test(test_a_half_closed_peer_gets_all_that_was_queued),
         cmocka_unit_test(test_freeing_in_on_data_is_safe),
         cmocka_unit_test(test_close_after_flush_sends_everything_and_reads_nothing),
         cmocka_unit_test(test_a_failure_is_reported_from_the_loop),
