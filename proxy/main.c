@@ -4,6 +4,7 @@
  * Threads: this one takes signals and looks after local nodes; one runs the coordinator; each
  * worker has its own. Order of the end: workers answer what is under way, nodes stop, the
  * coordinator last. */
+#include "proxy/admin/admin.h"
 #include "proxy/control/control.h"
 #include "proxy/exec/local.h"
 #include "proxy/front/options.h"
@@ -23,11 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#if __has_include("proxy/admin/admin.h")
-#include "proxy/admin/admin.h"
-#define HAVE_ADMIN
-#endif
 
 #define NODES_STOP_MS 1500
 
@@ -211,9 +207,7 @@ static bool start(struct program *p, struct errmsg *err)
     p->mailbox = mailbox_new(p->loop, on_mail, p);
     p->signals = signals_new(p->loop, on_signal, p);
     p->local = local_table_new();
-#ifdef HAVE_ADMIN
     admin_fill(p->local);
-#endif
     control_settings_of(o, &cs);
     p->control = control_new(&cs, err);
     if (p->control == NULL) {

@@ -2,7 +2,6 @@
 #include "common/app/log_file.h"
 
 #include "common/base/mem.h"
-#include "common/io/ticks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,13 +27,13 @@ const char *log_level_name(enum log_level level)
 
 static void print_time(char *to, size_t size)
 {
-    int64_t now_us = ticks_wall_us();
-    time_t now_s = (time_t)(now_us / 1000000);
+    struct timespec ts;
     struct tm tm;
     char seconds[32];
-    (void)gmtime_r(&now_s, &tm);
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    (void)gmtime_r(&ts.tv_sec, &tm);
     (void)strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(to, size, "%s.%03dZ", seconds, (int)(now_us / 1000 % 1000));
+    (void)snprintf(to, size, "%s.%03dZ", seconds, (int)(ts.tv_nsec / 1000000));
 }
 
 /* `text` within a JSON string; returns the end. log_event left no control characters in it. */

@@ -163,7 +163,7 @@ bool options_set(const struct options_table *t, void *values, const struct optio
     case OPT_CUSTOM:
         return o->parse(field, value, err);
     }
-    INVARIANT(o->type <= OPT_CUSTOM);
+    INVARIANT(false && "an option's type");
     return false;
 }
 

@@ -71,12 +71,21 @@ void request_done_in_place(struct exec *x, struct request *r, size_t bytes_befor
     }
 }
 
+void request_failed(struct exec *x, struct request *r, const char *reply, size_t len)
+{
+    x->counters.errors++;
+    r->failed = true;
+    if (x->port.error_reply != NULL) {
+        x->port.error_reply(x->port.front, reply, len);
+    }
+}
+
 void request_reply(struct exec *x, struct request *r, struct chunk *chunk, const char *ptr,
                    size_t len)
 {
     struct session *s = r->session;
     if (UNLIKELY(*ptr == '-')) {
-        x->counters.errors++;
+        request_failed(x, r, ptr, len);
     }
     if (UNLIKELY(s == NULL)) {
         request_free(x, r);
@@ -100,6 +109,12 @@ void request_reply(struct exec *x, struct request *r, struct chunk *chunk, const
 void request_reply_out(struct exec *x, struct request *r, struct outbuf *o)
 {
     struct session *s = r->session;
+    if (o->count > 0) {
+        const struct outpiece *p = &o->pieces[o->first];
+        if (UNLIKELY(p->chunk->data[p->off] == '-')) {
+            request_failed(x, r, p->chunk->data + p->off, p->len);
+        }
+    }
     if (s == NULL) {
         outbuf_fini(o);
         request_free(x, r);
@@ -125,7 +140,6 @@ void request_error(struct exec *x, struct request *r, const char *text)
     struct outbuf o = {0};
     struct resp_writer w = {.out = &o, .proto = r->proto};
     resp_error(&w, text);
-    x->counters.errors++;
     request_reply_out(x, r, &o);
 }
 
@@ -149,6 +163,7 @@ static bool may_resume(const struct exec *x, const struct session *s)
         return s->pending <= (uint64_t)x->settings.client_max_pending / 2 &&
                (uint64_t)s->pending * s->reply_size <= WINDOW_BYTES / 2;
     case STOP_NOT:
+    case STOP_PAUSE:  /* by its end */
     case STOP_LANE:   /* by the lane */
     case STOP_OUTPUT: /* by exec_session_drained */
         break;

@@ -38,6 +38,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     x->local = local;
     list_init(&x->targets);
     list_init(&x->lanes);
+    list_init(&x->paused);
     list_init(&x->spent);
     rng_init(&x->rng, seed);
     key_list_init(&x->keys);
@@ -186,6 +187,14 @@ struct request *request_take(struct exec *x, struct session *s, const struct com
     s->pending++;
     s->commands++;
     s->last_command = c;
+    if (x->tracing != NULL) {
+        struct call kept = {0};
+        call_keep_bytes(x, &kept, x->tracing, &x->park);
+        r->trace_chunk = kept.chunk;
+        r->trace = kept.bytes;
+        r->trace_len = kept.len;
+        x->tracing = NULL;
+    }
     x->n_open++;
     if (UNLIKELY(x->tick_at_us == 0)) {
         exec_wake(x, x->now_us + TICK_US);
@@ -195,6 +204,13 @@ struct request *request_take(struct exec *x, struct session *s, const struct com
 
 void request_free(struct exec *x, struct request *r)
 {
+    if (LIKELY(x->port.request_over != NULL && r->command != NULL) &&
+        LIKELY(r->session == NULL || !r->session->inner)) {
+        x->port.request_over(x->port.front, r, x->now_us - r->start_us);
+    }
+    if (r->trace_chunk != NULL) {
+        chunk_unref(&r->trace_chunk);
+    }
     call_drop_bytes(&r->call);
     if (UNLIKELY(r->gather != NULL)) {
         gather_free(&r->gather);
@@ -222,6 +238,7 @@ enum exec_verdict exec_refuse(struct exec *x, struct session *s, const struct co
                               const char *text)
 {
     struct request *r = request_take(x, s, c);
+    r->rejected = true;
     request_error(x, r, text);
     return EXEC_TAKEN;
 }
@@ -329,6 +346,9 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
     if (UNLIKELY(!s->authenticated && x->settings.password_set && !(c->flags & CF_NO_AUTH))) {
         return exec_refuse(x, s, c, ERR_NOAUTH);
     }
+    if (UNLIKELY(x->pause != EXEC_PAUSE_NOT) && pause_holds(x, s, c)) {
+        return EXEC_STOP;
+    }
     if (UNLIKELY(s->tx != NULL)) {
         if (tx_busy(s)) { /* its own connection answers first */
             session_stop(x, s, STOP_EMPTY);
@@ -337,6 +357,13 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
         if (s->multi && must_queue(x, c)) {
             return tx_queue(x, s, c, in);
         }
+    }
+    /* A plain call has its bytes until its end anyway. */
+    if (UNLIKELY(x->settings.trace && x->route_of[c->id] != ROUTE_SINGLE) && !s->inner) {
+        x->tracing = in;
+        enum exec_verdict v = dispatch(x, s, c, in);
+        x->tracing = NULL;
+        return v;
     }
     return dispatch(x, s, c, in);
 }
@@ -578,6 +605,7 @@ void exec_tick(struct exec *x)
     free_spent(x);
     check_timeouts(x);
     hold_tick(x, false);
+    pause_tick(x);
     drop_spare_targets(x);
     if (x->n_open > 0) {
         exec_wake(x, x->now_us + TICK_US);

@@ -40,6 +40,7 @@ struct exec_settings {
     int64_t databases;
     const char *node_password; /* copied; NULL or "": none */
     bool password_set;         /* clients must AUTH */
+    bool trace;                /* requests keep their bytes until they are over */
 };
 
 struct exec_counters {
@@ -63,6 +64,11 @@ struct map *exec_map(const struct exec *x);
 void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent);
 const struct exec_counters *exec_counters(const struct exec *x);
 void exec_reset_counters(struct exec *x);
+/* CLIENT PAUSE: commands that may write, or all, wait until then (loop time) or until
+ * exec_unpause(). Never weakens or shortens a pause that is on. */
+enum exec_pause { EXEC_PAUSE_NOT, EXEC_PAUSE_WRITE, EXEC_PAUSE_ALL };
+void exec_pause(struct exec *x, enum exec_pause kind, int64_t until_us);
+void exec_unpause(struct exec *x);
 /* Requests without an answer: nodes' and held ones. */
 size_t exec_open_requests(const struct exec *x);
 size_t exec_held_requests(const struct exec *x);

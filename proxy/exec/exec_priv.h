@@ -66,7 +66,11 @@ struct exec {
     struct resp_parser parser; /* for bytes that are parsed a second time */
     struct str scratch;
     char *node_password;
-    struct session nobody;     /* stands for a client that has gone */
+    struct session nobody;            /* stands for a client that has gone */
+    const struct exec_input *tracing; /* the command under way, if its bytes are to be kept */
+    uint8_t pause;                    /* enum exec_pause */
+    int64_t pause_until_us;
+    struct list paused;        /* struct session.wait */
     uint8_t route_of[CMD_MAX]; /* enum route; ROUTE_LOCAL where a handler is */
 };
 
@@ -83,6 +87,8 @@ void request_reply(struct exec *x, struct request *r, struct chunk *chunk, const
                    size_t len);
 void request_reply_out(struct exec *x, struct request *r, struct outbuf *o);
 void request_error(struct exec *x, struct request *r, const char *text);
+/* Counts a reply that is an error. */
+void request_failed(struct exec *x, struct request *r, const char *reply, size_t len);
 /* Whether its reply may be written to the session's output right now. */
 static inline bool request_is_first(const struct request *r)
 {
@@ -115,6 +121,11 @@ void lane_give_pinned(struct exec *x, struct lane *l);
 void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in,
                      struct chunk **tape);
 void call_drop_bytes(struct call *c);
+
+/* --- pause.c --- */
+/* True: the command must wait, and its session is stopped. */
+bool pause_holds(struct exec *x, struct session *s, const struct command *c);
+void pause_tick(struct exec *x);
 
 /* --- hold.c --- */
 /* Sends a call that has its bytes, wherever it belongs now; holds it if nobody takes it. */

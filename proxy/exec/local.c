@@ -75,6 +75,11 @@ enum exec_verdict exec_local(struct exec *x, struct session *s, const struct com
         return EXEC_TAKEN; /* the request may be over already */
     }
     if (in_place) {
+        if (UNLIKELY(w.errors > 0)) {
+            char text[RESP_CODE_MAX + 1] = "-";
+            memcpy(text + 1, w.code, sizeof(w.code));
+            request_failed(x, r, text, strlen(text));
+        }
         request_done_in_place(x, r, before);
     } else {
         request_reply_out(x, r, &aside);

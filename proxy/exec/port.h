@@ -4,9 +4,11 @@
  * once; none calls back into exec. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct lane;
+struct request;
 struct session;
 
 struct exec_port {
@@ -31,6 +33,10 @@ struct exec_port {
     void (*session_over)(void *front, struct session *s);
     /* Calls exec_tick() at that time or a little later. */
     void (*wake_at)(void *front, int64_t at_us);
+    /* A client's request is over, so long after it was accepted. May be NULL. */
+    void (*request_over)(void *front, const struct request *r, int64_t us);
+    /* A reply is an error: "-ERR ...". May be NULL. */
+    void (*error_reply)(void *front, const char *reply, size_t len);
     /* A node refused or reset a connection: worth a probe by the coordinator. */
     void (*refused)(void *back, const char *node_id);
 };

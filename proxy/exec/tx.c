@@ -80,6 +80,17 @@ void tx_spoil(struct session *s)
     s->tx->spoiled = true;
 }
 
+bool tx_may_change(const struct session *s)
+{
+    const struct tx *tx = s->tx;
+    for (uint32_t i = 0; i < tx->n_items; i++) {
+        if (tx->items[i].command->flags & (CF_WRITE | CF_MAY_REPLICATE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool tx_busy(const struct session *s)
 {
     return s->tx->running || (s->tx->pinned != NULL && s->pending > 0);

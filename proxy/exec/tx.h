@@ -21,5 +21,7 @@ void tx_spoil(struct session *s);
 bool tx_busy(const struct session *s);
 /* The inner session finished something or may go on. */
 void tx_inner_moved(struct exec *x, struct session *inner);
+/* Something queued may write. */
+bool tx_may_change(const struct session *s);
 /* The client has gone. */
 void tx_run_orphan(struct tx_run *run);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proxy/front/client.h"
 
+#include "proxy/front/observe.h"
 #include "proxy/front/options.h"
 #include "proxy/front/worker_priv.h"
 
@@ -331,6 +332,16 @@ static void session_over(void *front, struct session *s)
     }
 }
 
+static void request_over(void *front, const struct request *r, int64_t us)
+{
+    observe_request(front, r, us);
+}
+
+static void error_reply(void *front, const char *reply, size_t len)
+{
+    observe_error(front, reply, len);
+}
+
 static void wake_at(void *front, int64_t at_us)
 {
     struct worker *w = front;
@@ -345,4 +356,6 @@ void client_fill_port(struct exec_port *port)
     port->session_close = session_close;
     port->session_over = session_over;
     port->wake_at = wake_at;
+    port->request_over = request_over;
+    port->error_reply = error_reply;
 }

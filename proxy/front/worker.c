@@ -3,15 +3,17 @@
 
 #include "proxy/control/control.h"
 #include "proxy/front/client.h"
+#include "proxy/front/observe.h"
 #include "proxy/front/options.h"
 #include "proxy/front/worker_priv.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/io/ticks.h"
+#include "common/io/stream.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_CLIENTS_TEXT "-ERR max number of clients reached\r\n"
@@ -82,9 +84,14 @@ static void on_cron(struct loop_timer *t)
 {
     struct worker *w = t->arg;
     int64_t now_us = loop_now_us(w->loop);
+    uint64_t in = w->counters.net_in, out = w->counters.net_out;
     LIST_FOREACH(it, &w->clients) {
-        client_cron(container_of(it, struct client, link), now_us);
+        struct client *c = container_of(it, struct client, link);
+        in += c->stream->bytes_in;
+        out += c->stream->bytes_out;
+        client_cron(c, now_us);
     }
+    observe_second(w->observe, w->counters.commands, in, out);
     mem_publish();
     relieve_memory(w);
 }
@@ -151,6 +158,7 @@ static void exec_settings_of(const struct proxy_options *o, struct exec_settings
         .databases = o->databases,
         .node_password = proxy_options_node_password(o),
         .password_set = o->requirepass[0] != '\0',
+        .trace = o->slowlog_log_slower_than >= 0,
     };
 }
 
@@ -161,6 +169,7 @@ void worker_apply_options(struct worker *w)
     const struct output_limit *l = &w->options->output_limits.of[OUTPUT_NORMAL];
     exec_settings_of(w->options, &s);
     exec_set(w->exec, &s);
+    observe_set(w->observe, w->options);
     back_set(i->back, w->options->connect_timeout_ms, (int)(w->options->tcp_keepalive_ms / 1000));
     i->output_hard = (int64_t)l->hard;
     i->output_soft = (int64_t)l->soft;
@@ -186,6 +195,7 @@ static struct worker *worker_new(struct workers *a, int index, const struct work
     w->mailbox = mailbox_new(w->loop, worker_mail, w);
     w->options = mem_alloc(sizeof(*w->options));
     options_copy(proxy_options_table(), w->options, config->options);
+    w->observe = observe_new(index == 0, w->options);
     list_init(&w->clients);
     list_init(&i->control_waits);
     resp_parser_init(&i->parser);
@@ -216,6 +226,7 @@ static void worker_free(struct worker **wp)
     for (int k = 0; k < i->n_listeners; k++) {
         listener_free(&i->listeners[k]);
     }
+    w->observe->notable_us = INT64_MAX; /* nobody would take it any more */
     while (!list_empty(&w->clients)) {
         struct client *c = container_of(w->clients.next, struct client, link);
         client_free(&c);
@@ -235,6 +246,7 @@ static void worker_free(struct worker **wp)
         mem_free(p);
     }
     hmap_fini(&i->by_id);
+    observe_free(&w->observe);
     options_fini(proxy_options_table(), w->options);
     mem_free(w->options);
     loop_free(&w->loop);
@@ -300,7 +312,9 @@ static uint64_t random_bits(void)
             return v;
         }
     }
-    return (uint64_t)ticks_wall_us() * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_nsec * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
 }
 
 static int worker_number(const struct proxy_options *o)
@@ -315,7 +329,9 @@ static int worker_number(const struct proxy_options *o)
 struct workers *workers_new(const struct workers_config *config, struct errmsg *err)
 {
     struct workers *a = mem_zalloc(sizeof(*a));
-    a->started_wall_ms = ticks_wall_us() / 1000;
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    a->started_wall_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
     a->n = worker_number(config->options);
     a->all = mem_zalloc((size_t)a->n * sizeof(struct worker *));
     a->control = config->control;

@@ -20,6 +20,7 @@ struct back_totals;
 struct client;
 struct control;
 struct exec;
+struct observe;
 struct proxy_options;
 struct workers;
 
@@ -33,6 +34,7 @@ struct worker {
     struct list clients; /* struct client.link, oldest first */
     size_t n_clients;
     struct counters counters;
+    struct observe *observe;       /* calls, errors, slow log */
     struct proxy_options *options; /* this worker's copy; replaced by workers_set_options */
     struct worker_impl *impl;
 };

@@ -75,6 +75,7 @@ struct request {
     bool silent;      /* CLIENT REPLY OFF/SKIP: its reply is dropped */
     bool close_after; /* QUIT and fatal errors: the client is closed behind this reply */
     bool failed;      /* its reply is an error (counters) */
+    bool rejected;    /* it was refused before anything was done: arity, NOAUTH, ... */
     /* parked reply: one piece, or (many) a queue of its own */
     struct chunk *reply_chunk;
     const char *reply;
@@ -82,4 +83,8 @@ struct request {
     struct outbuf *reply_out; /* composed replies; NULL usually */
     struct gather *gather;    /* split, all, transaction, scan: what is collected; NULL usually */
     void *local;              /* free for a local handler that completes later */
+    /* the command's bytes, for the slow log, where `call` does not have them; NULL: not kept */
+    struct chunk *trace_chunk;
+    const char *trace;
+    size_t trace_len;
 };

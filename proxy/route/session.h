@@ -23,6 +23,7 @@ enum session_stop {
     STOP_WINDOW, /* enough under way */
     STOP_LANE,   /* a lane is full; it stands in the lane's queue */
     STOP_OUTPUT, /* it does not read its replies */
+    STOP_PAUSE,  /* CLIENT PAUSE */
 };
 
 #define SESSION_MAGIC 0x5e5510a1u

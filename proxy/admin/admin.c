@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/admin/admin.h"
+
+#include "proxy/admin/admin_priv.h"
+
+#include "common/io/stream.h"
+
+enum local_result refuse(struct local_call *c, const char *text)
+{
+    resp_error(c->w, text);
+    return LOCAL_DONE;
+}
+
+enum local_result not_served(struct local_call *c)
+{
+    resp_errorf(c->w, ERR_NOT_SERVED, c->command->full_name);
+    return LOCAL_DONE;
+}
+
+struct client *client_or_null(const struct local_call *c)
+{
+    return c->session == NULL || c->session->id == 0 ? NULL : client_of(c->session);
+}
+
+bool client_is_local(const struct local_call *c)
+{
+    const struct client *client = client_or_null(c);
+    char peer[64] = "";
+    if (client == NULL) {
+        return false;
+    }
+    stream_peer(client->stream, peer, sizeof(peer));
+    return strncmp(peer, "127.", 4) == 0 || strncmp(peer, "[::1]", 5) == 0 ||
+           strncmp(peer, "::1:", 4) == 0 || strchr(peer, '/') != NULL;
+}
+
+void admin_fill(struct local_table *t)
+{
+    admin_session(t);
+    admin_client(t);
+    admin_info(t);
+    admin_config(t);
+    admin_cluster(t);
+    admin_server(t);
+    admin_debug(t);
+    admin_memory(t);
+    admin_observe(t);
+}

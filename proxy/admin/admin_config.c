@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* CONFIG of the whole: the proxy's own directives, and through it the nodes'.
+ *
+ * A directive that the proxy has is the proxy's; one that both have and that must be the same
+ * (OPT_SHARED) is set on both; the rest is the nodes'. GET shows the proxy's first, then what one
+ * node knows besides. SET is all or none: the proxy's part is tried on a copy, then the nodes get
+ * theirs (each takes all or none, and all answer alike), and only when they agreed the copy becomes
+ * what is used. */
+#include "proxy/admin/admin_priv.h"
+#include "proxy/front/observe.h"
+
+#include "common/app/config_command.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/resp/value.h"
+
+#include <stdio.h>
+
+static struct config_context context_for(struct local_call *c, void *values)
+{
+    bool allowed = false;
+    switch ((enum protection)options_of(c)->enable_protected_configs) {
+    case PROTECT_YES:
+        allowed = true;
+        break;
+    case PROTECT_LOCAL:
+        allowed = client_is_local(c);
+        break;
+    case PROTECT_NO:
+        break;
+    }
+    return (struct config_context){.table = proxy_options_table(),
+                                   .values = values,
+                                   .path = workers_conf_path(worker_of(c)->all),
+                                   .allow_protected = allowed};
+}
+
+/* --- GET --- */
+
+struct getting {
+    struct outbuf own; /* the proxy's own pairs, without a heading */
+    size_t pairs;
+};
+
+/* Pairs of a CONFIG GET reply whose names the proxy does not have. */
+static size_t put_foreign(const struct resp_value *v, struct resp_writer *w)
+{
+    size_t n = 0;
+    for (size_t i = 0; v != NULL && i + 1 < v->count; i += 2) {
+        if (options_find(proxy_options_table(), v->items[i].text) == NULL) {
+            resp_bulk(w, v->items[i].text);
+            resp_bulk(w, v->items[i + 1].text);
+            n++;
+        }
+    }
+    return n;
+}
+
+static void merge_get(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
+{
+    struct getting *g = arg;
+    struct outbuf theirs = {0};
+    struct resp_writer w = {.out = &theirs, .proto = c->w->proto};
+    for (size_t i = 0; i < n; i++) {
+        struct resp_value *v = resp_value_parse(answers[i].reply);
+        bool good = v != NULL && (v->type == RESP_MAP || v->type == RESP_ARRAY);
+        if (good) {
+            g->pairs += put_foreign(v, &w);
+        }
+        resp_value_free(&v);
+        if (good) {
+            break;
+        }
+    }
+    resp_map(c->w, g->pairs);
+    outbuf_splice(c->w->out, &g->own);
+    outbuf_splice(c->w->out, &theirs);
+    outbuf_fini(&g->own);
+    outbuf_fini(&theirs);
+    mem_free(g);
+}
+
+/* The own reply without its heading "*N\r\n" or "%N\r\n". */
+static void take_own(struct local_call *c, struct getting *g)
+{
+    struct outbuf out = {0};
+    struct str text = {0};
+    struct resp_writer w = {.out = &out, .proto = c->w->proto};
+    struct config_context cc = context_for(c, worker_of(c)->options);
+    config_command(&cc, c->argv, c->argc, &w);
+    outbuf_to_str(&out, &text);
+    struct resp_value *v = resp_value_parse(str_slice(&text));
+    INVARIANT(v != NULL);
+    g->pairs = v->count / 2;
+    w.out = &g->own;
+    for (size_t i = 0; i < v->count; i++) {
+        resp_bulk(&w, v->items[i].text);
+    }
+    resp_value_free(&v);
+    str_fini(&text);
+}
+
+static bool all_own(const struct local_call *c)
+{
+    for (size_t i = 2; i < c->argc; i++) {
+        if (options_find(proxy_options_table(), c->argv[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum local_result do_get(struct local_call *c)
+{
+    if (all_own(c)) {
+        struct config_context cc = context_for(c, worker_of(c)->options);
+        config_command(&cc, c->argv, c->argc, c->w);
+        return LOCAL_DONE;
+    }
+    struct getting *g = mem_zalloc(sizeof(*g));
+    take_own(c, g);
+    return local_fan(c, c->argv, c->argc, merge_get, g);
+}
+
+/* --- SET --- */
+
+struct set_run {
+    struct later *later;
+    struct proxy_options next;
+    bool own; /* the proxy's options change */
+};
+
+static void run_free(struct set_run *r)
+{
+    options_fini(proxy_options_table(), &r->next);
+    mem_free(r);
+}
+
+static void nothing(struct worker *w, void *arg, struct str *answer)
+{
+    (void)w;
+    (void)arg;
+    (void)answer;
+}
+
+/* Every worker has had its mail with the new options by now. */
+static void applied(struct worker *asker, void *arg, struct str *answers, int n)
+{
+    struct set_run *r = arg;
+    (void)asker;
+    (void)answers;
+    (void)n;
+    resp_ok(&r->later->w);
+    later_finish(&r->later);
+    run_free(r);
+}
+
+static void apply(struct set_run *r)
+{
+    struct worker *w = r->later->worker;
+    if (r->own) {
+        workers_set_options(w, &r->next);
+        log_set_level((enum log_level)r->next.loglevel);
+    }
+    workers_ask(w, nothing, r, applied);
+}
+
+/* The nodes' answers are in: all took it, or the first that did not says why. */
+struct node_set {
+    struct set_run *run;
+    char unknown[128]; /* a directive that only nodes could know */
+};
+
+static void merge_set(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
+{
+    struct node_set *s = arg;
+    const struct fan_answer *bad = NULL;
+    for (size_t i = 0; i < n && bad == NULL; i++) {
+        bad = answers[i].reply.len > 0 && answers[i].reply.ptr[0] == '-' ? &answers[i] : NULL;
+    }
+    if (bad != NULL) {
+        outbuf_append(c->w->out, bad->reply.ptr, bad->reply.len);
+    } else if (n == 0 && s->unknown[0] != '\0') {
+        resp_errorf(c->w, "ERR Unknown option or number of arguments for CONFIG SET - '%s'",
+                    s->unknown);
+    } else {
+        if (s->run->own) {
+            workers_set_options(s->run->later->worker, &s->run->next);
+            log_set_level((enum log_level)s->run->next.loglevel);
+        }
+        resp_ok(c->w);
+    }
+    later_drop(&s->run->later);
+    run_free(s->run);
+    mem_free(s);
+}
+
+/* Which pairs are for the nodes, and which for the proxy; each list begins with CONFIG SET. */
+struct shares {
+    struct slice *own, *theirs;
+    size_t n_own, n_theirs;
+    struct slice first_foreign; /* len 0: none */
+};
+
+static void share_out(const struct local_call *c, struct shares *s)
+{
+    s->own = mem_alloc(c->argc * sizeof(*s->own));
+    s->theirs = mem_alloc(c->argc * sizeof(*s->theirs));
+    s->own[0] = s->theirs[0] = c->argv[0];
+    s->own[1] = s->theirs[1] = c->argv[1];
+    s->n_own = s->n_theirs = 2;
+    for (size_t i = 2; i + 1 < c->argc; i += 2) {
+        const struct option *o = options_find(proxy_options_table(), c->argv[i]);
+        if (o != NULL) {
+            s->own[s->n_own++] = c->argv[i];
+            s->own[s->n_own++] = c->argv[i + 1];
+        } else if (s->first_foreign.len == 0) {
+            s->first_foreign = c->argv[i];
+        }
+        if (o == NULL || ((o->flags & OPT_SHARED) && !(o->flags & OPT_FIXED))) {
+            s->theirs[s->n_theirs++] = c->argv[i];
+            s->theirs[s->n_theirs++] = c->argv[i + 1];
+        }
+    }
+}
+
+/* False: the error is written. */
+static bool try_own(struct local_call *c, const struct shares *s, struct set_run *r)
+{
+    struct config_context cc = context_for(c, &r->next);
+    struct outbuf out = {0};
+    struct resp_writer w = {.out = &out, .proto = c->w->proto};
+    config_command(&cc, s->own, s->n_own, &w);
+    if (w.errors > 0) {
+        outbuf_splice(c->w->out, &out);
+    }
+    outbuf_fini(&out);
+    return w.errors == 0;
+}
+
+static enum local_result do_set(struct local_call *c)
+{
+    struct shares s = {0};
+    enum local_result result = LOCAL_LATER;
+    if (c->argc % 2 != 0) {
+        return refuse(c, ERR_SYNTAX);
+    }
+    struct set_run *r = mem_zalloc(sizeof(*r));
+    options_copy(proxy_options_table(), &r->next, worker_of(c)->options);
+    share_out(c, &s);
+    r->own = s.n_own > 2;
+    if (r->own && !try_own(c, &s, r)) {
+        run_free(r);
+        result = LOCAL_DONE;
+    } else if (s.n_theirs == 2) {
+        r->later = later_new(c);
+        apply(r);
+    } else {
+        struct node_set *n = mem_zalloc(sizeof(*n));
+        n->run = r;
+        r->later = later_new(c);
+        snprintf(n->unknown, sizeof(n->unknown), "%.*s", ARG_PRINT(s.first_foreign));
+        result = local_fan(c, s.theirs, s.n_theirs, merge_set, n);
+    }
+    mem_free(s.own);
+    mem_free(s.theirs);
+    return result;
+}
+
+/* --- RESETSTAT --- */
+
+static void reset_worker(struct worker *w, void *arg, struct str *answer)
+{
+    (void)arg;
+    (void)answer;
+    w->counters = (struct counters){0};
+    exec_reset_counters(w->exec);
+    observe_reset(w->observe);
+}
+
+static void reset_done(struct worker *asker, void *arg, struct str *answers, int n)
+{
+    struct later *l = arg;
+    struct local_call c = later_call(l);
+    (void)asker;
+    (void)answers;
+    (void)n;
+    if (later_gone(l)) {
+        resp_ok(&l->w);
+        later_finish(&l);
+        return;
+    }
+    (void)local_fan(&c, l->argv, l->argc, NULL, NULL);
+    later_drop(&l);
+}
+
+static enum local_result do_resetstat(struct local_call *c)
+{
+    workers_ask(worker_of(c), reset_worker, later_new(c), reset_done);
+    return LOCAL_LATER;
+}
+
+/* REWRITE, HELP, and what is no subcommand. The nodes keep files of their own. */
+static enum local_result do_own(struct local_call *c)
+{
+    struct config_context cc = context_for(c, worker_of(c)->options);
+    config_command(&cc, c->argv, c->argc, c->w);
+    return LOCAL_DONE;
+}
+
+void admin_config(struct local_table *t)
+{
+    local_table_set(t, CMD_CONFIG_GET, do_get, LOCAL_ORDERED);
+    local_table_set(t, CMD_CONFIG_SET, do_set, LOCAL_ORDERED);
+    local_table_set(t, CMD_CONFIG_RESETSTAT, do_resetstat, LOCAL_ORDERED);
+    local_table_set(t, CMD_CONFIG_REWRITE, do_own, LOCAL_ORDERED);
+    local_table_set(t, CMD_CONFIG_HELP, do_own, 0);
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The server as a whole: COMMAND, time, role, shutdown, and what this version does not serve. */
+#include "proxy/admin/admin_priv.h"
+
+#include "common/app/version.h"
+#include "common/base/log.h"
+#include "common/base/num.h"
+#include "common/base/rng.h"
+#include "common/cmd/reply.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+static enum local_result do_command(struct local_call *c)
+{
+    command_reply(c->w, c->argv, c->argc);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_time(struct local_call *c)
+{
+    int64_t us = loop_wall_ms(worker_of(c)->loop) * 1000;
+    resp_array(c->w, 2);
+    resp_bulk_int(c->w, us / 1000000);
+    resp_bulk_int(c->w, us % 1000000);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_role(struct local_call *c)
+{
+    resp_array(c->w, 3);
+    resp_bulkz(c->w, "master");
+    resp_int(c->w, 0);
+    resp_array(c->w, 0);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_replicaof(struct local_call *c)
+{
+    return refuse(c, "ERR replicas belong to shards in Shoal: the coordinator assigns them");
+}
+
+/* No replica acknowledges anything in this version: none ever will within the timeout. */
+static enum local_result do_wait(struct local_call *c)
+{
+    int64_t replicas, timeout;
+    if (!num_parse_i64(c->argv[1], &replicas)) {
+        return refuse(c, ERR_NOT_INT);
+    }
+    if (!num_parse_i64(c->argv[2], &timeout)) {
+        return refuse(c, "ERR timeout is not an integer or out of range");
+    }
+    if (timeout < 0) {
+        return refuse(c, "ERR timeout is negative");
+    }
+    resp_int(c->w, 0);
+    return LOCAL_DONE;
+}
+
+/* --- SHUTDOWN --- */
+
+struct shutdown_words {
+    bool save, nosave, abort, other;
+};
+
+static bool read_shutdown(const struct local_call *c, struct shutdown_words *s)
+{
+    for (size_t i = 1; i < c->argc; i++) {
+        if (slice_is(c->argv[i], "save")) {
+            s->save = true;
+        } else if (slice_is(c->argv[i], "nosave")) {
+            s->nosave = true;
+        } else if (slice_is(c->argv[i], "abort")) {
+            s->abort = true;
+        } else if (slice_is(c->argv[i], "now") || slice_is(c->argv[i], "force")) {
+            s->other = true;
+        } else {
+            return false;
+        }
+    }
+    return !(s->abort && (s->save || s->nosave || s->other)) && !(s->save && s->nosave);
+}
+
+/* As SIGTERM does it: the main thread stops workers, coordinator and local nodes in order. */
+static enum local_result do_shutdown(struct local_call *c)
+{
+    struct shutdown_words s = {0};
+    if (!read_shutdown(c, &s)) {
+        return refuse(c, ERR_SYNTAX);
+    }
+    if (s.abort) {
+        return refuse(c, "ERR No shutdown in progress.");
+    }
+    if (s.save) {
+        return refuse(c, "ERR this version of Shoal has nothing to save to");
+    }
+    log_event(LOG_NOTICE, "server", "SHUTDOWN asked for client=%llu",
+              (unsigned long long)c->session->id);
+    c->request->close_after = true;
+    (void)kill(getpid(), SIGTERM);
+    resp_ok(c->w);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_lolwut(struct local_call *c)
+{
+    struct str text = {0};
+    static const char *const fish[] = {"><(((o>", "><>", "><((*>", "><{{{o>", "<o)))><", "<><"};
+    struct rng rng;
+    rng_init(&rng, (uint64_t)loop_now_us(worker_of(c)->loop));
+    for (int line = 0; line < 6; line++) {
+        str_printf(&text, "%*s", (int)rng_below(&rng, 8), "");
+        for (int i = 0; i < 4; i++) {
+            str_printf(&text, "%s%*s", fish[rng_below(&rng, ARRAY_LEN(fish))],
+                       1 + (int)rng_below(&rng, 7), "");
+        }
+        str_append_char(&text, '\n');
+    }
+    str_printf(&text, "\nMany fish, one shoal. Redis ver. %s, Shoal ver. %s\n", SHOAL_REDIS_VERSION,
+               SHOAL_VERSION);
+    resp_verbatim(c->w, "txt", str_slice(&text));
+    str_fini(&text);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_acl_whoami(struct local_call *c)
+{
+    resp_bulkz(c->w, "default");
+    return LOCAL_DONE;
+}
+
+static enum local_result do_module_list(struct local_call *c)
+{
+    resp_array(c->w, 0);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_lastsave(struct local_call *c)
+{
+    resp_int(c->w, workers_started_wall_ms(worker_of(c)->all) / 1000);
+    return LOCAL_DONE;
+}
+
+static enum local_result do_save(struct local_call *c)
+{
+    return refuse(c, "ERR this version of Shoal keeps nothing on disk");
+}
+
+void admin_server(struct local_table *t)
+{
+    static const enum command_id missing[] = {
+        CMD_MONITOR,    CMD_SUBSCRIBE,    CMD_UNSUBSCRIBE, CMD_PSUBSCRIBE,     CMD_PUNSUBSCRIBE,
+        CMD_SSUBSCRIBE, CMD_SUNSUBSCRIBE, CMD_PUBLISH,     CMD_SPUBLISH,       CMD_PUBSUB,
+        CMD_SYNC,       CMD_PSYNC,        CMD_REPLCONF,    CMD_FAILOVER,       CMD_MIGRATE,
+        CMD_ACL,        CMD_MODULE,       CMD_SHOAL,       CMD_RESTORE_ASKING,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
+        local_table_set(t, missing[i], not_served, 0);
+    }
+    local_table_set(t, CMD_COMMAND, do_command, 0);
+    local_table_set(t, CMD_TIME, do_time, 0);
+    local_table_set(t, CMD_ROLE, do_role, 0);
+    local_table_set(t, CMD_REPLICAOF, do_replicaof, 0);
+    local_table_set(t, CMD_SLAVEOF, do_replicaof, 0);
+    local_table_set(t, CMD_WAIT, do_wait, 0);
+    local_table_set(t, CMD_SHUTDOWN, do_shutdown, LOCAL_ORDERED);
+    local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
+    local_table_set(t, CMD_ACL_WHOAMI, do_acl_whoami, 0);
+    local_table_set(t, CMD_MODULE_LIST, do_module_list, 0);
+    local_table_set(t, CMD_LASTSAVE, do_lastsave, 0);
+    local_table_set(t, CMD_SAVE, do_save, 0);
+    local_table_set(t, CMD_BGSAVE, do_save, 0);
+    local_table_set(t, CMD_BGREWRITEAOF, do_save, 0);
+}
