@@ -88,5 +88,5 @@ def test_conf_file_shows_each_directive_and_its_default(which, request):
         text = file.read()
     with server.wire() as wire:
         reply = [word.decode() for word in wire.command("CONFIG", "GET", "*")]
-    missing = [name for name in reply[::2] if f"# {name}" not in text and f"\n{name} " not in text]
+    missing = [name for name in reply[::2] if f"\n#{name} " not in text and f"\n{name} " not in text]
     assert not missing
