@@ -126,9 +126,14 @@ FUZZ_MODE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSHOAL_
 build/fuzz/obj/%.o: %.c Makefile deps/deps.mk
 	@mkdir -p $(@D)
 	$(Q)clang $(BASE) $(DEPS_CFLAGS) $(FUZZ_MODE) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
-build/fuzz/libshoal.a: $(patsubst %.c,build/fuzz/obj/%.o,$(foreach l,$(LIBS),$(if $(filter-out proxy-io node-io,$(l)),$(SRC_$(l)))))
+# A target is of one tower, as a program is: names may mean other things in the other one.
+fuzz_lib = build/fuzz/lib$(if $(shell grep -l '"node/' $(1)),node,proxy).a
+build/fuzz/libproxy.a build/fuzz/libnode.a: build/fuzz/lib%.a: $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_common-pure) $(SRC_common-io))
 	$(Q)rm -f $@ && ar rcs $@ $^
-build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o build/fuzz/libshoal.a
+build/fuzz/libproxy.a: $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_proxy-pure))
+build/fuzz/libnode.a: $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_node-pure))
+.SECONDEXPANSION:
+build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $$(call fuzz_lib,tests/fuzz/$$*_fuzz.c)
 	$(Q)clang $(FUZZ_MODE) -fsanitize=fuzzer $^ $(DEPS_LIBS) -lpthread -lm -o $@
 
 fuzz: $(FUZZ)

@@ -116,6 +116,18 @@ void cmdstats_info_errors(const struct cmdstats *s, struct str *to)
     }
 }
 
+/* "99.9", "50": six digits at most, no trailing zeros. */
+static void append_percent(struct str *to, double percent)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%f", percent);
+    while (len > 1 && text[len - 1] == '0') {
+        len--;
+    }
+    len -= text[len - 1] == '.';
+    str_append(to, text, (size_t)len);
+}
+
 void cmdstats_info_latency(const struct cmdstats *s, const double *percents, size_t count,
                            struct str *to)
 {
@@ -126,8 +138,9 @@ void cmdstats_info_latency(const struct cmdstats *s, const double *percents, siz
         }
         str_printf(to, "latency_percentiles_usec_%s:", command_by_id(id)->full_name);
         for (size_t i = 0; i < count; i++) {
-            str_printf(to, "%sp%.17g=%.3f", i > 0 ? "," : "", percents[i],
-                       (double)histogram_percentile(h, percents[i]) / 1000.0);
+            str_appendz(to, i > 0 ? ",p" : "p");
+            append_percent(to, percents[i]);
+            str_printf(to, "=%.3f", (double)histogram_percentile(h, percents[i]) / 1000.0);
         }
         str_appendz(to, "\r\n");
     }

@@ -42,7 +42,7 @@ static void report(int signo, siginfo_t *info, void *context)
     (void)context;
     int fd = atomic_load(&the_fd);
     const char *note = atomic_load(&the_note);
-    void *frames[FRAMES];
+    void *frames[FRAMES] = {NULL};
     put(fd, "\n=== ");
     put(fd, the_program);
     put(fd, " " SHOAL_VERSION " ends by signal ");

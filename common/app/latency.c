@@ -284,6 +284,7 @@ static void append_event(struct str *to, struct event *e, size_t number, int64_t
         sum += at(e, i)->ms;
     }
     int64_t count = (int64_t)e->count;
+    INVARIANT(count > 0); /* an event is made by its first sample */
     int64_t mean = sum / count;
     for (size_t i = 0; i < e->count; i++) {
         int64_t off = at(e, i)->ms - mean;

@@ -2,6 +2,7 @@
 #include "common/app/log_file.h"
 
 #include "common/base/mem.h"
+#include "common/io/ticks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,13 +28,13 @@ const char *log_level_name(enum log_level level)
 
 static void print_time(char *to, size_t size)
 {
-    struct timespec ts;
+    int64_t now_us = ticks_wall_us();
+    time_t now_s = (time_t)(now_us / 1000000);
     struct tm tm;
     char seconds[32];
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    (void)gmtime_r(&ts.tv_sec, &tm);
+    (void)gmtime_r(&now_s, &tm);
     (void)strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)snprintf(to, size, "%s.%03dZ", seconds, (int)(ts.tv_nsec / 1000000));
+    (void)snprintf(to, size, "%s.%03dZ", seconds, (int)(now_us / 1000 % 1000));
 }
 
 /* `text` within a JSON string; returns the end. log_event left no control characters in it. */

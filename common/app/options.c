@@ -163,7 +163,7 @@ bool options_set(const struct options_table *t, void *values, const struct optio
     case OPT_CUSTOM:
         return o->parse(field, value, err);
     }
-    INVARIANT(false && "an option's type");
+    INVARIANT(o->type <= OPT_CUSTOM);
     return false;
 }
 

@@ -60,6 +60,7 @@ static void on_ready(struct loop_fd *f, int events)
     (void)events;
     struct listener *l = f->arg;
     for (int i = 0; i < ACCEPTS_PER_TURN && l->fd >= 0 && !l->paused; i++) {
+        // cppcheck-suppress nullPointer ; nobody wants the address here
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             int one = 1;
@@ -69,10 +70,11 @@ static void on_ready(struct loop_fd *f, int events)
             l->fn(l->arg, fd);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            starve(l, errno);
+        int err = errno;
+        if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM) {
+            starve(l, err);
         }
-        if (errno != EINTR && errno != ECONNABORTED) {
+        if (err != EINTR && err != ECONNABORTED) {
             return;
         }
     }

@@ -7,7 +7,7 @@
 #include "common/io/loop.h"
 
 struct listener;
-/* Takes the descriptor `fd`. */
+/* Takes the descriptor `fd`. May stop or pause the listener, but not free it. */
 typedef void (*listener_fn)(void *arg, int fd);
 
 /* `host` is a numeric address, a name, "*" or "" (all IPv4), "::*" or "::" (all IPv6), or the path

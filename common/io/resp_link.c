@@ -16,7 +16,7 @@
  * its tree of replies, and refuse lengths before anything is allocated for them. */
 struct message {
     char type;
-    bool refused;
+    int refused; /* errno value: why */
     size_t argc;
     size_t room;
     size_t *lens; /* NIL_ARGUMENT: nil */
@@ -53,9 +53,9 @@ static void start_message(struct message *m, char type)
 }
 
 /* hiredis reads a NULL as "out of memory" and stops: how we refuse. */
-static void *refuse(struct message *m)
+static void *refuse(struct message *m, int why)
 {
-    m->refused = true;
+    m->refused = why;
     return NULL;
 }
 
@@ -91,8 +91,11 @@ static void *on_string(const redisReadTask *task, char *ptr, size_t len)
 static void *on_array(const redisReadTask *task, int elements)
 {
     struct message *m = task->privdata;
-    if (task->parent != NULL || elements > RESP_LINK_ARGS) {
-        return refuse(m);
+    if (task->parent != NULL) {
+        return refuse(m, EPROTO);
+    }
+    if (elements > RESP_LINK_ARGS) {
+        return refuse(m, EMSGSIZE);
     }
     start_message(m, '*');
     return m;
@@ -179,7 +182,7 @@ static void on_data(struct stream *s)
         }
     }
     if (rc != REDIS_OK) {
-        stream_fail(s, l->message.refused ? EMSGSIZE : EPROTO);
+        stream_fail(s, l->message.refused != 0 ? l->message.refused : EPROTO);
     }
 }
 

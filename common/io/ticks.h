@@ -28,6 +28,15 @@ static inline int64_t ticks_monotonic_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Microseconds since 1970, read now: for log lines, MONITOR and TIME. All else goes by
+ * loop_wall_ms. */
+static inline int64_t ticks_wall_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static inline uint64_t ticks_now(const struct ticks_scale *s)
 {
 #if defined(__x86_64__)

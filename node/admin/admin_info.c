@@ -148,7 +148,8 @@ static void put_stats(void *arg, struct str *to)
         "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n",
         (ull)k->expired_keys, (ull)k->expired_time_cap_reached);
     str_printf(to, "expire_cycle_cpu_milliseconds:%llu\r\n", (ull)k->expire_cycle_us / 1000);
-    str_printf(to, "evicted_keys:0\r\nevicted_clients:0\r\ntotal_eviction_exceeded_time:0\r\n");
+    str_printf(to, "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n",
+               (ull)t->evicted_clients);
     str_printf(to, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n", (ull)k->hits, (ull)k->misses);
     str_printf(to, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n");
     str_printf(to, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n");

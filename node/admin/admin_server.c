@@ -7,8 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/num.h"
 #include "common/cmd/reply.h"
-
-#include <time.h>
+#include "common/io/ticks.h"
 
 static void do_command(struct call *k)
 {
@@ -17,11 +16,10 @@ static void do_command(struct call *k)
 
 static void do_time(struct call *k)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    int64_t now_us = ticks_wall_us();
     resp_array(&k->w, 2);
-    resp_bulk_int(&k->w, (int64_t)t.tv_sec);
-    resp_bulk_int(&k->w, (int64_t)t.tv_nsec / 1000);
+    resp_bulk_int(&k->w, now_us / 1000000);
+    resp_bulk_int(&k->w, now_us % 1000000);
 }
 
 static void do_role(struct call *k)
@@ -173,7 +171,7 @@ static void do_monitor(struct call *k)
     }
     if ((c->flags & CLIENT_MONITOR) == 0) {
         c->flags |= CLIENT_MONITOR;
-        server_monitors_changed(server_of(k), 1);
+        server_of(k)->n_monitors++;
     }
     resp_ok(&k->w);
 }

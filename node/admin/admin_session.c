@@ -170,7 +170,7 @@ static void do_reset(struct call *k)
     c->session.proto = 2;
     c->session.no_touch = false;
     if (c->flags & CLIENT_MONITOR) {
-        server_monitors_changed(s, -1);
+        s->n_monitors--;
     }
     c->flags &= ~(uint32_t)(CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_SKIP_NEXT | CLIENT_SKIPPING |
                             CLIENT_READONLY | CLIENT_NO_EVICT);

@@ -122,21 +122,9 @@ static void after(struct call *k)
     if (UNLIKELY(ns >= s->slow_ns)) {
         note_slow(s, k, ns / 1000);
     }
-    if (UNLIKELY(s->n_monitors > 0 && k->cmd->id == CMD_EXEC)) {
-        monitor_feed(s, k); /* behind what it ran */
+    if (UNLIKELY(s->n_monitors > 0)) {
+        monitor_feed(s, k);
     }
-}
-
-static void before(struct call *k)
-{
-    if (k->cmd->id != CMD_EXEC) {
-        monitor_feed(k->server, k);
-    }
-}
-
-void account_hooks(struct server *s)
-{
-    s->table.before = s->n_monitors > 0 ? before : NULL;
 }
 
 /* --- refusals --- */

@@ -14,8 +14,6 @@ struct server;
 /* Hangs the hooks into server->table. */
 void account_init(struct server *s);
 void account_fini(struct server *s);
-/* Anew after a change of monitors. */
-void account_hooks(struct server *s);
 /* A command was answered with an error instead of being run; cmd may be NULL. `code` is the error's
  * first word. */
 void account_rejected(struct server *s, const struct command *cmd, const char *code);

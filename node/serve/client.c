@@ -60,9 +60,10 @@ static void leave_roles(struct client *c)
         s->n_over--;
     }
     if (c->flags & CLIENT_MONITOR) {
-        server_monitors_changed(s, -1);
+        s->n_monitors--;
     }
     list_remove(&c->waiting);
+    s->clients_memory -= c->memory_seen;
 }
 
 void client_free(struct client **cp)
@@ -168,6 +169,41 @@ struct outbuf *client_out(struct client *c)
     return c->flags & (CLIENT_REPLY_OFF | CLIENT_SKIPPING) ? &c->server->sink : &c->stream->out;
 }
 
+/* The largest that may go; lanes and those under CLIENT NO-EVICT may not. */
+static struct client *largest(struct server *s)
+{
+    struct client *most = NULL;
+    LIST_FOREACH(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        if ((c->flags & (CLIENT_LANE | CLIENT_NO_EVICT | CLIENT_CLOSING)) == 0 &&
+            (most == NULL || c->memory_seen > most->memory_seen)) {
+            most = c;
+        }
+    }
+    return most;
+}
+
+void client_account(struct client *c)
+{
+    struct server *s = c->server;
+    uint64_t limit = settings_clients_limit(s->settings);
+    size_t now = c->flags & CLIENT_CLOSING ? 0 : client_memory(c);
+    s->clients_memory += now - c->memory_seen;
+    c->memory_seen = now;
+    while (limit > 0 && s->clients_memory > limit) {
+        struct client *victim = largest(s);
+        if (victim == NULL) {
+            return;
+        }
+        s->stats.evicted_clients++;
+        log_event(LOG_NOTICE, "client", "closed: maxmemory-clients client=%llu addr=%s bytes=%zu",
+                  (unsigned long long)victim->id, victim->peer, victim->memory_seen);
+        s->clients_memory -= victim->memory_seen;
+        victim->memory_seen = 0;
+        client_kill(victim);
+    }
+}
+
 size_t client_memory(const struct client *c)
 {
     return sizeof(*c) + stream_in_memory(c->stream) + stream_out_memory(c->stream) +
@@ -221,7 +257,7 @@ void client_describe(const struct client *c, struct str *to)
                (long long)((now_ms - c->since_ms) / 1000),
                (long long)((now_ms - st->active_us / 1000) / 1000));
     describe_flags(c, to);
-    size_t out = stream_out_memory(st);
+    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
     str_printf(to,
                " db=%d sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
                "multi-mem=%zu rbs=%d rbp=%d obl=0 oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s "

@@ -54,8 +54,9 @@ struct client {
     char *name;            /* NULL: none */
     char *lib_name;
     char *lib_version;
-    uint64_t lane;     /* the proxy's number for it */
-    uint32_t in_batch; /* its commands that wait in the batch */
+    uint64_t lane;      /* the proxy's number for it */
+    size_t memory_seen; /* its share of server->clients_memory */
+    uint32_t in_batch;  /* its commands that wait in the batch */
     char peer[64];
 };
 
@@ -81,6 +82,9 @@ void client_unread(struct client *c, struct slice raw);
 struct outbuf *client_out(struct client *c);
 
 size_t client_memory(const struct client *c);
+/* Brings the sum of all clients' memory up to date with this one's; above maxmemory-clients the
+ * largest go. */
+void client_account(struct client *c);
 /* The line of CLIENT LIST, with '\n'. */
 void client_describe(const struct client *c, struct str *to);
 /* False: it holds a character that no name may hold. */

@@ -219,9 +219,13 @@ static void touch(struct server *s, struct client *c)
 
 static void settle_touched(struct server *s)
 {
+    bool limited = s->settings->maxmemory_clients.amount != 0;
     for (struct client *c = s->touched; c != NULL; c = c->touched_next) {
         c->flags &= ~(uint32_t)CLIENT_TOUCHED;
         client_check_output(c);
+        if (UNLIKELY(limited)) {
+            client_account(c);
+        }
     }
     s->touched = NULL;
 }

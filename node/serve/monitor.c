@@ -6,15 +6,13 @@
 #include "node/serve/server.h"
 
 #include "common/base/mem.h"
-
-#include <time.h>
+#include "common/io/ticks.h"
 
 static void print_command(struct server *s, const struct call *k, struct str *to)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    str_printf(to, "+%lld.%06ld [%d %s]", (long long)now.tv_sec, now.tv_nsec / 1000, k->session->db,
-               s->current->peer);
+    int64_t now_us = ticks_wall_us();
+    str_printf(to, "+%lld.%06lld [%d %s]", (long long)(now_us / 1000000),
+               (long long)(now_us % 1000000), k->session->db, s->current->peer);
     struct slice *room = mem_alloc(k->argc * sizeof(*room));
     const struct slice *shown = account_shown(k, room, k->argc);
     for (size_t i = 0; i < k->argc; i++) {
@@ -27,9 +25,8 @@ static void print_command(struct server *s, const struct call *k, struct str *to
 
 void monitor_feed(struct server *s, const struct call *k)
 {
-    /* EXEC carries the skip flag for Redis's reasons (it comes behind what it ran): still shown. */
     const uint32_t hidden = CF_ADMIN | CF_SKIP_MONITOR;
-    if ((k->cmd->flags & hidden) != 0 && k->cmd->id != CMD_EXEC) {
+    if ((k->cmd->flags & hidden) != 0) {
         return;
     }
     struct str line = {0};

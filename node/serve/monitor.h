@@ -5,4 +5,5 @@
 struct server;
 struct call;
 
+/* Behind the execution, as Redis does: EXEC comes behind what it ran. */
 void monitor_feed(struct server *s, const struct call *k);

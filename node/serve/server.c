@@ -148,12 +148,6 @@ struct client *server_client(const struct server *s, uint64_t id)
     return NULL;
 }
 
-void server_monitors_changed(struct server *s, int by)
-{
-    s->n_monitors += (size_t)by;
-    account_hooks(s);
-}
-
 static void check_client(struct server *s, struct client *c)
 {
     int64_t now_ms = loop_now_ms(s->loop);
@@ -176,6 +170,7 @@ static void check_client(struct server *s, struct client *c)
     if (idle_ms > 2000) {
         resp_parser_trim(&c->parser);
     }
+    client_account(c);
 }
 
 /* Looks at every client about once a second: the front of the list, which then goes to its end. */

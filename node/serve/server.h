@@ -40,6 +40,7 @@ struct server_stats {
     uint64_t output_limit_kills;
     uint64_t query_limit_kills;
     uint64_t idle_kills;
+    uint64_t evicted_clients; /* maxmemory-clients */
     uint64_t auth_failures;
     uint64_t redirects;     /* MOVED */
     uint64_t slot_refusals; /* CLUSTERDOWN, TRYAGAIN */
@@ -85,7 +86,8 @@ struct server {
     size_t n_clients; /* all, lanes too */
     size_t n_lanes;
     size_t n_monitors;
-    size_t n_over; /* beyond maxclients, still to be refused or to become lanes */
+    size_t clients_memory; /* sum of what they were last seen to take */
+    size_t n_over;         /* beyond maxclients, still to be refused or to become lanes */
     uint64_t next_client_id;
     struct client *current; /* whose command runs */
     struct outbuf sink;     /* replies that nobody wants */
@@ -143,8 +145,6 @@ uint64_t server_keys(const struct server *s);
 struct client *server_client(const struct server *s, uint64_t id);
 /* Tells a client beyond maxclients so, and ends it. */
 void server_refuse(struct client *c);
-/* A client became a monitor (1) or ceased to be one (-1). */
-void server_monitors_changed(struct server *s, int by);
 uint64_t rate_now(const struct rate *r);
 /* Sums over the connections that are there and those that were. */
 struct server_traffic {

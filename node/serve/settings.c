@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/settings.h"
 
+#include "common/base/num.h"
+
 #include <ctype.h>
 
 static const char *const log_level_names[] = {"debug",   "verbose", "notice",
@@ -22,6 +24,41 @@ static bool next_word(struct slice *v, struct slice *word)
     *word = slice_of(v->ptr, n);
     *v = slice_of(v->ptr + n, v->len - n);
     return n > 0;
+}
+
+/* --- maxmemory-clients --- */
+
+static bool memory_share_parse(void *field, struct slice value, struct errmsg *err)
+{
+    struct memory_share next = {0};
+    next.percent = value.len > 1 && value.ptr[value.len - 1] == '%';
+    if (next.percent) {
+        if (!num_parse_u64(slice_of(value.ptr, value.len - 1), &next.amount)) {
+            errmsg_set(err, "argument must be a memory or percent value");
+            return false;
+        }
+        if (next.amount > 100) {
+            errmsg_set(err, "percentage argument must be less or equal to 100");
+            return false;
+        }
+    } else if (!num_parse_memory(value, &next.amount)) {
+        errmsg_set(err, "argument must be a memory or percent value");
+        return false;
+    }
+    *(struct memory_share *)field = next;
+    return true;
+}
+
+static void memory_share_print(const void *field, struct str *to)
+{
+    const struct memory_share *m = field;
+    str_printf(to, "%llu%s", (unsigned long long)m->amount, m->percent ? "%" : "");
+}
+
+uint64_t settings_clients_limit(const struct settings *s)
+{
+    const struct memory_share *m = &s->maxmemory_clients;
+    return m->percent ? (uint64_t)s->maxmemory / 100 * m->amount : m->amount;
 }
 
 /* --- directives with one true value --- */

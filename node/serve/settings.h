@@ -13,6 +13,12 @@ struct nothing {
     char none;
 };
 
+/* Bytes, or a percentage of maxmemory. */
+struct memory_share {
+    uint64_t amount;
+    bool percent;
+};
+
 enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 
 /* The order of these includes is their meaning. */
@@ -25,5 +31,7 @@ struct settings {
 };
 /* clang-format on */
 
+/* maxmemory-clients in bytes; 0: no limit. */
+uint64_t settings_clients_limit(const struct settings *s);
 /* The rows, constant. */
 const struct options_table *settings_options(void);

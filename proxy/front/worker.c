@@ -10,10 +10,10 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/stream.h"
+#include "common/io/ticks.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAX_CLIENTS_TEXT "-ERR max number of clients reached\r\n"
@@ -312,9 +312,7 @@ static uint64_t random_bits(void)
             return v;
         }
     }
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t)ts.tv_nsec * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
+    return (uint64_t)ticks_wall_us() * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
 }
 
 static int worker_number(const struct proxy_options *o)
@@ -329,9 +327,7 @@ static int worker_number(const struct proxy_options *o)
 struct workers *workers_new(const struct workers_config *config, struct errmsg *err)
 {
     struct workers *a = mem_zalloc(sizeof(*a));
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    a->started_wall_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    a->started_wall_ms = ticks_wall_us() / 1000;
     a->n = worker_number(config->options);
     a->all = mem_zalloc((size_t)a->n * sizeof(struct worker *));
     a->control = config->control;

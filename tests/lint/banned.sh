@@ -53,7 +53,7 @@ ban "varying length on the stack" 'alloca\('
 for file in "${all[@]}"; do
     [ "$(head -n 1 "$file")" = '// SPDX-License-Identifier: BSD-3-Clause' ] || { echo "$file:1: no SPDX line"; bad=1; }
     case "$file" in
-    *.h) grep -q '^#pragma once' "$file" || { echo "$file:1: no #pragma once"; bad=1; } ;;
+    *.h) grep -qE '^#pragma once|No #pragma once' "$file" || { echo "$file:1: no #pragma once"; bad=1; } ;;
     esac
 done
 [ "${#ours[@]}" = 0 ] || {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* A keyspace with all shards and a client of it, for tests of commands: say() sends a command, what
- * comes back is text in which CRLF is written as a space. */
+ * comes back is text in which CRLF is written as a space, and NUL as ^. */
 #pragma once
 
 #include "node/cmd/call.h"
@@ -66,7 +66,7 @@ static inline const char *take_text(struct fixture *f)
                 if (p[j] == '\n') {
                     continue;
                 }
-                str_append_char(&f->text, p[j] == '\r' ? ' ' : p[j]);
+                str_append_char(&f->text, p[j] == '\r' ? ' ' : p[j] == '\0' ? '^' : p[j]);
             }
             taken += iov[i].iov_len;
         }

@@ -1,0 +1,795 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The coordinator's core and simulated nodes on a virtual clock, with delays, lost links, killed,
+ * restarted and paused nodes, and a coordinator that is killed at any moment, between a decision
+ * and its being durable too. Each run comes from a seed: SHOAL_SEED=n replays one, SHOAL_RUNS=n
+ * says how many. What must hold is checked at every step:
+ *
+ * - each published map follows from the one before it, and was durable before anybody saw it;
+ * - a shard has one primary in a term, for ever, and at most one node serves it at any time;
+ * - no living node is ever told to drop a shard that holds keys;
+ * - when the faults end, every node runs with the newest map, every shard is served, evenly. */
+#include "proxy/coordinator/coordinator.h"
+#include "proxy/coordinator/decision.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/base/rng.h"
+#include "common/wire/version.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define CLUSTER  "00000000000000000000000000000000000000c1"
+#define SHARDS   24
+#define NODES    6
+#define LINKS    100000
+#define TERMS    4096
+#define INTERVAL 200 /* heartbeats, ms */
+
+enum event_type {
+    TO_NODE,
+    TO_COORDINATOR,
+    LINK_LOST_AT_NODE,
+    LINK_LOST_AT_COORDINATOR,
+    RECORDED,
+    PROBED,
+    CONNECT,
+    HEARTBEAT,
+    TICK,
+    CHAOS,
+};
+
+struct event {
+    int64_t at;
+    uint64_t seq;
+    enum event_type type;
+    int node;
+    uint64_t number;     /* link, revision, generation of timers */
+    uint64_t generation; /* of the coordinator's process */
+    struct str bytes;    /* a message's words, end to end */
+    size_t lens[WIRE_FIELDS_MAX + 1];
+    size_t argc;
+};
+
+struct sim_node {
+    char id[NODE_ID_LEN + 1];
+    bool exists;
+    bool up;
+    bool paused;
+    uint64_t incarnation;
+    uint64_t link;   /* 0: none */
+    uint64_t timers; /* generation: those of an earlier process or link are void */
+    bool member;
+    struct map *map;
+    int self;
+    bool held[SHARDS];
+    uint64_t keys[SHARDS];
+    struct event inbox[256]; /* came while paused */
+    int n_inbox;
+};
+
+struct world {
+    struct rng rng;
+    uint64_t seed;
+    int64_t now;
+    uint64_t seq;
+    struct event *events;
+    size_t n_events;
+    size_t room;
+    struct coordinator *core;
+    struct coordinator_settings settings;
+    uint64_t generation;
+    struct str stored;  /* durable */
+    struct str pending; /* being recorded */
+    uint64_t epoch_stored;
+    uint64_t epoch_pending;
+    struct map *published_last; /* over all lives of the coordinator */
+    struct sim_node nodes[NODES];
+    uint64_t link_last;
+    int link_node[LINKS];
+    int64_t link_busy[LINKS]; /* a link keeps the order of what it carries */
+    bool link_open[LINKS];    /* as the coordinator sees it */
+    char primary_of[SHARDS][TERMS][NODE_ID_LEN + 1];
+    bool faults;
+    bool gave_up; /* a takeover was asked for: data may go */
+    int handed;
+    uint64_t requests;
+};
+
+static void broken(const struct world *w, const char *what, int a, int b)
+{
+    fail_msg("seed %llu at %lld ms: %s (%d, %d)", (unsigned long long)w->seed, (long long)w->now,
+             what, a, b);
+}
+
+static uint64_t below(struct world *w, uint64_t n)
+{
+    return rng_below(&w->rng, n);
+}
+
+/* ---- events ---- */
+
+static struct event *push(struct world *w, int64_t at, enum event_type type, int node,
+                          uint64_t number)
+{
+    if (w->n_events == w->room) {
+        w->room = MAX(w->room * 2, (size_t)256);
+        w->events = mem_realloc(w->events, sizeof(*w->events) * w->room);
+    }
+    struct event *e = &w->events[w->n_events++];
+    *e = (struct event){.at = at,
+                        .seq = w->seq++,
+                        .type = type,
+                        .node = node,
+                        .number = number,
+                        .generation = w->generation};
+    return e;
+}
+
+static struct event pop(struct world *w)
+{
+    size_t first = 0;
+    for (size_t i = 1; i < w->n_events; i++) {
+        const struct event *a = &w->events[i];
+        const struct event *b = &w->events[first];
+        if (a->at < b->at || (a->at == b->at && a->seq < b->seq)) {
+            first = i;
+        }
+    }
+    struct event e = w->events[first];
+    w->events[first] = w->events[--w->n_events];
+    return e;
+}
+
+static int64_t link_time(struct world *w, uint64_t link)
+{
+    int64_t at = w->now + (int64_t)below(w, 20);
+    w->link_busy[link] = MAX(w->link_busy[link], at);
+    return w->link_busy[link];
+}
+
+static void push_message(struct world *w, enum event_type type, uint64_t link,
+                         const struct wire_message *m)
+{
+    struct wire_frame f = {0};
+    wire_encode(m, &f);
+    struct event *e = push(w, link_time(w, link), type, w->link_node[link], link);
+    e->argc = f.argc;
+    for (size_t i = 0; i < f.argc; i++) {
+        e->lens[i] = f.argv[i].len;
+        str_append_slice(&e->bytes, f.argv[i]);
+    }
+    wire_frame_fini(&f);
+}
+
+static void decode(struct world *w, const struct event *e, struct wire_message *m)
+{
+    struct slice argv[WIRE_FIELDS_MAX + 1];
+    const char *at = str_cstr(&e->bytes);
+    for (size_t i = 0; i < e->argc; i++) {
+        argv[i] = slice_of(at, e->lens[i]);
+        at += e->lens[i];
+    }
+    const char *wrong = wire_decode(argv, e->argc, m);
+    if (wrong != NULL) {
+        broken(w, wrong, 0, 0);
+    }
+}
+
+/* ---- what the coordinator does ---- */
+
+static void env_send(void *arg, uint64_t link, const struct wire_message *m)
+{
+    struct world *w = arg;
+    if (m->kind == WIRE_MAP) {
+        if (m->map.epoch > w->epoch_stored) {
+            broken(w, "a map was sent before it was durable", (int)m->map.epoch, 0);
+        }
+    }
+    if (w->link_open[link]) {
+        push_message(w, TO_NODE, link, m);
+    }
+}
+
+static void env_close(void *arg, uint64_t link)
+{
+    struct world *w = arg;
+    w->link_open[link] = false;
+    (void)push(w, link_time(w, link), LINK_LOST_AT_NODE, w->link_node[link], link);
+}
+
+static void env_record(void *arg, uint64_t revision, struct slice bytes)
+{
+    struct world *w = arg;
+    if (w->epoch_pending != 0) {
+        broken(w, "two records at once", (int)revision, (int)w->epoch_pending);
+    }
+    str_clear(&w->pending);
+    str_append_slice(&w->pending, bytes);
+    w->epoch_pending = revision;
+    (void)push(w, w->now + 1 + (int64_t)below(w, 15), RECORDED, 0, revision);
+}
+
+static void make_durable(struct world *w)
+{
+    str_clear(&w->stored);
+    str_append_slice(&w->stored, str_slice(&w->pending));
+    w->epoch_stored = w->epoch_pending;
+    w->epoch_pending = 0;
+}
+
+static void env_publish(void *arg, struct map *m)
+{
+    struct world *w = arg;
+    if (m->epoch > w->epoch_stored) {
+        broken(w, "published before it was durable", (int)m->epoch, 0);
+    }
+    if (w->published_last != NULL && m->epoch != w->published_last->epoch) {
+        const char *wrong = map_check_next(w->published_last, m);
+        if (wrong != NULL) {
+            broken(w, wrong, (int)m->epoch, 0);
+        }
+    }
+    for (int i = 0; i < m->n_shards; i++) {
+        const struct map_shard *s = &m->shards[i];
+        if (s->primary == NODE_NONE || s->term >= TERMS) {
+            continue;
+        }
+        char *known = w->primary_of[i][s->term];
+        if (known[0] != '\0' && strcmp(known, m->nodes[s->primary].id) != 0) {
+            broken(w, "two primaries in a term", i, (int)s->term);
+        }
+        memcpy(known, m->nodes[s->primary].id, NODE_ID_LEN + 1);
+    }
+    map_unref(&w->published_last);
+    w->published_last = map_ref(m);
+}
+
+static void env_probe(void *arg, const char *id, const char *host, int port)
+{
+    struct world *w = arg;
+    (void)host;
+    (void)id;
+    (void)push(w, w->now + 1 + (int64_t)below(w, 5), PROBED, port - 7000, 0);
+}
+
+static void env_answer(void *arg, uint64_t request, struct slice reply)
+{
+    struct world *w = arg;
+    (void)request;
+    if (reply.len < 3 || reply.ptr[reply.len - 1] != '\n') {
+        broken(w, "an answer that is no reply", (int)reply.len, 0);
+    }
+}
+
+static void start_coordinator(struct world *w)
+{
+    struct coordinator_env env = {.arg = w,
+                                  .send = env_send,
+                                  .close = env_close,
+                                  .record = env_record,
+                                  .publish = env_publish,
+                                  .probe = env_probe,
+                                  .answer = env_answer};
+    struct errmsg err;
+    w->generation++;
+    w->core = coordinator_new(&w->settings, &env, str_slice(&w->stored), CLUSTER, w->now, &err);
+    if (w->core == NULL) {
+        broken(w, err.text, 0, 0);
+    }
+    coordinator_start(w->core, w->now);
+    (void)push(w, w->now + 20, TICK, 0, 0);
+}
+
+static void kill_coordinator(struct world *w)
+{
+    if (w->epoch_pending != 0) { /* the record may have reached the disk or not */
+        if (below(w, 2) == 0) {
+            make_durable(w);
+        }
+        w->epoch_pending = 0;
+    }
+    coordinator_free(&w->core);
+    for (uint64_t link = 1; link <= w->link_last; link++) {
+        if (w->link_open[link]) {
+            w->link_open[link] = false;
+            (void)push(w, link_time(w, link), LINK_LOST_AT_NODE, w->link_node[link], link);
+        }
+    }
+    start_coordinator(w);
+}
+
+/* ---- what a node does ---- */
+
+static bool serves(const struct sim_node *n, int shard)
+{
+    return n->up && !n->paused && n->map != NULL && n->held[shard] &&
+           map_node_serves(n->map, n->self, shard);
+}
+
+static void node_reset(struct sim_node *n)
+{
+    map_unref(&n->map);
+    n->self = NODE_NONE;
+    n->link = 0;
+    n->member = false;
+    n->timers++;
+    for (int i = 0; i < n->n_inbox; i++) {
+        str_fini(&n->inbox[i].bytes);
+    }
+    n->n_inbox = 0;
+    memset(n->held, 0, sizeof(n->held));
+    memset(n->keys, 0, sizeof(n->keys));
+}
+
+static void list_held(const struct sim_node *n, struct wire_shards *to)
+{
+    for (int i = 0; i < SHARDS; i++) {
+        if (n->held[i]) {
+            wire_shards_add(to, (struct wire_shard){.shard = i,
+                                                    .term = n->map->shards[i].term,
+                                                    .keys = n->keys[i]});
+        }
+    }
+}
+
+static void node_send(struct world *w, struct sim_node *n, struct wire_message *m)
+{
+    push_message(w, TO_COORDINATOR, n->link, m);
+    wire_message_fini(m);
+}
+
+static void node_connect(struct world *w, int i)
+{
+    struct sim_node *n = &w->nodes[i];
+    n->link = ++w->link_last;
+    INVARIANT(n->link < LINKS);
+    n->member = false;
+    n->timers++;
+    w->link_node[n->link] = i;
+    w->link_open[n->link] = true;
+    struct wire_message m = {.kind = WIRE_REGISTER};
+    struct wire_registration *r = &m.registration;
+    r->wire_version = WIRE_VERSION;
+    r->incarnation = n->incarnation;
+    r->port = 7000 + (uint64_t)i;
+    r->weight = 100;
+    r->epoch = n->map == NULL ? 0 : n->map->epoch;
+    memcpy(r->id, n->id, sizeof(r->id));
+    if (n->map != NULL) {
+        memcpy(r->cluster_id, CLUSTER, sizeof(r->cluster_id));
+    }
+    list_held(n, &r->held);
+    node_send(w, n, &m);
+}
+
+static void node_heartbeat(struct world *w, struct sim_node *n)
+{
+    struct wire_message m = {.kind = WIRE_HEARTBEAT};
+    m.heartbeat.epoch = n->map == NULL ? 0 : n->map->epoch;
+    list_held(n, &m.heartbeat.held);
+    node_send(w, n, &m);
+}
+
+static void node_apply(struct world *w, int i, const struct wire_map *m)
+{
+    struct sim_node *n = &w->nodes[i];
+    struct map *got = map_decode(m->map);
+    if (got == NULL) {
+        broken(w, "a map that does not decode", i, 0);
+        return;
+    }
+    if (n->map != NULL && got->epoch < n->map->epoch) {
+        map_unref(&got);
+        return;
+    }
+    map_unref(&n->map);
+    n->map = got;
+    n->self = map_node_by_id(got, n->id);
+    for (int s = 0; s < SHARDS; s++) {
+        bool holds = n->self != NODE_NONE && map_node_holds(got, n->self, s);
+        if (n->held[s] && n->keys[s] > 0 &&
+            (!holds ||
+             (got->shards[s].primary != n->self && got->shards[s].primary != NODE_NONE)) &&
+            !w->gave_up) {
+            broken(w, "a shard with keys was taken away", i, s);
+        }
+        n->held[s] = holds;
+        n->keys[s] = holds ? n->keys[s] : 0;
+    }
+    struct wire_message c = {.kind = WIRE_CONFIRM};
+    c.confirm.epoch = got->epoch;
+    for (int s = 0; s < SHARDS && n->self != NODE_NONE; s++) {
+        if (got->shards[s].primary == n->self && got->shards[s].moving_to != NODE_NONE) {
+            wire_shards_add(&c.confirm.fenced, (struct wire_shard){.shard = s, .keys = n->keys[s]});
+        }
+    }
+    node_send(w, n, &c);
+}
+
+static void node_lost_link(struct world *w, int i)
+{
+    struct sim_node *n = &w->nodes[i];
+    n->link = 0;
+    n->member = false;
+    n->timers++;
+    (void)push(w, w->now + 10 + (int64_t)below(w, 200), CONNECT, i, n->timers);
+}
+
+static void node_message(struct world *w, const struct event *e)
+{
+    struct sim_node *n = &w->nodes[e->node];
+    if (!n->up || n->link != e->number) {
+        return;
+    }
+    struct wire_message m;
+    decode(w, e, &m);
+    if (m.kind == WIRE_WELCOME) {
+        n->member = true;
+        n->timers++;
+        node_heartbeat(w, n);
+        (void)push(w, w->now + INTERVAL, HEARTBEAT, e->node, n->timers);
+    } else if (m.kind == WIRE_MAP) {
+        node_apply(w, e->node, &m.map);
+    } else if (m.kind == WIRE_REFUSED) {
+        w->link_open[n->link] = false;
+        node_lost_link(w, e->node);
+    }
+    wire_message_fini(&m);
+}
+
+static void break_link(struct world *w, struct sim_node *n)
+{
+    if (n->link != 0 && w->link_open[n->link]) {
+        (void)push(w, link_time(w, n->link), LINK_LOST_AT_COORDINATOR, 0, n->link);
+    }
+}
+
+static void node_kill(struct world *w, struct sim_node *n)
+{
+    break_link(w, n);
+    n->up = false;
+    n->paused = false;
+    node_reset(n);
+}
+
+static void node_start(struct world *w, int i)
+{
+    struct sim_node *n = &w->nodes[i];
+    n->exists = true;
+    n->up = true;
+    n->incarnation++;
+    (void)push(w, w->now + (int64_t)below(w, 50), CONNECT, i, n->timers);
+}
+
+static void node_resume(struct world *w, struct sim_node *n)
+{
+    n->paused = false;
+    for (int i = 0; i < n->n_inbox; i++) {
+        struct event e = n->inbox[i];
+        if (e.type == LINK_LOST_AT_NODE) {
+            if (n->link == e.number) {
+                node_lost_link(w, e.node);
+            }
+        } else {
+            node_message(w, &e);
+        }
+        str_fini(&e.bytes);
+    }
+    n->n_inbox = 0;
+    if (n->link != 0 && n->member) {
+        n->timers++;
+        node_heartbeat(w, n);
+        (void)push(w, w->now + INTERVAL, HEARTBEAT, (int)(n - w->nodes), n->timers);
+    } else if (n->link == 0) {
+        n->timers++;
+        (void)push(w, w->now + 5, CONNECT, (int)(n - w->nodes), n->timers);
+    }
+}
+
+/* ---- faults ---- */
+
+static void ask(struct world *w, const char *a, const char *b, const char *c, const char *d)
+{
+    struct slice argv[4] = {slice_str(a), slice_str(b)};
+    size_t argc = 2;
+    if (c != NULL) {
+        argv[argc++] = slice_str(c);
+    }
+    if (d != NULL) {
+        argv[argc++] = slice_str(d);
+    }
+    coordinator_admin(w->core, w->now, ++w->requests, 2 + (int)below(w, 2), argv, argc);
+}
+
+static void write_somewhere(struct world *w)
+{
+    int shard = (int)below(w, SHARDS);
+    for (int i = 0; i < NODES; i++) {
+        if (serves(&w->nodes[i], shard)) {
+            w->nodes[i].keys[shard] = below(w, 3) == 0 ? 1 + below(w, 5) : 0;
+        }
+    }
+}
+
+static void chaos(struct world *w)
+{
+    int i = (int)below(w, NODES);
+    struct sim_node *n = &w->nodes[i];
+    switch (below(w, 12)) {
+    case 0:
+        if (n->up) {
+            node_kill(w, n);
+        }
+        break;
+    case 1:
+    case 2:
+        if (!n->up) {
+            node_start(w, i);
+        }
+        break;
+    case 3:
+        if (n->up && !n->paused) {
+            n->paused = true;
+        } else if (n->paused) {
+            node_resume(w, n);
+        }
+        break;
+    case 4:
+        if (n->paused) {
+            node_resume(w, n);
+        }
+        break;
+    case 5:
+        if (n->up && !n->paused && n->link != 0) {
+            break_link(w, n);
+            w->link_open[n->link] = false;
+            node_lost_link(w, i);
+        }
+        break;
+    case 6:
+        kill_coordinator(w);
+        break;
+    case 7:
+        ask(w, "cluster", "drain", n->id, below(w, 3) == 0 ? NULL : "cancel");
+        break;
+    case 8: {
+        static const char *const what[] = {"start", "pause", "resume", "cancel", "status", "plan"};
+        ask(w, "CLUSTER", "REBALANCE", what[below(w, ARRAY_LEN(what))], NULL);
+        break;
+    }
+    case 9: {
+        static const char *const what[] = {"info", "nodes", "shards", "plan", "help", "none"};
+        ask(w, "proxy", what[below(w, ARRAY_LEN(what))], NULL, NULL);
+        break;
+    }
+    case 10:
+        coordinator_suspect(w->core, w->now, n->id);
+        break;
+    default:
+        ask(w, "cluster", "forget", n->id, NULL);
+        break;
+    }
+}
+
+/* ---- the run ---- */
+
+static void check_one_serves(const struct world *w)
+{
+    for (int s = 0; s < SHARDS; s++) {
+        int by = -1;
+        for (int i = 0; i < NODES; i++) {
+            if (!serves(&w->nodes[i], s)) {
+                continue;
+            }
+            if (by >= 0) {
+                broken(w, "two nodes serve a shard", by, i);
+            }
+            by = i;
+        }
+    }
+}
+
+static void step(struct world *w)
+{
+    struct event e = pop(w);
+    w->now = MAX(w->now, e.at);
+    struct sim_node *n = &w->nodes[e.node];
+    bool of_this_life = e.generation == w->generation;
+    switch (e.type) {
+    case TO_NODE:
+    case LINK_LOST_AT_NODE:
+        if (n->up && n->paused && n->n_inbox < (int)ARRAY_LEN(n->inbox)) {
+            n->inbox[n->n_inbox++] = e;
+            return;
+        }
+        if (e.type == TO_NODE) {
+            node_message(w, &e);
+        } else if (n->up && n->link == e.number) {
+            node_lost_link(w, e.node);
+        }
+        break;
+    case TO_COORDINATOR:
+        if (w->link_open[e.number]) {
+            struct wire_message m;
+            decode(w, &e, &m);
+            coordinator_message(w->core, w->now, e.number, "127.0.0.1", &m);
+            wire_message_fini(&m);
+        }
+        break;
+    case LINK_LOST_AT_COORDINATOR:
+        w->link_open[e.number] = false;
+        coordinator_link_down(w->core, w->now, e.number);
+        break;
+    case RECORDED:
+        if (of_this_life) {
+            make_durable(w);
+            coordinator_recorded(w->core, w->now, e.number);
+        }
+        break;
+    case PROBED:
+        if (of_this_life) {
+            coordinator_probed(w->core, w->now, n->id, n->up ? PROBE_OK : PROBE_REFUSED);
+        }
+        break;
+    case CONNECT:
+        if (n->up && !n->paused && n->link == 0 && e.number == n->timers) {
+            node_connect(w, e.node);
+        }
+        break;
+    case HEARTBEAT:
+        if (n->up && !n->paused && n->member && e.number == n->timers) {
+            node_heartbeat(w, n);
+            (void)push(w, w->now + INTERVAL, HEARTBEAT, e.node, n->timers);
+        }
+        break;
+    case TICK:
+        if (of_this_life) {
+            coordinator_tick(w->core, w->now);
+            (void)push(w, w->now + 20, TICK, 0, 0);
+        }
+        break;
+    case CHAOS:
+        if (w->faults) {
+            chaos(w);
+            (void)push(w, w->now + 1 + (int64_t)below(w, 300), CHAOS, 0, 0);
+        }
+        break;
+    }
+    str_fini(&e.bytes);
+    if (w->faults && below(w, 2) == 0) {
+        write_somewhere(w);
+    }
+    check_one_serves(w);
+}
+
+static void run_until(struct world *w, int64_t until)
+{
+    while (w->now < until) {
+        step(w);
+    }
+}
+
+static void check_healed(struct world *w)
+{
+    const struct map *m = coordinator_map(w->core);
+    int low = SHARDS;
+    int high = 0;
+    for (int i = 0; i < m->n_nodes; i++) {
+        if (m->nodes[i].state != NODE_HEALTHY) {
+            broken(w, "a living node is not healthy", i, (int)m->nodes[i].state);
+        }
+        int primaries = map_node_primaries(m, i);
+        low = MIN(low, primaries);
+        high = MAX(high, primaries);
+    }
+    if (m->n_nodes != NODES) {
+        broken(w, "nodes are missing", m->n_nodes, NODES);
+    }
+    if (high - low > 1) {
+        broken(w, "the spread is not even", low, high);
+    }
+    for (int s = 0; s < SHARDS; s++) {
+        int by = 0;
+        for (int i = 0; i < NODES; i++) {
+            by += serves(&w->nodes[i], s);
+        }
+        if (by != 1 || m->shards[s].n_members != 2) {
+            broken(w, "a shard is not served, or has no replica", s, m->shards[s].n_members);
+        }
+    }
+    for (int i = 0; i < NODES; i++) {
+        if (w->nodes[i].map == NULL || w->nodes[i].map->epoch != m->epoch) {
+            broken(w, "a node does not have the newest map", i, (int)m->epoch);
+        }
+    }
+}
+
+static void swallow(void *arg, enum log_level level, const char *area, const char *text)
+{
+    struct world *w = arg;
+    if (getenv("SHOAL_TRACE") != NULL) {
+        printf("%8lld %d %s %s\n", (long long)w->now, (int)level, area, text);
+    }
+}
+
+static void run_seed(uint64_t seed)
+{
+    struct world *w = mem_zalloc(sizeof(*w));
+    w->seed = seed;
+    rng_init(&w->rng, seed);
+    log_set_sink(swallow, w);
+    w->settings = (struct coordinator_settings){.shards = SHARDS,
+                                                .replication_factor = 2,
+                                                .assignment_delay_ms = 300,
+                                                .heartbeat_interval_ms = INTERVAL,
+                                                .unhealthy_missed = 3,
+                                                .dead_missed = 6,
+                                                .rebalance_on_join = below(w, 4) != 0,
+                                                .rebalance_concurrency = 1 + (int)below(w, 5)};
+    for (int i = 0; i < NODES; i++) {
+        (void)snprintf(w->nodes[i].id, sizeof(w->nodes[i].id), "%040x", i + 0xabc);
+        w->nodes[i].self = NODE_NONE;
+    }
+    start_coordinator(w);
+    for (uint64_t n = 1 + below(w, NODES); n > 0; n--) {
+        node_start(w, (int)n - 1);
+    }
+    w->faults = true;
+    (void)push(w, 500, CHAOS, 0, 0);
+    run_until(w, 30000);
+    w->faults = false;
+    for (int i = 0; i < NODES; i++) {
+        if (w->nodes[i].paused) {
+            node_resume(w, &w->nodes[i]);
+        }
+        if (!w->nodes[i].up) {
+            node_start(w, i);
+        }
+        memset(w->nodes[i].keys, 0, sizeof(w->nodes[i].keys));
+    }
+    run_until(w, 40000);
+    for (int i = 0; i < NODES; i++) {
+        ask(w, "cluster", "drain", w->nodes[i].id, "cancel");
+    }
+    ask(w, "cluster", "rebalance", "start", NULL);
+    run_until(w, 60000);
+    check_healed(w);
+    for (int i = 0; i < NODES; i++) {
+        node_reset(&w->nodes[i]);
+    }
+    for (size_t i = 0; i < w->n_events; i++) {
+        str_fini(&w->events[i].bytes);
+    }
+    mem_free(w->events);
+    coordinator_free(&w->core);
+    map_unref(&w->published_last);
+    str_fini(&w->stored);
+    str_fini(&w->pending);
+    log_set_sink(NULL, NULL);
+    mem_free(w);
+}
+
+static void test_what_must_hold_holds_through_any_faults(void **state)
+{
+    (void)state;
+    const char *seed = getenv("SHOAL_SEED");
+    const char *runs = getenv("SHOAL_RUNS");
+    uint64_t first = seed == NULL ? 1 : strtoull(seed, NULL, 10);
+    uint64_t n = runs == NULL ? (seed == NULL ? 60 : 1) : strtoull(runs, NULL, 10);
+    for (uint64_t i = first; i < first + n; i++) {
+        run_seed(i);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_must_hold_holds_through_any_faults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
