@@ -13,10 +13,11 @@ struct bits {
     struct object *object;
     char *bytes;
     size_t len;
-    bool grown; /* new, or longer than it was: a change, whatever is written */
+    bool is_new; /* not in its table yet */
+    bool grown;  /* new, or longer than it was: a change, whatever is written */
 };
 /* The string at argv[1], made or grown so that it has `bit`. False: of another type, the error is
- * written. */
+ * written. Else bits_close must follow. */
 bool bits_open(struct call *c, struct bits *b, uint64_t bit) MUSTCHECK;
-/* After writing something. */
-void bits_changed(struct call *c, const struct bits *b);
+/* After writing: `changed` if any bit is another now. */
+void bits_close(struct call *c, const struct bits *b, bool changed);

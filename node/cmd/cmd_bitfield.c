@@ -207,10 +207,8 @@ static void run_writing(struct call *c, const struct field_ops *f)
             changed += write_field(c, &f->ops[i], &b);
         }
     }
-    if (changed > 0) {
-        bits_changed(c, &b);
-        c->changes += changed;
-    }
+    bits_close(c, &b, changed > 0);
+    c->changes += changed;
 }
 
 static void run_reading(struct call *c, const struct field_ops *f)

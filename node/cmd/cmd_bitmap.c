@@ -38,15 +38,15 @@ bool bits_open(struct call *c, struct bits *b, uint64_t bit)
     }
     size_t len = o == NULL ? 0 : string_len(o);
     size_t wanted = MAX(len, (size_t)(bit >> 3) + 1);
+    b->is_new = o == NULL;
     b->grown = o == NULL || wanted > len;
     if (o == NULL) {
         o = string_new_bytes(c->argv[1], OBJECT_NO_EXPIRE, SLICE(""), true);
         b->object = string_resize(o, wanted, &b->bytes);
-        db_add(&c->db, &b->probe, b->object);
     } else {
         struct table_entry was = table_entry_of(o);
         b->object = string_resize(o, wanted, &b->bytes);
-        /* Only the address: whether anything changes is not known yet. */
+        /* The table must know the address; whether the value changes is not known yet. */
         table_changed(keyspace_table(c->ks, c->db.index, b->probe.shard), b->probe.hash, was,
                       b->object);
     }
@@ -54,10 +54,14 @@ bool bits_open(struct call *c, struct bits *b, uint64_t bit)
     return true;
 }
 
-void bits_changed(struct call *c, const struct bits *b)
+void bits_close(struct call *c, const struct bits *b, bool changed)
 {
-    struct table_entry same = table_entry_of(b->object);
-    db_changed(&c->db, &b->probe, &same, b->object);
+    if (b->is_new) {
+        db_add(&c->db, &b->probe, b->object);
+    } else if (changed || b->grown) {
+        struct table_entry same = table_entry_of(b->object);
+        db_changed(&c->db, &b->probe, &same, b->object);
+    }
 }
 
 /* ---- one bit ---- */
@@ -80,11 +84,10 @@ void cmd_setbit(struct call *c)
     unsigned char byte = (unsigned char)b.bytes[offset >> 3];
     unsigned char mask = (unsigned char)(0x80U >> (offset & 7));
     bool was = (byte & mask) != 0;
-    if (b.grown || was != (on == 1)) {
-        b.bytes[offset >> 3] = (char)(on == 1 ? byte | mask : byte & ~mask);
-        bits_changed(c, &b);
-        c->changes++;
-    }
+    bool changed = was != (on == 1);
+    b.bytes[offset >> 3] = (char)(on == 1 ? byte | mask : byte & ~mask);
+    bits_close(c, &b, changed);
+    c->changes += changed || b.grown;
     resp_int(&c->w, was);
 }
 

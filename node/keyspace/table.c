@@ -286,7 +286,7 @@ static void move_all(struct table *t, struct segment *from, struct segment *cons
                 segment_insert(s, slot, bucket->tags[i], (bucket->meta & EXPIRES_BIT) != 0);
             }
         }
-        for (unsigned i = 0; i <= parts; i++) {
+        for (unsigned i = 0; i < (parts ? 2U : 1U); i++) {
             to[i]->expire_min = MIN(to[i]->expire_min, from->expire_min);
         }
         struct segment *more = from->more;
@@ -335,7 +335,7 @@ static void dir_resize(struct table *t, unsigned bits)
     uint64_t *old = t->dir;
     unsigned old_bits = t->dir_bits;
     uint64_t size = UINT64_C(1) << bits;
-    uint64_t first;
+    uint64_t first = 0;
     uint64_t *dir = bits == 0 ? &first : mem_alloc(object_size_class(size * sizeof(*dir)));
     for (uint64_t i = 0; i < size; i++) {
         dir[i] = bits > old_bits ? old[i >> (bits - old_bits)] : old[i << (old_bits - bits)];
