@@ -1,7 +1,6 @@
 """The programs that tests start: ours, and Redis's own to compare with."""
 import os
 import shlex
-import shutil
 import subprocess
 
 import redis
@@ -37,8 +36,9 @@ def stand_in(variable, port, directory):
 class Server(Process):
     """A process that speaks Redis's protocol on self.port."""
 
-    def __init__(self, argv, port, **more):
+    def __init__(self, argv, port, serves_slots=False, **more):
         self.port = port
+        self.serves_slots = serves_slots  # ready only when every slot is served
         self.host = "127.0.0.1"
         self._client = None
         super().__init__(argv, **more)
@@ -50,7 +50,9 @@ class Server(Process):
                 f"{self.name} ended with {self.exit_code}:\n{self.output(last_lines=30)}"
             )
         with Wire(self.port, limit=2) as wire:
-            return wire.command("PING") == b"PONG"
+            if wire.command("PING") != b"PONG":
+                return False
+            return not self.serves_slots or b"cluster_slots_ok:16384" in wire.command("CLUSTER", "INFO")
 
     def ready(self, limit=15.0):
         """Waits until it answers; returns itself."""
@@ -128,12 +130,10 @@ class Proxy(Server):
         port = options.pop("port", None) or free_port()
         directory = directory or temp_dir("shoal-" + name)
         argv = stand_in("SHOAL_PROXY", port, directory)
+        whole = not argv and "local_nodes" in options
         if argv:
             options.pop("local_nodes", None)
         else:
             argv = [bin_path("shoal-proxy"), "--port", port, "--dir", directory]
-        super().__init__(argv + directives(options), port, name=name, directory=directory)
-
-
-def have(program):
-    return shutil.which(program) is not None
+        argv += directives(options)
+        super().__init__(argv, port, serves_slots=whole, name=name, directory=directory)
