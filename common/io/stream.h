@@ -14,8 +14,8 @@
  * stream; afterwards the owner calls stream_free. `err` is an errno value, 0 for an orderly end by
  * the peer. Until then the owner may still append and flush; after a failure the bytes go nowhere.
  * The peer's end (it may have closed its sending half only, and wait for answers): on_eof if the
- * owner set it, else what is queued is still sent, then on_close(0). With on_eof the stream still writes; the owner ends it by
- * stream_close_after_flush or stream_free when it has answered all.
+ * owner set it, else what is queued is still sent, then on_close(0). With on_eof the stream still
+ * writes; the owner ends it by stream_close_after_flush or stream_free when it has answered all.
  * Costs per request: no epoll_ctl, no allocation, no clock call. */
 #pragma once
 
