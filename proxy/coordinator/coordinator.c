@@ -76,6 +76,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *s,
     c->rebalancing = d.rebalancing;
     c->paused = d.paused;
     c->handed = d.handed;
+    c->handed_told = d.handed;
     assign_init(&c->assign);
     c->news = mem_zalloc(sizeof(*c->news) * (size_t)d.map->n_shards);
     c->moves = mem_zalloc(sizeof(*c->moves) * (size_t)d.map->n_shards);

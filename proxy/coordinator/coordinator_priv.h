@@ -38,6 +38,7 @@ struct coordinator {
     bool rebalancing;      /* durable with `next`: see struct decision */
     bool paused;
     uint64_t handed;
+    uint64_t handed_told; /* of these, what the log has summed up */
     struct due_answer *answers;
     size_t n_answers;
     struct str map_bytes; /* `published` encoded; empty until somebody needs it */

@@ -135,17 +135,17 @@ static void take_back(struct coordinator *c, int node, bool restarted,
 {
     int back = 0;
     int lost = 0;
-    struct str lost_list = {0};
+    struct str with_keys = {0}; /* those that had keys when it last told */
     for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
         const struct map_shard *s = &coordinator_latest(c)->shards[i];
         if (map_shard_home(s) != node || (s->primary == node && !restarted)) {
             continue;
         }
         if (restarted && wire_shards_find(held, i) == NULL) {
-            if (!c->news[i].known || c->news[i].keys > 0) {
-                lost++;
-                str_printf(&lost_list, "%s%d", lost_list.len > 0 ? "," : "", i);
+            if (c->news[i].known && c->news[i].keys > 0) {
+                str_printf(&with_keys, "%s%d", with_keys.len > 0 ? "," : "", i);
             }
+            lost++;
             c->news[i] = (struct shard_news){.known = true};
         }
         rebalance_unfence(c, i);
@@ -159,10 +159,11 @@ static void take_back(struct coordinator *c, int node, bool restarted,
     }
     if (lost > 0) {
         log_event(LOG_WARNING, AREA,
-                  "data lost: the node restarted and nobody had a copy node=%s count=%d shards=%s",
-                  id, lost, str_cstr(&lost_list));
+                  "node restarted empty: what its shards held is lost, nobody had a copy node=%s "
+                  "shards=%d had-keys=%s",
+                  id, lost, with_keys.len > 0 ? str_cstr(&with_keys) : "-");
     }
-    str_fini(&lost_list);
+    str_fini(&with_keys);
 }
 
 static int add_node(struct coordinator *c, const struct map_node *n)

@@ -206,7 +206,11 @@ void rebalance_step(struct coordinator *c, int64_t now_ms)
     if (c->rebalancing && open == 0 && p->moves == 0) {
         c->rebalancing = false;
         (void)coordinator_edit(c); /* durable, too */
-        log_event(LOG_NOTICE, AREA, "rebalance is done handed=%llu", (unsigned long long)c->handed);
+        if (c->handed > c->handed_told) {
+            log_event(LOG_NOTICE, AREA, "rebalance is done handed=%llu",
+                      (unsigned long long)(c->handed - c->handed_told));
+        }
+        c->handed_told = c->handed;
     }
     plan_free(&p);
 }

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The agent over real sockets against a coordinator played by this test. Waits are for events,
+ * with a limit that only a failure reaches. */
+#include "node/agent/agent.h"
+
+#include "common/base/mem.h"
+#include "common/io/listen.h"
+#include "common/io/resp_link.h"
+#include "common/wire/version.h"
+#include "common/wire/wire.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define LIMIT_MS 20000
+#define CLUSTER  "00000000000000000000000000000000000000c1"
+#define OTHER    "00000000000000000000000000000000000000c2"
+#define SELF     "0000000000000000000000000000000000000005"
+
+struct fixture {
+    struct loop *loop;
+    struct listener *listener;
+    struct resp_link *link; /* from the node; NULL: none */
+    int links;
+    struct agent *agent;
+    /* what the node said */
+    struct wire_message registration; /* the last */
+    int registrations;
+    int heartbeats;
+    uint64_t confirmed;
+    struct wire_shards fenced;
+    /* what the node was told */
+    int maps;
+    int self;
+    uint64_t keys; /* of every shard */
+    /* waiting */
+    struct loop_timer limit;
+    struct loop_timer poll;
+    bool (*until)(struct fixture *f);
+    bool late;
+};
+
+static void on_limit(struct loop_timer *t)
+{
+    struct fixture *f = t->arg;
+    f->late = true;
+    loop_stop(f->loop);
+}
+
+static void on_poll(struct loop_timer *t)
+{
+    struct fixture *f = t->arg;
+    if (f->until(f)) {
+        loop_stop(f->loop);
+    }
+}
+
+static void wait_until(struct fixture *f, bool (*until)(struct fixture *f))
+{
+    f->until = until;
+    f->late = false;
+    loop_timer_start(&f->limit, LIMIT_MS, 0);
+    loop_timer_start(&f->poll, 0, 2);
+    loop_run(f->loop);
+    loop_timer_stop(&f->limit);
+    loop_timer_stop(&f->poll);
+    assert_false(f->late);
+}
+
+/* ---- the coordinator ---- */
+
+static void on_message(struct resp_link *l, char type, const struct slice *argv, size_t argc)
+{
+    struct fixture *f = resp_link_owner(l);
+    struct wire_message m;
+    assert_int_equal(type, '*');
+    assert_null(wire_decode(argv, argc, &m));
+    if (m.kind == WIRE_REGISTER) {
+        wire_message_fini(&f->registration);
+        f->registration = m;
+        f->registrations++;
+        return;
+    }
+    if (m.kind == WIRE_HEARTBEAT) {
+        f->heartbeats++;
+        assert_int_equal(m.heartbeat.clients, 3);
+    } else if (m.kind == WIRE_CONFIRM) {
+        f->confirmed = m.confirm.epoch;
+        mem_free(f->fenced.items);
+        f->fenced = m.confirm.fenced;
+        return;
+    }
+    wire_message_fini(&m);
+}
+
+static void on_down(struct resp_link *l, int err)
+{
+    struct fixture *f = resp_link_owner(l);
+    (void)err;
+    if (f->link == l) {
+        f->link = NULL;
+    }
+    resp_link_free(&l);
+}
+
+static void on_accept(void *arg, int fd)
+{
+    struct fixture *f = arg;
+    f->links++;
+    f->link = resp_link_accept(f->loop, fd, f, on_message, on_down);
+}
+
+static void tell(struct fixture *f, const struct wire_message *m)
+{
+    struct wire_frame frame = {0};
+    wire_encode(m, &frame);
+    resp_link_send(f->link, frame.argv, frame.argc);
+    wire_frame_fini(&frame);
+}
+
+static void welcome(struct fixture *f, const char *cluster, uint64_t interval_ms)
+{
+    struct wire_message m = {.kind = WIRE_WELCOME};
+    memcpy(m.welcome.cluster_id, cluster, sizeof(m.welcome.cluster_id));
+    m.welcome.heartbeat_interval_ms = interval_ms;
+    tell(f, &m);
+}
+
+static struct map *make_map(const char *cluster, uint64_t epoch)
+{
+    struct map *m = map_build_new(4, cluster);
+    for (int i = 0; i < 2; i++) {
+        struct map_node n = {.port = 7000 + i, .weight = 100, .incarnation = 1};
+        (void)snprintf(n.id, sizeof(n.id), "%040x", 4 + i);
+        (void)snprintf(n.host, sizeof(n.host), "127.0.0.1");
+        (void)map_build_add_node(m, &n);
+    }
+    m->assigned = true;
+    m->epoch = epoch;
+    for (int i = 0; i < 4; i++) {
+        assert_true(map_build_add_member(&m->shards[i], i % 2));
+        map_build_set_primary(&m->shards[i], i % 2);
+    }
+    return m;
+}
+
+static void send_map(struct fixture *f, struct map *m)
+{
+    struct str bytes = {0};
+    map_encode(m, &bytes);
+    struct wire_message w = {.kind = WIRE_MAP};
+    w.map.epoch = m->epoch;
+    w.map.map = str_slice(&bytes);
+    tell(f, &w);
+    str_fini(&bytes);
+    map_unref(&m);
+}
+
+/* ---- the node ---- */
+
+static void node_map(void *arg, struct map *m, int self)
+{
+    struct fixture *f = arg;
+    assert_null(map_check(m));
+    f->maps++;
+    f->self = self;
+}
+
+static uint64_t node_keys(void *arg, int shard)
+{
+    struct fixture *f = arg;
+    return f->keys + (uint64_t)shard;
+}
+
+static bool node_held(void *arg, int shard, uint64_t *term, uint64_t *version)
+{
+    (void)arg;
+    *term = 1;
+    *version = 0;
+    return shard % 2 == 1;
+}
+
+static void node_load(void *arg, struct agent_load *out)
+{
+    (void)arg;
+    *out = (struct agent_load){.keys = 1, .memory = 2, .ops = 4, .clients = 3};
+}
+
+static int start(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    struct errmsg err;
+    *state = f;
+    f->registration.kind = WIRE_REGISTER;
+    f->loop = loop_new();
+    loop_timer_init(&f->limit, f->loop, on_limit, f);
+    loop_timer_init(&f->poll, f->loop, on_poll, f);
+    f->listener = listener_new(f->loop, "127.0.0.1", 0, 16, false, on_accept, f, &err);
+    assert_non_null(f->listener);
+    struct agent_settings s = {.id = SELF, .incarnation = 9, .port = 7001, .weight = 150};
+    (void)snprintf(s.zone, sizeof(s.zone), "east");
+    struct agent_port port = {.arg = f,
+                              .map = node_map,
+                              .shard_keys = node_keys,
+                              .shard_held = node_held,
+                              .load = node_load};
+    f->agent = agent_new(f->loop, &s, &port);
+    assert_int_equal(agent_state(f->agent), AGENT_IDLE);
+    assert_true(agent_join(f->agent, "127.0.0.1", listener_port(f->listener), &err));
+    return 0;
+}
+
+static int stop(void **state)
+{
+    struct fixture *f = *state;
+    agent_free(&f->agent);
+    resp_link_free(&f->link);
+    listener_free(&f->listener);
+    loop_timer_fini(&f->limit);
+    loop_timer_fini(&f->poll);
+    loop_free(&f->loop);
+    wire_message_fini(&f->registration);
+    mem_free(f->fenced.items);
+    mem_free(f);
+    return 0;
+}
+
+static bool registered(struct fixture *f)
+{
+    return f->registrations > 0;
+}
+
+static bool member(struct fixture *f)
+{
+    return agent_state(f->agent) == AGENT_MEMBER;
+}
+
+static bool three_heartbeats(struct fixture *f)
+{
+    return f->heartbeats >= 3;
+}
+
+static bool confirmed(struct fixture *f)
+{
+    return f->confirmed > 0;
+}
+
+static bool two_links(struct fixture *f)
+{
+    return f->links >= 2 && f->registrations >= 2;
+}
+
+static bool forgotten(struct fixture *f)
+{
+    return agent_state(f->agent) == AGENT_FORGOTTEN;
+}
+
+static bool has_why(struct fixture *f)
+{
+    return agent_why(f->agent)[0] != '\0';
+}
+
+/* With heartbeats so rare that no silence is noticed, however slow the machine. */
+static void become_member(struct fixture *f)
+{
+    wait_until(f, registered);
+    welcome(f, CLUSTER, 600000);
+    wait_until(f, member);
+}
+
+static void test_it_registers_with_all_that_it_is_and_sends_heartbeats(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    const struct wire_registration *r = &f->registration.registration;
+    assert_int_equal(r->wire_version, WIRE_VERSION);
+    assert_string_equal(r->id, SELF);
+    assert_int_equal(r->incarnation, 9);
+    assert_int_equal(r->port, 7001);
+    assert_int_equal(r->weight, 150);
+    assert_string_equal(r->zone, "east");
+    assert_string_equal(r->host, "");
+    assert_string_equal(r->cluster_id, "");
+    assert_int_equal(r->held.count, 0);
+    assert_string_equal(agent_why(f->agent), "");
+    welcome(f, CLUSTER, 20);
+    wait_until(f, three_heartbeats);
+}
+
+static void test_it_applies_a_map_and_confirms_it_with_the_fenced_shards(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    struct map *m = make_map(CLUSTER, 5);
+    assert_true(map_build_add_member(&m->shards[3], 0));
+    m->shards[3].moving_to = 0;
+    f->keys = 40;
+    send_map(f, m);
+    wait_until(f, confirmed);
+    assert_int_equal(f->confirmed, 5);
+    assert_int_equal(f->maps, 1);
+    assert_int_equal(f->self, 1);
+    assert_int_equal(f->fenced.count, 1);
+    assert_int_equal(f->fenced.items[0].shard, 3);
+    assert_int_equal(f->fenced.items[0].keys, 43);
+    f->confirmed = 0; /* the same again: confirmed again, not applied again */
+    send_map(f, make_map(CLUSTER, 5));
+    wait_until(f, confirmed);
+    assert_int_equal(f->maps, 1);
+}
+
+static void test_it_ignores_an_older_map(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    send_map(f, make_map(CLUSTER, 5));
+    wait_until(f, confirmed);
+    f->confirmed = 0;
+    send_map(f, make_map(CLUSTER, 4));
+    send_map(f, make_map(CLUSTER, 6));
+    wait_until(f, confirmed);
+    assert_int_equal(f->confirmed, 6);
+    assert_int_equal(f->maps, 2);
+    assert_int_equal(agent_map(f->agent)->epoch, 6);
+}
+
+static void test_it_ignores_a_map_of_another_cluster(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    send_map(f, make_map(OTHER, 9));
+    send_map(f, make_map(CLUSTER, 3));
+    wait_until(f, confirmed);
+    assert_int_equal(f->confirmed, 3);
+    assert_int_equal(f->maps, 1);
+}
+
+static void test_it_comes_back_when_the_link_breaks_and_keeps_its_map(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    send_map(f, make_map(CLUSTER, 5));
+    wait_until(f, confirmed);
+    resp_link_free(&f->link);
+    wait_until(f, two_links);
+    assert_int_equal(agent_map(f->agent)->epoch, 5);
+    const struct wire_registration *r = &f->registration.registration;
+    assert_string_equal(r->cluster_id, CLUSTER);
+    assert_int_equal(r->epoch, 5);
+    assert_int_equal(r->held.count, 2);
+    assert_int_equal(r->held.items[0].shard, 1);
+}
+
+static void test_a_refusal_is_remembered_and_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    wait_until(f, registered);
+    struct wire_message m = {.kind = WIRE_REFUSED};
+    (void)snprintf(m.refused.reason, sizeof(m.refused.reason), "not today");
+    tell(f, &m);
+    wait_until(f, has_why);
+    assert_string_equal(agent_why(f->agent), "refused: not today");
+    assert_int_equal(agent_state(f->agent), AGENT_CONNECTING);
+    wait_until(f, two_links);
+}
+
+static void test_a_silent_coordinator_is_left_and_tried_anew(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    welcome(f, CLUSTER, 20); /* and never answers the heartbeats */
+    wait_until(f, two_links);
+    assert_int_equal(f->registrations, 2);
+}
+
+static void test_forgotten_it_stays_away_until_it_is_told_to_join(void **state)
+{
+    struct fixture *f = *state;
+    struct errmsg err;
+    become_member(f);
+    assert_false(agent_join(f->agent, "127.0.0.2", 7000, &err));
+    assert_non_null(strstr(err.text, "is a member of cluster"));
+    struct wire_message m = {.kind = WIRE_FORGOTTEN};
+    tell(f, &m);
+    wait_until(f, forgotten);
+    assert_true(agent_join(f->agent, "127.0.0.1", listener_port(f->listener), &err));
+    wait_until(f, two_links);
+    assert_string_equal(f->registration.registration.cluster_id, "");
+}
+
+static void test_nonsense_from_the_coordinator_breaks_the_link(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    resp_link_send_raw(f->link, SLICE("-ERR who are you\r\n"));
+    wait_until(f, two_links);
+}
+
+static void test_a_changed_weight_is_registered(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    f->registrations = 0;
+    agent_set(f->agent, 70, "west");
+    wait_until(f, registered);
+    assert_int_equal(f->registration.registration.weight, 70);
+    assert_string_equal(f->registration.registration.zone, "west");
+}
+
+#define RUN(test) cmocka_unit_test_setup_teardown(test, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RUN(test_it_registers_with_all_that_it_is_and_sends_heartbeats),
+        RUN(test_it_applies_a_map_and_confirms_it_with_the_fenced_shards),
+        RUN(test_it_ignores_an_older_map),
+        RUN(test_it_ignores_a_map_of_another_cluster),
+        RUN(test_it_comes_back_when_the_link_breaks_and_keeps_its_map),
+        RUN(test_a_refusal_is_remembered_and_tried_again),
+        RUN(test_a_silent_coordinator_is_left_and_tried_anew),
+        RUN(test_forgotten_it_stays_away_until_it_is_told_to_join),
+        RUN(test_nonsense_from_the_coordinator_breaks_the_link),
+        RUN(test_a_changed_weight_is_registered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
