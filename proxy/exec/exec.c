@@ -279,7 +279,10 @@ static enum exec_verdict by_keys(struct exec *x, struct session *s, const struct
     case ROUTER_SEVERAL:
         break;
     }
-    if (router_splits(c) && (in->argc - 1) % router_key_step(c) == 0) {
+    if ((in->argc - 1) % router_key_step(c) != 0) {
+        return exec_one(x, s, c, in, CALL_ANY); /* a value is missing: a node words the error */
+    }
+    if (router_splits(c)) {
         return exec_split(x, s, c, in);
     }
     return exec_refuse(x, s, c, ERR_CROSSSLOT);
@@ -463,10 +466,9 @@ static void update_target(struct target *t, const struct map_node *n, int index,
 static void set_route(struct exec *x, struct shard_route *route, const struct map_shard *sh,
                       struct target *const *targets)
 {
-    struct target *primary = sh->primary == NODE_NONE ? NULL : targets[sh->primary];
-    if (primary != NULL && !primary->alive) {
-        primary = NULL;
-    }
+    /* A shard that is being handed over is nobody's for a moment: the next map says whose. */
+    bool served = sh->primary != NODE_NONE && sh->moving_to == NODE_NONE;
+    struct target *primary = served && targets[sh->primary]->alive ? targets[sh->primary] : NULL;
     if (primary == NULL && route->lost_us == 0) {
         route->lost_us = x->now_us;
     }

@@ -266,6 +266,23 @@ static bool may_go(const struct exec *x, const struct call *c, bool map_changed)
     return (map_changed || (c->due_us != 0 && x->now_us >= c->due_us)) && !later_under_way(c);
 }
 
+/* Its wait is over, one way or the other. */
+static void end_hold(struct exec *x, struct call *c)
+{
+    struct session *s = c->request->session;
+    unhold(x, c);
+    if (s == NULL) {
+        call_error(x, c, ERR_CLUSTERDOWN);
+        return;
+    }
+    if (x->now_us >= deadline_of(x, c)) {
+        hold_error(x, c);
+    } else {
+        call_send(x, c);
+    }
+    session_check_resume(x, s);
+}
+
 void hold_tick(struct exec *x, bool map_changed)
 {
     struct call *c = x->held_head;
@@ -285,14 +302,7 @@ void hold_tick(struct exec *x, bool map_changed)
                 exec_wake(x, MAX(c->due_us, x->now_us + 1000));
             }
         } else {
-            unhold(x, c);
-            if (gone) {
-                call_error(x, c, ERR_CLUSTERDOWN);
-            } else if (x->now_us >= deadline_of(x, c)) {
-                hold_error(x, c);
-            } else {
-                call_send(x, c);
-            }
+            end_hold(x, c);
         }
         c = next;
     }

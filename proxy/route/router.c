@@ -52,7 +52,7 @@ bool router_splits(const struct command *c)
 
 uint32_t router_key_step(const struct command *c)
 {
-    return c->id == CMD_MSET ? 2 : 1;
+    return c->id == CMD_MSET || c->id == CMD_MSETNX ? 2 : 1;
 }
 
 enum router_keys router_keys(const struct command *c, const struct slice *argv, size_t argc,

@@ -20,7 +20,7 @@ enum route {
 enum route router_of(const struct command *c);
 /* Whether a command with keys of several shards may be cut into one per node. */
 bool router_splits(const struct command *c);
-/* How many arguments belong to each of its keys (MSET: 2); for rows that split. */
+/* How many arguments belong to each of its keys (MSET, MSETNX: 2). */
 uint32_t router_key_step(const struct command *c);
 
 enum router_keys {

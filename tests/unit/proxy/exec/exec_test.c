@@ -1,0 +1,693 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The hot path, order, failures and holding. */
+#include "proxy/exec/exec.h"
+
+#include "tests/unit/proxy/exec/world.h"
+
+static void test_reads_and_writes_go_to_their_own_lanes(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(2);
+    person_init(&a);
+    person_init(&b);
+    SAY(&a, "SET %s 1", key_of(0, 0));
+    SAY(&b, "GET %s", key_of(0, 0));
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;", key_of(0, 0));
+    SENT(wire_to(0, LANE_READ), "GET %s;", key_of(0, 0));
+    assert_null(find_wire(1, LANE_WRITE));
+    answer(wire_to(0, LANE_READ), "$-1\r\n");
+    assert_string_equal(heard(&b), "$-1\r\n");
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_replies_leave_in_request_order(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    SAY(&a, "SET %s 1", key_of(0, 0));
+    SAY(&a, "SET %s 2", key_of(1, 0));
+    SAY(&a, "SET %s 3", key_of(0, 1));
+    sent(wire_to(0, LANE_WRITE));
+    sent(wire_to(1, LANE_WRITE));
+    answer(wire_to(1, LANE_WRITE), "+second\r\n");
+    assert_string_equal(heard(&a), "");
+    answer(wire_to(0, LANE_WRITE), "+first\r\n+third\r\n");
+    assert_string_equal(heard(&a), "+first\r\n+second\r\n+third\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_two_clients_share_a_lane(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(1);
+    person_init(&a);
+    person_init(&b);
+    SAY(&a, "GET x");
+    SAY(&b, "GET y");
+    SAY(&a, "GET z");
+    SENT(wire_to(0, LANE_READ), "GET x;GET y;GET z;");
+    answer(wire_to(0, LANE_READ), "$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n");
+    assert_string_equal(heard(&a), "$1\r\nx\r\n$1\r\nz\r\n");
+    assert_string_equal(heard(&b), "$1\r\ny\r\n");
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_the_replies_of_a_client_that_left_reach_nobody(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(1);
+    person_init(&a);
+    person_init(&b);
+    SAY(&a, "GET x");
+    SAY(&b, "GET y");
+    SAY(&a, "GET z");
+    sent(wire_to(0, LANE_READ));
+    person_fini(&a);
+    answer(wire_to(0, LANE_READ), "+x\r\n+y\r\n+z\r\n");
+    assert_string_equal(heard(&b), "+y\r\n");
+    assert_int_equal(exec_open_requests(world.x), 0);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_a_read_behind_the_clients_own_write_goes_its_way(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "SET x 1");
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_WRITE), "SET x 1;GET x;");
+    assert_null(find_wire(0, LANE_READ));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n$1\r\n1\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_write_does_not_overtake_the_clients_own_read(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET %s", key_of(0, 0));
+    SAY_STOPS(&a, "SET %s 1", key_of(0, 1));
+    assert_int_equal(world.resumed, 0);
+    sent(wire_to(0, LANE_READ));
+    answer(wire_to(0, LANE_READ), "$-1\r\n");
+    assert_int_equal(world.resumed, 1);
+    SAY(&a, "SET %s 1", key_of(0, 1));
+    /* From now on its reads go by the lane of its writes, so it does not have to wait again. */
+    SAY(&a, "GET %s", key_of(0, 0));
+    SAY(&a, "SET %s 2", key_of(0, 1));
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;GET %s;SET %s 2;", key_of(0, 1), key_of(0, 0),
+         key_of(0, 1));
+    answer(wire_to(0, LANE_WRITE), "+1\r\n+2\r\n+3\r\n");
+    assert_string_equal(heard(&a), "$-1\r\n+1\r\n+2\r\n+3\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_write_may_overtake_a_read_of_another_shard(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET %s", key_of(0, 0));
+    SAY(&a, "SET %s 1", key_of(1, 0));
+    person_fini(&a);
+    world_end();
+}
+
+static void test_databases_are_selected_where_they_differ(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(1);
+    person_init(&a);
+    person_init(&b);
+    b.session.db = 3;
+    SAY(&a, "GET x");
+    SAY(&b, "GET x");
+    SAY(&b, "GET y");
+    SAY(&a, "GET y");
+    SENT(wire_to(0, LANE_READ), "GET x;SELECT 3;GET x;GET y;SELECT 0;GET y;");
+    answer(wire_to(0, LANE_READ), "+ax\r\n+OK\r\n+bx\r\n+by\r\n+OK\r\n+ay\r\n");
+    assert_string_equal(heard(&a), "+ax\r\n+ay\r\n");
+    assert_string_equal(heard(&b), "+bx\r\n+by\r\n");
+    SAY(&b, "GET z");
+    sent(wire_to(0, LANE_READ));
+    assert_false(answer(wire_to(0, LANE_READ), "-ERR DB index is out of range\r\n"));
+    snap(wire_to(0, LANE_READ), LANE_BROKEN); /* as back does then */
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_a_resp3_client_has_lanes_that_speak_it(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    a.session.proto = 3;
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_READ), "HELLO 3;GET x;");
+    answer(wire_to(0, LANE_READ), "%0\r\n_\r\n");
+    assert_string_equal(heard(&a), "_\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_lanes_log_in_with_the_nodes_password(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.node_password = "secret";
+    world_start(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_READ), "AUTH secret;GET x;");
+    assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n+x\r\n"));
+    assert_string_equal(heard(&a), "+x\r\n");
+    a.session.proto = 3;
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_READ), "HELLO 3 AUTH default secret;GET x;");
+    assert_false(answer(wire_to(0, LANE_READ), "-WRONGPASS no\r\n"));
+    snap(wire_to(0, LANE_READ), LANE_BROKEN);
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_password_is_asked_for(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.password_set = true;
+    world_start(1);
+    person_init(&a);
+    a.session.authenticated = false;
+    SAY(&a, "GET x");
+    assert_string_equal(heard(&a), "-NOAUTH Authentication required.\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_wrong_commands_are_refused_in_order(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    SAY(&a, "GET");
+    SAY(&a, "NOSUCH y");
+    assert_string_equal(heard(&a), "");
+    sent(wire_to(0, LANE_READ));
+    answer(wire_to(0, LANE_READ), "$-1\r\n");
+    assert_string_equal(heard(&a),
+                        "$-1\r\n-ERR wrong number of arguments for 'get' command\r\n"
+                        "-ERR unknown command 'NOSUCH', with args beginning with: 'y' \r\n");
+    person_fini(&a);
+    world_end();
+}
+
+/* --- failures --- */
+
+static void test_a_write_that_left_has_an_unknown_outcome(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "INCR x");
+    SENT(wire_to(0, LANE_WRITE), "INCR x;");
+    SAY(&a, "INCR x"); /* never leaves */
+    snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+    const char *text = heard(&a);
+    assert_non_null(strstr(text, "-UNKNOWNOUTCOME"));
+    assert_null(strstr(strstr(text, "-UNKNOWNOUTCOME") + 1, "-"));
+    assert_int_equal(exec_counters(world.x)->unknown_outcome, 1);
+    assert_int_equal(world.refused, 1);
+    pass_time(20000);
+    SENT(wire_to(0, LANE_WRITE), "INCR x;"); /* only the one that surely was not executed */
+    answer(wire_to(0, LANE_WRITE), ":1\r\n");
+    assert_string_equal(heard(&a), ":1\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_read_is_tried_again(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_READ), "GET x;");
+    snap(wire_to(0, LANE_READ), LANE_BROKEN);
+    assert_string_equal(heard(&a), "");
+    SAY_STOPS(&a, "GET y"); /* what waits keeps what is behind it */
+    pass_time(20000);
+    assert_int_equal(world.resumed, 1);
+    SENT(wire_to(0, LANE_READ), "GET x;");
+    answer(wire_to(0, LANE_READ), "+x\r\n");
+    assert_string_equal(heard(&a), "+x\r\n");
+    assert_int_equal(exec_counters(world.x)->retries, 1);
+    person_fini(&a);
+    world_end();
+}
+
+static void test_tries_are_bounded(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "SET x 1");
+    int tries = 0;
+    while (strcmp(heard(&a), "") == 0) {
+        SENT(wire_to(0, LANE_WRITE), "SET x 1;");
+        answer(wire_to(0, LANE_WRITE), "-LOADING soon\r\n");
+        pass_time(100000);
+        assert_true(++tries <= 4);
+    }
+    assert_int_equal(tries, 4); /* retry-max-attempts 3 */
+    person_fini(&a);
+    world_end();
+}
+
+static void test_moved_goes_where_the_new_map_says(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    const char *key = key_of(0, 0);
+    SAY(&a, "SET %s 1", key);
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;", key);
+    answer(wire_to(0, LANE_WRITE), "-MOVED 1 127.0.0.1:7001\r\n");
+    assert_string_equal(heard(&a), "");
+    struct map *m = map_of(2, false);
+    assert_true(map_build_add_member(&m->shards[0], 1));
+    map_build_set_primary(&m->shards[0], 1);
+    give_map(m);
+    SENT(wire_to(1, LANE_WRITE), "SET %s 1;", key);
+    answer(wire_to(1, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_what_was_overtaken_is_not_executed_later(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "SET x 1");
+    SAY(&a, "SET x 2");
+    sent(wire_to(0, LANE_WRITE));
+    answer(wire_to(0, LANE_WRITE), "-TRYAGAIN\r\n");
+    pass_time(50000);
+    assert_string_equal(sent(wire_to(0, LANE_WRITE)),
+                        ""); /* the second is still under way: the first must not pass it */
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    const char *text = heard(&a);
+    assert_non_null(strstr(text, "-TRYAGAIN"));
+    assert_non_null(strstr(text, "+OK"));
+    pass_time(200000);
+    assert_string_equal(sent(wire_to(0, LANE_WRITE)), "");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_requests_wait_for_a_primary(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(2);
+    person_init(&a);
+    person_init(&b);
+    struct map *m = map_of(2, false);
+    lose_shard(m, 0);
+    give_map(m);
+    SAY(&a, "SET %s 1", key_of(0, 0));
+    SAY(&b, "SET %s 1", key_of(1, 0)); /* other shards go on */
+    SENT(wire_to(1, LANE_WRITE), "SET %s 1;", key_of(1, 0));
+    assert_int_equal(exec_held_requests(world.x), 1);
+    pass_time(1000000);
+    assert_string_equal(heard(&a), "");
+    give_map(map_of(2, false));
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;", key_of(0, 0));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_waiting_ends_with_clusterdown(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    struct map *m = map_of(2, false);
+    lose_shard(m, 0);
+    give_map(m);
+    SAY(&a, "GET %s", key_of(0, 0));
+    pass_time(1900000);
+    assert_string_equal(heard(&a), "");
+    pass_time(200000);
+    assert_string_equal(heard(&a), "-CLUSTERDOWN Hash slot not served\r\n");
+    /* The shard has been without for failover-hold: nobody waits for it any more. */
+    SAY(&a, "GET %s", key_of(0, 0));
+    assert_string_equal(heard(&a), "-CLUSTERDOWN Hash slot not served\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_no_more_wait_than_allowed(void **state)
+{
+    (void)state;
+    struct person a[3];
+    world_begin();
+    world.settings.hold_max_requests = 2;
+    world_start(2);
+    struct map *m = map_of(2, false);
+    lose_shard(m, 0);
+    give_map(m);
+    for (int i = 0; i < 3; i++) {
+        person_init(&a[i]);
+        SAY(&a[i], "GET %s", key_of(0, 0));
+    }
+    assert_string_equal(heard(&a[0]), "");
+    assert_string_equal(heard(&a[1]), "");
+    assert_string_equal(heard(&a[2]), "-CLUSTERDOWN Hash slot not served\r\n");
+    assert_int_equal(exec_counters(world.x)->hold_refused, 1);
+    for (int i = 0; i < 3; i++) {
+        person_fini(&a[i]);
+    }
+    world_end();
+}
+
+static void test_before_the_first_assignment_the_reason_is_told(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(0);
+    person_init(&a);
+    SAY(&a, "GET x");
+    assert_string_equal(heard(&a), "-CLUSTERDOWN The cluster is down: no map yet\r\n");
+    struct map *m = map_build_new(SHARDS, "0123456789012345678901234567890123456789");
+    snprintf(m->why, sizeof(m->why), "waiting for nodes: 0 of 2 are there");
+    give_map(m);
+    SAY(&a, "GET x");
+    assert_string_equal(
+        heard(&a), "-CLUSTERDOWN The cluster is down: waiting for nodes: 0 of 2 are there\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_node_that_refuses_is_left_alone_for_a_while(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(1);
+    person_init(&a);
+    person_init(&b);
+    SAY(&a, "SET x 1");
+    snap(wire_to(0, LANE_WRITE), LANE_REFUSED);
+    SAY(&b, "SET y 1");
+    assert_null(find_wire(0, LANE_WRITE)); /* no attempt before the delay is over */
+    pass_time(50000);
+    SENT(wire_to(0, LANE_WRITE), "SET x 1;SET y 1;");
+    answer(wire_to(0, LANE_WRITE), "+x\r\n+y\r\n");
+    assert_string_equal(heard(&a), "+x\r\n");
+    assert_string_equal(heard(&b), "+y\r\n");
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_a_late_answer_reaches_nobody(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "INCR x");
+    struct wire *w = wire_to(0, LANE_WRITE);
+    SENT(w, "INCR x;");
+    pass_time(5100000);
+    assert_non_null(strstr(heard(&a), "-UNKNOWNOUTCOME"));
+    assert_null(w->lane); /* whatever it still says is not heard */
+    assert_int_equal(exec_counters(world.x)->timeouts, 1);
+    SAY(&a, "INCR x");
+    SENT(wire_to(0, LANE_WRITE), "INCR x;");
+    answer(wire_to(0, LANE_WRITE), ":2\r\n");
+    assert_string_equal(heard(&a), ":2\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_dead_node_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    SAY(&a, "INCR %s", key_of(0, 0));
+    SAY(&a, "INCR %s", key_of(1, 0));
+    sent(wire_to(0, LANE_WRITE));
+    sent(wire_to(1, LANE_WRITE));
+    struct map *m = map_of(2, false);
+    m->nodes[0].state = NODE_DEAD;
+    lose_shard(m, 0);
+    lose_shard(m, 2);
+    give_map(m);
+    assert_null(find_wire(0, LANE_WRITE));
+    assert_non_null(strstr(heard(&a), "-UNKNOWNOUTCOME"));
+    answer(wire_to(1, LANE_WRITE), ":1\r\n");
+    assert_string_equal(heard(&a), ":1\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_rubbish_from_a_node_breaks_the_lane(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    sent(wire_to(0, LANE_READ));
+    assert_false(answer(wire_to(0, LANE_READ), "HTTP/1.1 400 Bad Request\r\n"));
+    snap(wire_to(0, LANE_READ), LANE_BROKEN);
+    person_fini(&a);
+    world_end();
+}
+
+/* --- bounds --- */
+
+static void test_a_client_has_a_window(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.client_max_pending = 4;
+    world_start(1);
+    person_init(&a);
+    for (int i = 0; i < 4; i++) {
+        SAY(&a, "GET x");
+    }
+    SAY_STOPS(&a, "GET x");
+    sent(wire_to(0, LANE_READ));
+    answer(wire_to(0, LANE_READ), "+1\r\n");
+    assert_int_equal(world.resumed, 0);
+    answer(wire_to(0, LANE_READ), "+2\r\n");
+    assert_int_equal(world.resumed, 1);
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_full_lane_stops_its_clients(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_begin();
+    world.settings.lane_max_in_flight = 4;
+    world_start(2);
+    person_init(&a);
+    person_init(&b);
+    for (int i = 0; i < 4; i++) {
+        SAY(&a, "GET %s", key_of(0, i));
+    }
+    SAY_STOPS(&b, "GET %s", key_of(0, 0));
+    SAY(&a, "GET %s", key_of(1, 0)); /* the other node's lane has room */
+    sent(wire_to(0, LANE_READ));
+    answer(wire_to(0, LANE_READ), "+1\r\n+2\r\n");
+    assert_int_equal(world.resumed, 1);
+    SAY(&b, "GET %s", key_of(0, 0));
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_a_client_that_does_not_read_is_not_parsed(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    struct str big = {0};
+    str_printf(&big, "$%d\r\n", 2 * 1024 * 1024);
+    memset(str_reserve(&big, 2 * 1024 * 1024), 'x', 2 * 1024 * 1024);
+    big.len += 2 * 1024 * 1024;
+    str_appendz(&big, "\r\n");
+    SAY(&a, "GET x");
+    sent(wire_to(0, LANE_READ));
+    answer(wire_to(0, LANE_READ), str_cstr(&big));
+    SAY_STOPS(&a, "GET x");
+    outbuf_consume(&a.out, a.out.bytes);
+    exec_session_drained(world.x, &a.session);
+    assert_int_equal(world.resumed, 1);
+    SAY(&a, "GET x");
+    str_fini(&big);
+    person_fini(&a);
+    world_end();
+}
+
+/* --- choosing among copies --- */
+
+static void test_reads_use_every_in_sync_copy(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.read_from = READ_ROUND_ROBIN;
+    world_start(2);
+    give_map(map_of(2, true));
+    person_init(&a);
+    for (int i = 0; i < 10; i++) {
+        SAY(&a, "GET %s", key_of(0, 0));
+    }
+    assert_int_equal(wire_to(0, LANE_READ)->lane->in_flight, 5);
+    assert_int_equal(wire_to(1, LANE_READ)->lane->in_flight, 5);
+    person_fini(&a);
+    world_end();
+}
+
+static void test_reads_from_the_primary_if_so_set(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.read_from = READ_PRIMARY;
+    world_start(2);
+    give_map(map_of(2, true));
+    person_init(&a);
+    for (int i = 0; i < 10; i++) {
+        SAY(&a, "GET %s", key_of(0, 0));
+    }
+    assert_null(find_wire(1, LANE_READ));
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_copy_out_of_sync_gets_no_reads(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.read_from = READ_ROUND_ROBIN;
+    world_start(2);
+    struct map *m = map_of(2, true);
+    m->shards[0].members[1].in_sync = false;
+    give_map(m);
+    person_init(&a);
+    for (int i = 0; i < 10; i++) {
+        SAY(&a, "GET %s", key_of(0, 0));
+    }
+    assert_int_equal(wire_to(0, LANE_READ)->lane->in_flight, 10);
+    person_fini(&a);
+    world_end();
+}
+
+static void test_a_read_moves_to_another_copy_when_one_breaks(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.read_from = READ_ROUND_ROBIN;
+    world_start(2);
+    give_map(map_of(2, true));
+    person_init(&a);
+    const char *key = key_of(0, 0);
+    SAY(&a, "GET %s", key);
+    int first = find_wire(0, LANE_READ) != NULL ? 0 : 1;
+    sent(wire_to(first, LANE_READ));
+    snap(wire_to(first, LANE_READ), LANE_BROKEN);
+    pass_time(20000);
+    SENT(wire_to(1 - first, LANE_READ), "GET %s;", key);
+    answer(wire_to(1 - first, LANE_READ), "+x\r\n");
+    assert_string_equal(heard(&a), "+x\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reads_and_writes_go_to_their_own_lanes),
+        cmocka_unit_test(test_replies_leave_in_request_order),
+        cmocka_unit_test(test_two_clients_share_a_lane),
+        cmocka_unit_test(test_the_replies_of_a_client_that_left_reach_nobody),
+        cmocka_unit_test(test_a_read_behind_the_clients_own_write_goes_its_way),
+        cmocka_unit_test(test_a_write_does_not_overtake_the_clients_own_read),
+        cmocka_unit_test(test_a_write_may_overtake_a_read_of_another_shard),
+        cmocka_unit_test(test_databases_are_selected_where_they_differ),
+        cmocka_unit_test(test_a_resp3_client_has_lanes_that_speak_it),
+        cmocka_unit_test(test_lanes_log_in_with_the_nodes_password),
+        cmocka_unit_test(test_a_password_is_asked_for),
+        cmocka_unit_test(test_wrong_commands_are_refused_in_order),
+        cmocka_unit_test(test_a_write_that_left_has_an_unknown_outcome),
+        cmocka_unit_test(test_a_read_is_tried_again),
+        cmocka_unit_test(test_tries_are_bounded),
+        cmocka_unit_test(test_moved_goes_where_the_new_map_says),
+        cmocka_unit_test(test_what_was_overtaken_is_not_executed_later),
+        cmocka_unit_test(test_requests_wait_for_a_primary),
+        cmocka_unit_test(test_waiting_ends_with_clusterdown),
+        cmocka_unit_test(test_no_more_wait_than_allowed),
+        cmocka_unit_test(test_before_the_first_assignment_the_reason_is_told),
+        cmocka_unit_test(test_a_node_that_refuses_is_left_alone_for_a_while),
+        cmocka_unit_test(test_a_late_answer_reaches_nobody),
+        cmocka_unit_test(test_a_dead_node_is_not_waited_for),
+        cmocka_unit_test(test_rubbish_from_a_node_breaks_the_lane),
+        cmocka_unit_test(test_a_client_has_a_window),
+        cmocka_unit_test(test_a_full_lane_stops_its_clients),
+        cmocka_unit_test(test_a_client_that_does_not_read_is_not_parsed),
+        cmocka_unit_test(test_reads_use_every_in_sync_copy),
+        cmocka_unit_test(test_reads_from_the_primary_if_so_set),
+        cmocka_unit_test(test_a_copy_out_of_sync_gets_no_reads),
+        cmocka_unit_test(test_a_read_moves_to_another_copy_when_one_breaks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
