@@ -243,16 +243,16 @@ def converse(wires, queues, talk, count, history):
 
 
 def everything(wire):
-    """All keys of databases 0 and 1 with what is known of them."""
-    found = {}
+    """All keys of databases 0 and 1 with what is known of them, and when each expires."""
+    found, times = {}, {}
     wire.command("DISCARD")
     for db in (0, 1):
         wire.command("SELECT", db)
         for key in sorted(wire.command("KEYS", "*")):
             if wire.command("EXISTS", key):
-                value = wire.command("GET", key)
-                found[db, key] = (value, wire.command("PEXPIRETIME", key) // 10000, wire.command("OBJECT", "ENCODING", key))
-    return found
+                found[db, key] = (wire.command("GET", key), wire.command("OBJECT", "ENCODING", key))
+                times[db, key] = wire.command("PEXPIRETIME", key)
+    return found, times
 
 
 @pytest.fixture(scope="module")
@@ -282,8 +282,10 @@ def test_a_node_answers_as_redis_does(pair, proto):
             for _ in range(6):
                 for wires, queue in zip(clients, queues):
                     converse(wires, queue, talk, BATCH if talk.rng.random() < 0.5 else 7, history)
-            ours, theirs = [everything(wire) for wire in clients[0]]
+            (ours, our_times), (theirs, their_times) = [everything(wire) for wire in clients[0]]
             assert ours == theirs
+            for key, at in our_times.items():
+                assert abs(at - their_times[key]) <= 3000, key
         finally:
             for wires in clients:
                 for wire in wires:
