@@ -5,6 +5,10 @@
 
 #include <ctype.h>
 
+/* Redis gives up on a pattern with more of them (it recurses for each), so that it matches nothing.
+ */
+#define STARS_MAX 1000
+
 static unsigned char fold(char c, bool fold_case)
 {
     return (unsigned char)(fold_case ? tolower((unsigned char)c) : (unsigned char)c);
@@ -62,7 +66,7 @@ bool glob_match(struct slice pattern, struct slice text, bool fold_case)
 {
     size_t p = 0;
     size_t t = 0;
-    bool starred = false;
+    unsigned stars = 0;
     size_t star_p = 0; /* the element behind the last '*' ... */
     size_t star_t = 0; /* ... and where it is tried next */
 
@@ -74,12 +78,14 @@ bool glob_match(struct slice pattern, struct slice text, bool fold_case)
             if (p == pattern.len) {
                 return true;
             }
-            starred = true;
+            if (++stars > STARS_MAX) {
+                return false;
+            }
             star_p = p;
             star_t = t;
         } else if (p < pattern.len && element_matches(pattern, &p, text.ptr[t], fold_case)) {
             t++;
-        } else if (starred) {
+        } else if (stars > 0) {
             p = star_p;
             t = ++star_t;
         } else {

@@ -189,8 +189,9 @@ void cmd_object_encoding(struct call *c)
 
 void cmd_object_refcount(struct call *c)
 {
-    if (object_or_nil(c) != NULL) {
-        resp_int(&c->w, 1); /* nothing is shared between keys */
+    const struct object *o = object_or_nil(c);
+    if (o != NULL) {
+        resp_int(&c->w, object_refcount(o));
     }
 }
 
@@ -237,7 +238,7 @@ void cmd_object_help(struct call *c)
         "IDLETIME <key>",
         "    Seconds since it was last used.",
         "REFCOUNT <key>",
-        "    Always 1: values are not shared.",
+        "    1, or for small integers, which cost no memory of their own, a very big number.",
         "HELP",
         "    This text.",
     };

@@ -102,6 +102,11 @@ const char *object_encoding_name(const struct object *o)
     return string_encoding_name(o);
 }
 
+int object_refcount(const struct object *o)
+{
+    return string_is_small_int(o) ? INT32_MAX : 1;
+}
+
 size_t object_serialized_size(const struct object *o)
 {
     char digits[NUM_I64_MAX_LEN];

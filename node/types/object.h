@@ -99,6 +99,9 @@ const char *object_type_name(const struct object *o);
 int object_type_from_name(struct slice name);
 /* "int", "embstr", "raw"... as OBJECT ENCODING answers. */
 const char *object_encoding_name(const struct object *o);
+/* What OBJECT REFCOUNT answers. Nothing is shared here; but Redis shares the integers below 10000,
+ * and that is how clients see whether a value is kept as one. */
+int object_refcount(const struct object *o);
 /* Length of the value in RDB encoding without compression (DEBUG OBJECT's serializedlength). */
 size_t object_serialized_size(const struct object *o);
 

@@ -286,6 +286,11 @@ size_t string_inline_size(const struct object *o)
     return LEN_SIZE + embedded_len(o);
 }
 
+bool string_is_small_int(const struct object *o)
+{
+    return o->encoding == INT && get_int(o) >= 0 && get_int(o) < 10000;
+}
+
 const char *string_encoding_name(const struct object *o)
 {
     if (o->encoding == INT) {

@@ -42,5 +42,6 @@ struct object *string_resize(struct object *o, size_t len, char **bytes);
 void string_free_value(struct object *o);
 size_t string_memory(const struct object *o); /* outside the allocation of the object */
 size_t string_inline_size(const struct object *o);
+bool string_is_small_int(const struct object *o); /* kept as a number, 0 to 9999 */
 const char *string_encoding_name(const struct object *o);
 struct object *string_copy(const struct object *o, struct slice key, int64_t expire_ms);

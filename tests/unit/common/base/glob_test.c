@@ -155,6 +155,23 @@ static void test_many_stars_end(void **state)
 }
 
 /* Nothing beyond the slices is read: each on the heap in its own size. */
+static void test_more_stars_than_redis_follows_match_nothing(void **state)
+{
+    (void)state;
+    struct str pattern = {0};
+    struct str text = {0};
+    for (int i = 0; i < 1000; i++) {
+        str_appendz(&pattern, "*?");
+        str_appendz(&text, "a");
+    }
+    assert_true(glob_match(str_slice(&pattern), str_slice(&text), false));
+    str_appendz(&pattern, "*?");
+    str_appendz(&text, "a");
+    assert_false(glob_match(str_slice(&pattern), str_slice(&text), false));
+    str_fini(&pattern);
+    str_fini(&text);
+}
+
 static void test_broken_patterns_stay_within_their_bytes(void **state)
 {
     (void)state;
@@ -184,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_bytes_not_characters),
         cmocka_unit_test(test_stars_find_every_way),
         cmocka_unit_test(test_many_stars_end),
+        cmocka_unit_test(test_more_stars_than_redis_follows_match_nothing),
         cmocka_unit_test(test_broken_patterns_stay_within_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

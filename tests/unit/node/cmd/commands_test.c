@@ -150,7 +150,7 @@ ROWS(keys_renamed_copied_moved,
     {"flushdb BAD", SYNTAX}, {"flushdb", OK}, {"dbsize", ":0"}, {"select 0", OK}, {"dbsize", ":2"}, {"flushall ASYNC", OK}, {"dbsize", ":0"})
 
 ROWS(asking_about_keys,
-    {"type a", "+none"}, {"set a 1", OK}, {"type a", "+string"}, {"object encoding none", NIL}, {"object refcount a", ":1"},
+    {"type a", "+none"}, {"set a 1", OK}, {"type a", "+string"}, {"object encoding none", NIL}, {"object refcount a", ":2147483647"}, {"set a 10000", OK}, {"object refcount a", ":1"}, {"set a x", OK}, {"object refcount a", ":1"},
     {"object idletime a", ":0"}, {"object freq a", "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."},
     {"keys *", "*1 $1 a"}, {"keys b*", "*0"}, {"scan 0", "*2 $1 0 *1 $1 a"}, {"scan 0 TYPE string", "*2 $1 0 *1 $1 a"},
     {"scan 0 TYPE hash", "*2 $1 0 *0"}, {"scan 0 TYPE nonsense", "*2 $1 0 *0"}, {"scan 0 MATCH b*", "*2 $1 0 *0"}, {"scan 0 COUNT 0", SYNTAX},
