@@ -8,14 +8,12 @@ import random
 import time
 
 import pytest
-from support.programs import Node, RedisServer, have
+from support.programs import Node, RedisServer
 from support.wire import Error, encode
 
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 ROUNDS = int(os.environ.get("DIFFERENTIAL_ROUNDS", "25"))
 BATCH = 120
-
-pytestmark = pytest.mark.skipif(not have("redis-server"), reason="no redis-server to compare with")
 
 
 class Talk:
