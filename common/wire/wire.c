@@ -139,7 +139,7 @@ void wire_encode(const struct wire_message *m, struct wire_frame *out)
 {
     INVARIANT(m->kind < WIRE_KINDS);
     const struct layout *l = &layouts[m->kind];
-    size_t ends[WIRE_FIELDS_MAX];
+    size_t ends[WIRE_FIELDS_MAX] = {0};
     str_clear(&out->text);
     for (size_t i = 0; i < l->count; i++) {
         put_field(&out->text, m, &l->fields[i]);

@@ -306,7 +306,7 @@ void membership_revive(struct coordinator *c, int node)
     log_event(LOG_NOTICE, AREA, "node is healthy again node=%s epoch=%llu", n->id,
               (unsigned long long)coordinator_latest(c)->epoch);
     if (was_dead) {
-        take_back(c, node, false, NULL);
+        take_back(c, node, false, &(struct wire_shards){0});
         c->rebalancing |= c->settings.rebalance_on_join;
     }
     c->plan_dirty = true;

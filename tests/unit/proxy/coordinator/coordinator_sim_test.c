@@ -328,7 +328,7 @@ static void node_reset(struct sim_node *n)
 
 static void list_held(const struct sim_node *n, struct wire_shards *to)
 {
-    for (int i = 0; i < SHARDS; i++) {
+    for (int i = 0; i < SHARDS && n->map != NULL; i++) {
         if (n->held[i]) {
             wire_shards_add(to, (struct wire_shard){.shard = i,
                                                     .term = n->map->shards[i].term,

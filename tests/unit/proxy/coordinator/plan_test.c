@@ -85,7 +85,7 @@ static int compare_down(const void *a, const void *b)
  * planner's: the fullest nodes are the ones that may keep one more. */
 static int fewest_moves(const struct map *m)
 {
-    int has[64];
+    int has[64] = {0};
     int n = 0;
     int moves = 0;
     for (int i = 0; i < m->n_nodes; i++) {
