@@ -77,7 +77,7 @@ class Cluster:
     def __init__(self, **options):
         self.control_port = free_port()
         settings = {
-            "coordinator_port": self.control_port,
+            "control_port": self.control_port,
             "heartbeat_interval": "200ms",
             "assignment_delay": "300ms",
         }
