@@ -253,7 +253,7 @@ static void finish(struct program *p)
     options_fini(proxy_options_table(), &p->options);
 }
 
-/* --help, --version: true if that was all. */
+/* --help, --version, and what makes conf/shoal-proxy.conf: true if that was all. */
 static bool only_asked(int argc, char **argv)
 {
     struct str text = {0};
@@ -264,7 +264,7 @@ static bool only_asked(int argc, char **argv)
         printf("shoal-proxy %s (as Redis %s)\n", SHOAL_VERSION, SHOAL_REDIS_VERSION);
         return true;
     }
-    if (strcmp(argv[1], "--conf") == 0) {
+    if (strcmp(argv[1], "--print-conf") == 0) {
         options_conf_text(proxy_options_table(), &text);
     } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         options_help_text(proxy_options_table(), &text);

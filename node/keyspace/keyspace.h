@@ -46,6 +46,7 @@ struct keyspace_stats {
 
 struct shard {
     uint64_t version; /* changes so far */
+    bool passive;     /* another node serves it: SCAN leaves it to that one */
 };
 
 struct database {

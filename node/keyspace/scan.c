@@ -37,9 +37,14 @@ static inline uint64_t cursor_of(uint64_t inner, int shard)
     return inner << SHARD_BITS | (uint64_t)shard;
 }
 
-static int next_held(const struct keyspace *ks, int shard)
+static bool scanned(const struct keyspace *ks, int shard)
 {
-    while (shard < ks->n_shards && ks->shards[shard] == NULL) {
+    return ks->shards[shard] != NULL && !ks->shards[shard]->passive;
+}
+
+static int next_scanned(const struct keyspace *ks, int shard)
+{
+    while (shard < ks->n_shards && !scanned(ks, shard)) {
         shard++;
     }
     return shard;
@@ -53,15 +58,15 @@ bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count,
     if (inner >= TABLE_SCAN_END) {
         return false;
     }
-    if (shard >= ks->n_shards || ks->shards[shard] == NULL) {
-        shard = next_held(ks, shard);
+    if (shard >= ks->n_shards || !scanned(ks, shard)) {
+        shard = next_scanned(ks, shard);
         inner = 0;
     }
     struct counting c = {.visit = visit, .arg = arg};
     *next = 0;
     for (; shard < ks->n_shards; shard++, inner = 0) {
         *next = cursor_of(inner, shard);
-        if (ks->shards[shard] == NULL || c.visited >= count) {
+        if (!scanned(ks, shard) || c.visited >= count) {
             return true;
         }
         const struct table *t = table_at(ks, db, shard);

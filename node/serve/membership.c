@@ -25,6 +25,7 @@ static void take_map(void *arg, struct map *m, int self)
     for (int i = 0; i < m->n_shards; i++) {
         if (self != NODE_NONE && map_node_holds(m, self, i)) {
             keyspace_shard_create(s->ks, i);
+            s->ks->shards[i]->passive = m->shards[i].primary != self;
             s->terms[i] = m->shards[i].term;
         } else {
             keyspace_shard_drop(s->ks, i);

@@ -113,6 +113,14 @@ def test_the_conf_file_we_ship_is_accepted(program):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_the_conf_file_we_ship_is_what_the_program_prints(program):
+    code, text = run(program, "--print-conf")
+    assert code == 0
+    with open(f"{ROOT}/conf/{program}.conf", encoding="utf-8") as shipped:
+        assert text == shipped.read(), f"make it anew: {program} --print-conf >conf/{program}.conf"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_arguments_win_over_the_file(program):
     directory = temp_dir()
     conf = os.path.join(directory, "x.conf")
