@@ -68,7 +68,7 @@ static void describe(struct client *c, struct str *to)
     stream_local(st, local, sizeof(local));
     size_t unread = inbuf_unread(&st->in).len;
     size_t in_memory = stream_in_memory(st);
-    size_t out = stream_out_memory(st);
+    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
     size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
     str_printf(to, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s%s",
                (unsigned long long)s->id, peer, local, st->fd, s->name == NULL ? "" : s->name,

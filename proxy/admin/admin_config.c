@@ -42,12 +42,25 @@ struct getting {
     size_t pairs;
 };
 
+/* What makes a node that very node is neither shown nor set through the proxy. */
+static bool is_nodes_own(struct slice name)
+{
+    static const char *const names[] = {"stand-alone", "coordinator", "weight", "zone"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_is(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Pairs of a CONFIG GET reply whose names the proxy does not have. */
 static size_t put_foreign(const struct resp_value *v, struct resp_writer *w)
 {
     size_t n = 0;
     for (size_t i = 0; v != NULL && i + 1 < v->count; i += 2) {
-        if (options_find(proxy_options_table(), v->items[i].text) == NULL) {
+        if (options_find(proxy_options_table(), v->items[i].text) == NULL &&
+            !is_nodes_own(v->items[i].text)) {
             resp_bulk(w, v->items[i].text);
             resp_bulk(w, v->items[i + 1].text);
             n++;
@@ -202,6 +215,20 @@ struct shares {
     struct slice first_foreign; /* len 0: none */
 };
 
+/* One that is fixed at the start may be "set" to what it is: tools send back all that CONFIG GET
+ * gave them. */
+static bool stays_as_it_is(const struct local_call *c, const struct option *o, struct slice value)
+{
+    struct str now = {0};
+    bool same = false;
+    if (o->flags & OPT_FIXED) {
+        options_print(proxy_options_table(), options_of(c), o, &now);
+        same = slice_eq(str_slice(&now), value);
+        str_fini(&now);
+    }
+    return same;
+}
+
 static void share_out(const struct local_call *c, struct shares *s)
 {
     s->own = mem_alloc(c->argc * sizeof(*s->own));
@@ -211,6 +238,9 @@ static void share_out(const struct local_call *c, struct shares *s)
     s->n_own = s->n_theirs = 2;
     for (size_t i = 2; i + 1 < c->argc; i += 2) {
         const struct option *o = options_find(proxy_options_table(), c->argv[i]);
+        if (o != NULL && stays_as_it_is(c, o, c->argv[i + 1])) {
+            continue;
+        }
         if (o != NULL) {
             s->own[s->n_own++] = c->argv[i];
             s->own[s->n_own++] = c->argv[i + 1];

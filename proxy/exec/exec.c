@@ -204,8 +204,7 @@ struct request *request_take(struct exec *x, struct session *s, const struct com
 
 void request_free(struct exec *x, struct request *r)
 {
-    if (LIKELY(x->port.request_over != NULL && r->command != NULL) &&
-        LIKELY(r->session == NULL || !r->session->inner)) {
+    if (LIKELY(x->port.request_over != NULL && r->command != NULL && !r->queued)) {
         x->port.request_over(x->port.front, r, x->now_us - r->start_us);
     }
     if (r->trace_chunk != NULL) {
@@ -362,7 +361,7 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
         }
     }
     /* A plain call has its bytes until its end anyway. */
-    if (UNLIKELY(x->settings.trace && x->route_of[c->id] != ROUTE_SINGLE) && !s->inner) {
+    if (UNLIKELY(x->settings.trace && x->route_of[c->id] != ROUTE_SINGLE)) {
         x->tracing = in;
         enum exec_verdict v = dispatch(x, s, c, in);
         x->tracing = NULL;

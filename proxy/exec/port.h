@@ -33,7 +33,8 @@ struct exec_port {
     void (*session_over)(void *front, struct session *s);
     /* Calls exec_tick() at that time or a little later. */
     void (*wake_at)(void *front, int64_t at_us);
-    /* A client's request is over, so long after it was accepted. May be NULL. */
+    /* A client's request is over, so long after it was accepted. May be NULL, together with
+     * the next. */
     void (*request_over)(void *front, const struct request *r, int64_t us);
     /* A reply is an error: "-ERR ...". May be NULL. */
     void (*error_reply)(void *front, const char *reply, size_t len);

@@ -61,7 +61,8 @@ struct tx_run {
     bool owns_tx;        /* the session's MULTI state stays until it is done */
     struct lane *pinned; /* the watching connection, for the first segment */
     int shard;
-    int select_db; /* that a SELECT in the segment leaves; -1: none */
+    int select_db;      /* that a SELECT in the segment leaves; -1: none */
+    int64_t segment_us; /* when it was sent */
 };
 
 /* --- the queue --- */
@@ -161,6 +162,7 @@ static void reply_simple(struct exec *x, struct session *s, const struct command
     struct outbuf o = {0};
     struct request *r = request_take(x, s, c);
     struct resp_writer w = {.out = &o, .proto = r->proto};
+    r->queued = s->multi && c->id != CMD_MULTI;
     resp_simple(&w, text);
     request_reply_out(x, r, &o);
 }
@@ -338,6 +340,7 @@ static void send_segment(struct exec *x, struct tx_run *run, uint32_t to)
     p->call.write = true;
     p->call.swallow_own = to - run->next + 1;
     p->call.pinned = run->pinned != NULL;
+    run->segment_us = x->now_us;
     gather_begin(r);
     if (run->pinned != NULL) {
         lane_put(x, run->pinned, &p->call, NULL);
@@ -415,6 +418,25 @@ static bool take_elements(struct tx_run *run, const struct part *p)
         at += end;
     }
     return true;
+}
+
+/* Each command counts as if it had come alone; the time is shared out. */
+static void observe_segment(struct exec *x, const struct tx_run *run)
+{
+    uint32_t n = run->segment_end - run->next;
+    int64_t us = n == 0 ? 0 : (x->now_us - run->segment_us) / n;
+    for (uint32_t i = run->next; i < run->segment_end; i++) {
+        const struct tx_item *item = &run->items[i];
+        const struct outpiece *p = &run->replies[i].pieces[run->replies[i].first];
+        struct request r = {.session = run->request->session, .command = item->command};
+        r.trace = run->bytes->data + item->off;
+        r.trace_len = item->len;
+        r.failed = p->chunk->data[p->off] == '-';
+        if (r.failed) {
+            x->port.error_reply(x->port.front, p->chunk->data + p->off, p->len);
+        }
+        x->port.request_over(x->port.front, &r, us);
+    }
 }
 
 /* A segment behind the first that failed: that is what each of its commands got. */
@@ -535,6 +557,8 @@ void tx_answered(struct exec *x, struct request *r)
     }
     if (!good) {
         take_failure(run, p);
+    } else if (x->port.request_over != NULL) {
+        observe_segment(x, run);
     }
     run->began = true;
     run->next = run->segment_end;

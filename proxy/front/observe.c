@@ -151,8 +151,9 @@ static struct slowlog_entry *make_entry(struct worker *w, const struct request *
         argc = parser.argc;
         redact(w, r->command, argv, argc);
     }
-    if (r->session != NULL && !r->session->inner) {
-        struct client *c = client_of(r->session);
+    struct session *s = r->session != NULL && r->session->inner ? r->session->outer : r->session;
+    if (s != NULL) {
+        struct client *c = client_of(s);
         stream_peer(c->stream, peer, sizeof(peer));
         name = c->session.name == NULL ? name : slice_str(c->session.name);
     }
