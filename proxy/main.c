@@ -210,6 +210,11 @@ static bool start(struct program *p, struct errmsg *err)
     admin_fill(p->local);
     control_settings_of(o, &cs);
     p->control = control_new(&cs, err);
+    if (p->control == NULL && o->control_port < 0 && o->local_nodes > 0 && cs.port != 0) {
+        /* Local nodes are told which; the usual one was only a courtesy to others. */
+        cs.port = 0;
+        p->control = control_new(&cs, err);
+    }
     if (p->control == NULL) {
         return false;
     }

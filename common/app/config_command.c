@@ -75,10 +75,20 @@ struct setting {
     struct errmsg err;
 };
 
-static const char *why_not(const struct config_context *c, const struct setting *s, size_t upto,
-                           const struct option *o)
+/* What is fixed may be "set" to what it is: tools send back all that CONFIG GET gave them. */
+static bool is_now(const struct config_context *c, const struct option *o, struct slice value)
 {
-    if ((o->flags & OPT_FIXED) != 0) {
+    struct str now = {0};
+    options_print(c->table, c->values, o, &now);
+    bool same = slice_eq(str_slice(&now), value);
+    str_fini(&now);
+    return same;
+}
+
+static const char *why_not(const struct config_context *c, const struct setting *s, size_t upto,
+                           const struct option *o, struct slice value)
+{
+    if ((o->flags & OPT_FIXED) != 0 && !is_now(c, o, value)) {
         return "can't set immutable config";
     }
     if ((o->flags & OPT_PROTECTED) != 0 && !c->allow_protected) {
@@ -103,7 +113,7 @@ static bool look_up(struct setting *s, const struct slice *pairs, struct resp_wr
                         (int)MIN(name.len, (size_t)128), name.ptr);
             return false;
         }
-        const char *reason = why_not(s->c, s, i, o);
+        const char *reason = why_not(s->c, s, i, o, pairs[2 * i + 1]);
         if (reason != NULL) {
             resp_errorf(w, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
                         (int)MIN(name.len, (size_t)128), name.ptr, reason);

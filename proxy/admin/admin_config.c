@@ -215,20 +215,6 @@ struct shares {
     struct slice first_foreign; /* len 0: none */
 };
 
-/* One that is fixed at the start may be "set" to what it is: tools send back all that CONFIG GET
- * gave them. */
-static bool stays_as_it_is(const struct local_call *c, const struct option *o, struct slice value)
-{
-    struct str now = {0};
-    bool same = false;
-    if (o->flags & OPT_FIXED) {
-        options_print(proxy_options_table(), options_of(c), o, &now);
-        same = slice_eq(str_slice(&now), value);
-        str_fini(&now);
-    }
-    return same;
-}
-
 static void share_out(const struct local_call *c, struct shares *s)
 {
     s->own = mem_alloc(c->argc * sizeof(*s->own));
@@ -238,9 +224,6 @@ static void share_out(const struct local_call *c, struct shares *s)
     s->n_own = s->n_theirs = 2;
     for (size_t i = 2; i + 1 < c->argc; i += 2) {
         const struct option *o = options_find(proxy_options_table(), c->argv[i]);
-        if (o != NULL && stays_as_it_is(c, o, c->argv[i + 1])) {
-            continue;
-        }
         if (o != NULL) {
             s->own[s->n_own++] = c->argv[i];
             s->own[s->n_own++] = c->argv[i + 1];
