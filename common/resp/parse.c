@@ -59,6 +59,12 @@ static inline void rewind_parser(struct resp_parser *p)
     p->searched = 0;
 }
 
+void resp_parser_restart(struct resp_parser *p)
+{
+    rewind_parser(p);
+    p->argc = 0;
+}
+
 static inline enum resp_status done(struct resp_parser *p, uint32_t argc, size_t used)
 {
     p->argc = argc;

@@ -49,6 +49,8 @@ void resp_parser_fini(struct resp_parser *p);
 /* `in` starts at the message's start each time, with at least the bytes of the last call. After
  * RESP_OK the next message starts `used` bytes further on. */
 enum resp_status resp_parse(struct resp_parser *p, struct slice in);
+/* Forgets a message that was begun: the next call starts another. */
+void resp_parser_restart(struct resp_parser *p);
 /* Gives back what an unusually large command made it take. Between messages only. */
 void resp_parser_trim(struct resp_parser *p);
 /* Bytes of memory held. */

@@ -37,6 +37,7 @@ static void drop_parser(struct client *c)
     if (p == NULL) {
         return;
     }
+    resp_parser_restart(p); /* a client that goes leaves half a message behind */
     if (i->n_spare < PARSERS_SPARE && resp_parser_memory(p) < 4096) {
         i->spare[i->n_spare++] = p;
     } else {
