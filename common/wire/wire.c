@@ -165,17 +165,15 @@ void wire_frame_fini(struct wire_frame *f)
 
 /* ---- decoding ---- */
 
-/* The number up to `end` (or the slice's end), cut off the slice with it. */
-static bool take_number(struct slice *in, char end, uint64_t *out)
+/* The number before the next ':', both cut off the slice. */
+static bool take_number(struct slice *in, uint64_t *out)
 {
-    const char *stop = in->len == 0 ? NULL : memchr(in->ptr, end, in->len);
-    size_t len = stop == NULL ? in->len : (size_t)(stop - in->ptr);
-    if (!num_parse_u64(slice_of(in->ptr, len), out)) {
+    const char *stop = in->len == 0 ? NULL : memchr(in->ptr, ':', in->len);
+    if (stop == NULL || !num_parse_u64(slice_of(in->ptr, (size_t)(stop - in->ptr)), out)) {
         return false;
     }
-    size_t used = stop == NULL ? len : len + 1;
-    in->ptr += used;
-    in->len -= used;
+    in->len -= (size_t)(stop + 1 - in->ptr);
+    in->ptr = stop + 1;
     return true;
 }
 
@@ -187,11 +185,14 @@ static bool take_shards(struct slice in, struct wire_shards *to)
         const char *stop = memchr(in.ptr, ' ', in.len);
         struct slice one = slice_of(in.ptr, stop == NULL ? in.len : (size_t)(stop - in.ptr));
         in = stop == NULL ? slice_of("", 0) : slice_of(stop + 1, in.len - one.len - 1);
+        if (stop != NULL && in.len == 0) {
+            return false; /* a space with nothing behind it */
+        }
         uint64_t shard;
         struct wire_shard s = {0};
-        if (!take_number(&one, ':', &shard) || !take_number(&one, ':', &s.term) ||
-            !take_number(&one, ':', &s.version) || !take_number(&one, ':', &s.keys) ||
-            one.len > 0 || shard >= SLOTS || (int64_t)shard <= before) {
+        if (!take_number(&one, &shard) || !take_number(&one, &s.term) ||
+            !take_number(&one, &s.version) || !num_parse_u64(one, &s.keys) || shard >= SLOTS ||
+            (int64_t)shard <= before) {
             return false;
         }
         before = (int64_t)shard;

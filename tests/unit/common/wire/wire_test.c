@@ -114,6 +114,8 @@ static void test_what_does_not_fit_is_refused_by_the_fields_name(void **state)
                          "2:1:1:1 1:1:1:1",
                          "1:::",
                          "1:1:1:-1",
+                         "1:1:1:1 ",
+                         "1:1:1:1:",
                          "99999999999999999999:1:1:1"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_string_equal(decode_confirm("1", bad[i]), "fenced");
