@@ -279,7 +279,7 @@ static enum exec_verdict by_keys(struct exec *x, struct session *s, const struct
         break;
     }
     if ((in->argc - 1) % router_key_step(c) != 0) {
-        return exec_one(x, s, c, in, CALL_ANY); /* a value is missing: a node words the error */
+        return refuse(x, s, c, in); /* a value is missing */
     }
     if (router_splits(c)) {
         return exec_split(x, s, c, in);
