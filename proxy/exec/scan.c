@@ -81,6 +81,31 @@ static void read_options(struct scan *scan, const struct exec_input *in)
     }
 }
 
+/* As Redis takes cursors (strtoul): a negative one is a large number, and behind that is nothing.
+ */
+static bool parse_cursor(struct slice text, uint64_t *out)
+{
+    if (text.len > 1 && text.ptr[0] == '-') {
+        bool good = num_parse_u64(slice_of(text.ptr + 1, text.len - 1), out);
+        *out = *out == 0 ? 0 : UINT64_MAX;
+        return good;
+    }
+    return num_parse_u64(text, out);
+}
+
+/* No cursor of ours leads there: the walk is over. */
+static enum exec_verdict nothing_behind(struct exec *x, struct session *s, const struct command *c)
+{
+    struct outbuf o = {0};
+    struct request *r = request_take(x, s, c);
+    struct resp_writer w = {.out = &o, .proto = r->proto};
+    resp_array(&w, 2);
+    resp_bulkz(&w, "0");
+    resp_array(&w, 0);
+    request_reply_out(x, r, &o);
+    return EXEC_TAKEN;
+}
+
 enum exec_verdict exec_scan(struct exec *x, struct session *s, const struct command *c,
                             const struct exec_input *in)
 {
@@ -89,11 +114,11 @@ enum exec_verdict exec_scan(struct exec *x, struct session *s, const struct comm
         session_stop(x, s, STOP_HELD);
         return EXEC_STOP;
     }
-    if (!num_parse_u64(in->argv[1], &cursor)) {
+    if (!parse_cursor(in->argv[1], &cursor)) {
         return exec_refuse(x, s, c, "ERR invalid cursor");
     }
     if (scan_shard(x, cursor) < 0) {
-        return exec_refuse(x, s, c, "ERR invalid cursor");
+        return nothing_behind(x, s, c);
     }
     struct request *r = request_take(x, s, c);
     struct gather *g = gather_new(r, GATHER_SCAN);

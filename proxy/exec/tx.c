@@ -27,7 +27,6 @@ struct tx_item {
 
 struct tx {
     bool spoiled; /* EXEC will refuse */
-    bool crosses; /* its keys are in several shards */
     bool lost;    /* the watching connection broke: what was watched may have changed */
     bool running; /* an EXEC of several parts is under way */
     bool has_other;
@@ -189,7 +188,9 @@ enum exec_verdict tx_queue(struct exec *x, struct session *s, const struct comma
     if (where == ITEM_NODE) {
         switch (router_keys(c, in->argv, in->argc, x->shards, &x->keys, &shard)) {
         case ROUTER_ONE:
-            tx->crosses |= tx->shard >= 0 && tx->shard != shard;
+            if (tx->shard >= 0 && tx->shard != shard) {
+                return spoil_with(x, s, c, ERR_CROSSSLOT);
+            }
             tx->shard = shard;
             break;
         case ROUTER_KEYLESS:
