@@ -613,9 +613,7 @@ static enum exec_verdict do_exec(struct exec *x, struct session *s, const struct
         tx_free(x, s);
         return exec_refuse(x, s, c, ERR_EXECABORT);
     }
-    bool cross =
-        tx->crosses || (tx->watch_shard >= 0 && tx->shard >= 0 && tx->watch_shard != tx->shard);
-    if (cross) {
+    if (tx->watch_shard >= 0 && tx->shard >= 0 && tx->watch_shard != tx->shard) {
         tx_free(x, s);
         return exec_refuse(x, s, c, ERR_CROSSSLOT);
     }
