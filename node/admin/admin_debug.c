@@ -127,9 +127,14 @@ static void protocol_attrib(struct resp_writer *w)
 
 static void protocol_push(struct resp_writer *w)
 {
+    if (w->proto < 3) {
+        resp_error(w, "ERR RESP2 is not supported by this command");
+        return;
+    }
     resp_push(w, 2);
     resp_bulkz(w, "server-cpu-usage");
     resp_int(w, 42);
+    resp_bulkz(w, "Some real reply following the push reply");
 }
 
 static void protocol_string(struct resp_writer *w)
@@ -189,8 +194,9 @@ static void debug_protocol(struct call *k)
             return;
         }
     }
-    resp_error(&k->w, "ERR Wrong protocol type name. Please use one of the following: "
-                      "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false");
+    resp_error(&k->w,
+               "ERR Wrong protocol type name. Please use one of the following: "
+               "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false");
 }
 
 static void debug_error(struct call *k)
