@@ -13,6 +13,10 @@ def field(server, name):
     return int(server.r.info("everything")[name])
 
 
+def connected(wire):
+    return int(re.search(rb"connected_clients:(\d+)", wire.command("INFO", "clients")).group(1))
+
+
 @pytest.fixture
 def fresh():
     """A node of the test's own."""
@@ -138,7 +142,8 @@ def test_http_is_not_spoken_to(node):
 
 
 def test_a_password_is_asked_for(fresh):
-    node = fresh(requirepass="sesame")
+    node = fresh()
+    node.r.config_set("requirepass", "sesame")
     with node.wire() as one:
         assert one.command("GET", "x").startswith("NOAUTH ")
         assert one.command("AUTH", "wrong").startswith("WRONGPASS ")
@@ -154,7 +159,8 @@ def test_a_password_is_asked_for(fresh):
 
 
 def test_who_is_not_known_may_not_send_much(fresh):
-    node = fresh(requirepass="sesame")
+    node = fresh()
+    node.r.config_set("requirepass", "sesame")
     with node.wire() as one:
         one.send(b"*11\r\n")
         assert one.reply() == Error("ERR Protocol error: unauthenticated multibulk length")
@@ -174,9 +180,11 @@ def test_debug_is_off_unless_allowed(fresh):
 
 
 def test_lanes_come_in_when_the_node_is_full(fresh):
-    node = fresh(maxclients=2)
+    node = fresh()
     with node.wire() as one, node.wire() as two:
         assert one.command("PING") == two.command("PING") == b"PONG"
+        wait_until(lambda: connected(one) == 2, 5, "others to be gone")
+        one.command("CONFIG", "SET", "maxclients", "2")
         with node.wire() as third:
             assert third.command("PING") == Error("ERR max number of clients reached")
             assert third.is_closed()
@@ -189,9 +197,10 @@ def test_lanes_come_in_when_the_node_is_full(fresh):
 
 
 def test_who_comes_too_late_and_says_nothing_is_told(fresh):
-    node = fresh(maxclients=1)
+    node = fresh()
     with node.wire() as one:
-        assert one.command("PING") == b"PONG"
+        wait_until(lambda: connected(one) == 1, 5, "others to be gone")
+        one.command("CONFIG", "SET", "maxclients", "1")
         with node.wire() as second:
             assert second.reply() == Error("ERR max number of clients reached")
 
