@@ -5,6 +5,7 @@
 #include "node/cmd/session_priv.h"
 
 #include "common/base/mem.h"
+#include "common/cmd/keys.h"
 #include "common/resp/errors.h"
 
 #include <stdio.h>
@@ -60,6 +61,25 @@ static bool out_of_memory(const struct call *c)
     return (c->cmd->flags & CF_DENYOOM) != 0;
 }
 
+/* An object's header has 32 bits for the key's length. Only a proto-max-bulk-len above that lets a
+ * longer one come this far. */
+static bool key_too_long(const struct call *c)
+{
+    if (LIKELY(c->ks->settings.proto_max_bulk_len <= UINT32_MAX)) {
+        return false;
+    }
+    struct key_list keys;
+    key_list_init(&keys);
+    bool too_long = false;
+    if (keys_find(c->cmd, c->argv, c->argc, &keys) == KEYS_OK) {
+        for (uint32_t i = 0; i < keys.count; i++) {
+            too_long |= c->argv[keys.keys[i].index].len > UINT32_MAX;
+        }
+    }
+    key_list_fini(&keys);
+    return too_long;
+}
+
 /* False: the command was refused. */
 static bool admit(struct call *c)
 {
@@ -70,6 +90,8 @@ static bool admit(struct call *c)
     } else if (UNLIKELY(c->table->fn[c->cmd->id] == NULL)) {
         snprintf(error, sizeof(error), ERR_NOT_SERVED, c->cmd->full_name);
         refuse(c, error);
+    } else if (UNLIKELY(key_too_long(c))) {
+        refuse(c, "ERR key exceeds maximum allowed size (4 GiB)");
     } else if (UNLIKELY(out_of_memory(c))) {
         refuse(c, ERR_OOM);
     } else if (UNLIKELY(c->session->in_multi && (c->cmd->flags & CF_NO_MULTI) != 0)) {

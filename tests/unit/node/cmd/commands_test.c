@@ -289,6 +289,22 @@ static void test_maxmemory_refuses_what_needs_memory(void **state)
     fixture_close(&f);
 }
 
+static void test_keys_beyond_32_bits_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    f.ks->settings.proto_max_bulk_len = INT64_C(1) << 40;
+    EXPECT(&f, "mset a 1 b 2", "+OK");
+    /* Nobody may look at its bytes. */
+    struct slice mset[] = {SLICE("MSET"), SLICE("a"), SLICE("2"),
+                           slice_of("b", (size_t)UINT32_MAX + 1), SLICE("2")};
+    assert_string_equal(say_args(&f, &f.session, mset, 5),
+                        "-ERR key exceeds maximum allowed size (4 GiB)");
+    EXPECT(&f, "get a", "$1 1");
+    fixture_close(&f);
+}
+
 static void test_idle_time_and_frequency(void **state)
 {
     (void)state;
@@ -366,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_long_values_survive_every_way_of_keeping_them),
         cmocka_unit_test(test_memory_sums_to_nothing_after_a_flush),
         cmocka_unit_test(test_maxmemory_refuses_what_needs_memory),
+        cmocka_unit_test(test_keys_beyond_32_bits_are_refused),
         cmocka_unit_test(test_idle_time_and_frequency),
         cmocka_unit_test(test_scan_walks_over_all_shards),
     };
