@@ -166,8 +166,12 @@ static enum local_result do_echo(struct local_call *c)
 static enum local_result do_select(struct local_call *c)
 {
     int64_t db;
-    if (!num_parse_i64(c->argv[1], &db) || db < INT32_MIN || db > INT32_MAX) {
-        return refuse(c, ERR_INVALID_DB_INDEX);
+    if (!num_parse_i64(c->argv[1], &db)) {
+        return refuse(c, ERR_NOT_INT);
+    }
+    if (db < INT32_MIN || db > INT32_MAX) {
+        return refuse(c, "ERR value is out of range, value must between -2147483648 and "
+                         "2147483647");
     }
     if (db < 0 || db >= options_of(c)->databases) {
         return refuse(c, ERR_DB_INDEX);

@@ -270,6 +270,9 @@ static enum exec_verdict by_keys(struct exec *x, struct session *s, const struct
                                  const struct exec_input *in)
 {
     int shard = -1;
+    if ((c->id == CMD_MSET || c->id == CMD_MSETNX) && in->argc % 2 == 0) {
+        return refuse(x, s, c, in); /* a key without its value */
+    }
     switch (router_keys(c, in->argv, in->argc, x->shards, &x->keys, &shard)) {
     case ROUTER_ONE:
         return exec_one(x, s, c, in, shard);

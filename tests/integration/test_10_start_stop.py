@@ -245,6 +245,8 @@ def test_secrets_do_not_reach_the_log(program):
     server = start(program, requirepass="s3cr3t-of-ours", loglevel="debug")
     wait_until(lambda: server.client(password="s3cr3t-of-ours").ping(), limit=15)
     client = server.client(password="s3cr3t-of-ours")
+    if program == "shoal-proxy":
+        wait_until(lambda: "Ready" in server.output(), limit=15)
     client.set("key-of-ours", "value-of-ours")
     client.config_set("requirepass", "another-s3cr3t")
     server.client(password="another-s3cr3t").get("key-of-ours")

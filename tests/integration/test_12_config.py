@@ -82,10 +82,13 @@ def test_resetstat(server):
 
 @pytest.mark.parametrize("which", ["node", "proxy"])
 def test_conf_file_shows_each_directive_and_its_default(which, request):
-    """conf/shoal-*.conf says of each directive what CONFIG GET says of a fresh server."""
+    """conf/shoal-*.conf says of each directive what CONFIG GET says of a fresh server. A proxy shows
+    its nodes' directives too."""
     server = request.getfixturevalue(which)
-    with open(f"{ROOT}/conf/shoal-{which}.conf", encoding="utf-8") as file:
-        text = file.read()
+    text = ""
+    for program in ["node"] if which == "node" else ["proxy", "node"]:
+        with open(f"{ROOT}/conf/shoal-{program}.conf", encoding="utf-8") as file:
+            text += file.read()
     with server.wire() as wire:
         reply = [word.decode() for word in wire.command("CONFIG", "GET", "*")]
     missing = [name for name in reply[::2] if f"\n#{name} " not in text and f"\n{name} " not in text]
