@@ -197,6 +197,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "shoal-node: %s\n", err.text);
         rc = 1;
     } else {
+        INVARIANT(p.server != NULL);
         log_event(LOG_NOTICE, "server", "ready port=%d node=%s%s", p.server->port, p.server->id,
                   p.settings.stand_alone ? " stand-alone=yes" : "");
         daemon_notify("READY=1");

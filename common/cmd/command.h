@@ -65,11 +65,12 @@ enum command_flag {
     X(WRITE, "write")                                                                              \
     X(SET, "set")                                                                                  \
     X(SORTEDSET, "sortedset")                                                                      \
-    X(LIST, "list") X(HASH, "hash") X(STRING, "string") X(BITMAP, "bitmap")                        \
-        X(HYPERLOGLOG, "hyperloglog") X(GEO, "geo") X(STREAM, "stream") X(PUBSUB, "pubsub")        \
-            X(ADMIN, "admin") X(FAST, "fast") X(SLOW, "slow") X(BLOCKING, "blocking")              \
-                X(DANGEROUS, "dangerous") X(CONNECTION, "connection")                              \
-                    X(TRANSACTION, "transaction") X(SCRIPTING, "scripting")
+    X(LIST, "list")                                                                                \
+    X(HASH, "hash") X(STRING, "string") X(BITMAP, "bitmap") X(HYPERLOGLOG, "hyperloglog")          \
+        X(GEO, "geo") X(STREAM, "stream") X(PUBSUB, "pubsub") X(ADMIN, "admin") X(FAST, "fast")    \
+            X(SLOW, "slow") X(BLOCKING, "blocking") X(DANGEROUS, "dangerous")                      \
+                X(CONNECTION, "connection") X(TRANSACTION, "transaction")                          \
+                    X(SCRIPTING, "scripting")
 
 enum command_category_bit {
 #define X(ID, name) ACL_BIT_##ID,

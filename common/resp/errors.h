@@ -24,7 +24,7 @@
 #define ERR_INVALID_DB_INDEX "ERR invalid DB index"
 #define ERR_INVALID_EXPIRE   "ERR invalid expire time in '%s' command"
 #define ERR_WRONG_ARGS       "ERR wrong number of arguments for '%s' command"
-#define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
+#define ERR_CLIENT_NAME      "ERR Client names cannot contain spaces, newlines or special characters."
 #define ERR_MAX_CLIENTS      "ERR max number of clients reached"
 #define ERR_UNKNOWN_OUTCOME                                                                        \
     "UNKNOWNOUTCOME the connection to the node broke before it answered: the write may or may "    \

@@ -10,6 +10,8 @@
 #include "common/cmd/reply.h"
 #include "common/resp/value.h"
 
+#include <stdio.h>
+
 #define SLEEP_SECONDS_MAX 86400.0
 #define DIGEST_HEX        40
 
@@ -100,8 +102,7 @@ static void merge_digests(struct local_call *c, const struct fan_answer *answers
     }
     char(*sums)[DIGEST_HEX + 1] = mem_alloc((count + 1) * sizeof(*sums));
     for (size_t k = 0; k < count; k++) {
-        memset(sums[k], '0', DIGEST_HEX);
-        sums[k][DIGEST_HEX] = '\0';
+        (void)snprintf(sums[k], sizeof(sums[k]), "%0*d", DIGEST_HEX, 0);
     }
     bool ok = true;
     for (size_t i = 0; i < n; i++) {

@@ -59,8 +59,8 @@ static void stats_answered(struct worker *asker, void *arg, struct str *answers,
     struct latency_ask *a = arg;
     for (int i = 0; i < n; i++) {
         struct cmdstats *copy;
-        INVARIANT(answers[i].len == sizeof(struct cmdstats *));
-        memcpy(&copy, answers[i].ptr, sizeof(struct cmdstats *));
+        INVARIANT(answers[i].len == sizeof(copy));
+        memcpy(&copy, answers[i].ptr, sizeof(copy));
         cmdstats_merge(a->stats, copy);
         cmdstats_free(&copy);
     }

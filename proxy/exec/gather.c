@@ -186,6 +186,7 @@ static uint32_t part_for(struct exec *x, struct cut *cut, int shard)
     struct target *t = route->primary;
     uint64_t *mark = t == NULL ? &route->mark : &t->mark;
     uint32_t *at = t == NULL ? &route->mark_at : &t->mark_at;
+    INVARIANT(cut->n_parts > 0 || *mark != x->walk);
     if (*mark != x->walk) {
         *mark = x->walk;
         *at = cut_add(cut, t, shard);

@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct wire_frame f = {0};
     wire_encode(&m, &f);
+    INVARIANT(f.argc <= argc);
     for (size_t i = 0; i < f.argc; i++) {
         INVARIANT(slice_eq(f.argv[i], argv[i]));
     }

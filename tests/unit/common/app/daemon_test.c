@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,7 +184,9 @@ static void test_a_crash_leaves_a_report_and_the_signal(void **state)
         crash_install("shoal-test");
         crash_set_fd(fd);
         crash_set_note("busy with a test");
-        volatile int *nowhere = (volatile int *)16;
+        /* Behind a volatile, so that no compiler knows where it points. */
+        volatile uintptr_t address = 16;
+        volatile int *nowhere = (volatile int *)address;
         *nowhere = 1;
         _exit(0);
     }
