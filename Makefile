@@ -146,6 +146,10 @@ bench:
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/bench/run
 
+# The keyspace without sockets, for perf: $(B)/keyspace_bench [keys] [operations] [pipeline].
+$(B)/keyspace_bench: $(B)/obj/tests/bench/keyspace_bench.o $(call lib,node-pure common-pure)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $^ $(ALLOC) $(PURE_LIBS) -lm -o $@
+
 deps:
 	$(Q)deps/install build
 run:

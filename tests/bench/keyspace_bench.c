@@ -3,7 +3,8 @@
  * included, at several pipeline depths, and bytes per key. No pass mark: to be read, or run under
  * perf.
  *
- *   tests/bench/keyspace [keys] [operations] [only this pipeline]   */
+ *   make build/release/keyspace_bench && build/release/keyspace_bench [keys] [operations]
+ * [pipeline] */
 #include "node/cmd/call.h"
 
 #include "common/base/buf.h"
