@@ -124,6 +124,10 @@ static bool join_cluster(struct program *p, struct errmsg *err)
     memcpy(as.id, s->id, sizeof(as.id));
     memcpy(as.host, p->host, sizeof(as.host));
     snprintf(as.zone, sizeof(as.zone), "%s", o->zone);
+    if (strlen(o->zone) >= sizeof(as.zone)) {
+        errmsg_set(err, "zone: longer than %zu characters", sizeof(as.zone) - 1);
+        return false;
+    }
     membership_start(s, &as);
     if (o->coordinator[0] == '\0') {
         return true;

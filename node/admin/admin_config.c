@@ -2,6 +2,7 @@
 /* CONFIG over the node's directives. */
 #include "node/admin/admin_priv.h"
 #include "node/serve/account.h"
+#include "node/serve/membership.h"
 
 #include "common/app/config_command.h"
 
@@ -15,6 +16,13 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
                             ? "Unable to listen on this port. Check server logs."
                             : "Failed to bind to specified addresses.");
         return false;
+    }
+    if (strcmp(o->name, "zone") == 0 && strlen(s->settings->zone) >= ZONE_MAX) {
+        errmsg_set(err, "longer than %d characters", ZONE_MAX - 1);
+        return false;
+    }
+    if (strcmp(o->name, "weight") == 0 || strcmp(o->name, "zone") == 0) {
+        membership_changed(s);
     }
     server_settings_changed(s);
     return true;

@@ -107,6 +107,13 @@ bool membership_join(struct server *s, struct slice host, int port, struct errms
     return true;
 }
 
+void membership_changed(struct server *s)
+{
+    if (s->agent != NULL) {
+        agent_set(s->agent, (uint32_t)s->settings->weight, s->settings->zone);
+    }
+}
+
 void membership_info(const struct server *s, struct str *to)
 {
     if (s->agent == NULL) {

@@ -14,5 +14,7 @@ void membership_start(struct server *s, const struct agent_settings *as);
 void membership_stop(struct server *s);
 /* Registers with the coordinator at that address. */
 bool membership_join(struct server *s, struct slice host, int port, struct errmsg *err) MUSTCHECK;
+/* Weight or zone is another one now. */
+void membership_changed(struct server *s);
 /* Lines for INFO cluster. */
 void membership_info(const struct server *s, struct str *to);

@@ -40,6 +40,7 @@ struct exec_settings {
     int64_t databases;
     const char *node_password; /* copied; NULL or "": none */
     bool password_set;         /* clients must AUTH */
+    bool lanes_announced;      /* lanes say SHOAL LANE: their node exempts them from its limits */
     bool trace;                /* requests keep their bytes until they are over */
 };
 

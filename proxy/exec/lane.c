@@ -91,6 +91,13 @@ static void shake_hands(struct exec *x, struct lane *l)
     } else if (l->proto == 3) {
         lane_say(x, l, words, 2);
     }
+    if (x->settings.lanes_announced) {
+        char digits[NUM_I64_MAX_LEN];
+        words[0] = SLICE("SHOAL");
+        words[1] = SLICE("LANE");
+        words[2] = slice_of(digits, num_print_u64(digits, l->id));
+        lane_say(x, l, words, 3);
+    }
 }
 
 bool lane_ready(struct exec *x, struct lane *l)

@@ -158,6 +158,7 @@ static void exec_settings_of(const struct proxy_options *o, struct exec_settings
         .databases = o->databases,
         .node_password = proxy_options_node_password(o),
         .password_set = o->requirepass[0] != '\0',
+        .lanes_announced = true,
         .trace = o->slowlog_log_slower_than >= 0,
     };
 }

@@ -194,6 +194,23 @@ static void test_lanes_log_in_with_the_nodes_password(void **state)
     world_end();
 }
 
+static void test_lanes_say_what_they_are(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.lanes_announced = true;
+    world.settings.node_password = "secret";
+    world_start(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_READ), "AUTH secret;SHOAL LANE 1;GET x;");
+    assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n+OK\r\n+x\r\n"));
+    assert_string_equal(heard(&a), "+x\r\n");
+    person_fini(&a);
+    world_end();
+}
+
 static void test_a_password_is_asked_for(void **state)
 {
     (void)state;
@@ -666,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_databases_are_selected_where_they_differ),
         cmocka_unit_test(test_a_resp3_client_has_lanes_that_speak_it),
         cmocka_unit_test(test_lanes_log_in_with_the_nodes_password),
+        cmocka_unit_test(test_lanes_say_what_they_are),
         cmocka_unit_test(test_a_password_is_asked_for),
         cmocka_unit_test(test_wrong_commands_are_refused_in_order),
         cmocka_unit_test(test_a_write_that_left_has_an_unknown_outcome),
