@@ -36,8 +36,10 @@ struct map *map_build_from(const struct map *from)
     struct map *m = map_alloc(from->n_shards, from->n_nodes);
     struct map_node *nodes = m->nodes;
     struct map_shard *shards = m->shards;
-    *m = *from;
-    m->refs = 1;
+    /* All but the head: other threads count references to `from` meanwhile. */
+    memcpy((char *)m + offsetof(struct map, epoch),
+           (const char *)from + offsetof(struct map, epoch),
+           sizeof(*m) - offsetof(struct map, epoch));
     m->nodes = nodes;
     m->shards = shards;
     memcpy(nodes, from->nodes, sizeof(*nodes) * (size_t)from->n_nodes);
