@@ -122,6 +122,10 @@ static bool all_served(const struct map *m)
 static void on_mail(void *arg, struct mail *m)
 {
     struct program *p = arg;
+    if (m->kind == CONTROL_LOADS) {
+        mem_free(m); /* the workers' business */
+        return;
+    }
     struct control_map_mail *mail = container_of(m, struct control_map_mail, mail);
     INVARIANT(m->kind == CONTROL_MAP);
     if (!p->ready && p->options.local_nodes > 0 && all_served(mail->map)) {

@@ -20,6 +20,7 @@
 #define CONTROL_MAGIC   0x6374726cu
 #define AREA            "control"
 #define TICK_MS         100
+#define LOADS_MAX       256 /* nodes whose load the workers are told */
 #define STORE_KEY       "cluster"
 #define RECORD_AGAIN_MS 1000 /* after the store failed */
 
@@ -57,6 +58,8 @@ struct control {
     struct loop *loop;
     struct mailbox *mailbox;
     struct mailbox **workers;
+    int64_t loads_ms; /* when the workers were last told of loads */
+    int64_t heartbeat_interval_ms;
     size_t n_workers;
     struct thread thread;
     bool started;
@@ -187,12 +190,32 @@ static void on_probed(void *arg, const char *id, enum probe_result result)
     coordinator_probed(c->core, loop_now_ms(c->loop), id, result);
 }
 
+static void mail_loads(struct control *c)
+{
+    struct coordinator_load loads[LOADS_MAX];
+    size_t n = coordinator_loads(c->core, loads, LOADS_MAX);
+    for (size_t i = 0; i < c->n_workers; i++) {
+        struct control_loads_mail *m = mem_zalloc(sizeof(*m) + n * sizeof(m->loads[0]));
+        m->mail.kind = CONTROL_LOADS;
+        m->count = n;
+        for (size_t k = 0; k < n; k++) {
+            memcpy(m->loads[k].id, loads[k].id, sizeof(m->loads[k].id));
+            m->loads[k].percent = loads[k].percent;
+        }
+        mailbox_send(c->workers[i], &m->mail);
+    }
+}
+
 static void on_tick(struct loop_timer *t)
 {
     struct control *c = t->arg;
     int64_t now_ms = loop_now_ms(c->loop);
     node_links_tick(c->links, now_ms);
     coordinator_tick(c->core, now_ms);
+    if (now_ms - c->loads_ms >= c->heartbeat_interval_ms) {
+        c->loads_ms = now_ms;
+        mail_loads(c);
+    }
 }
 
 /* ---- mail ---- */
@@ -247,6 +270,7 @@ static void on_mail(void *arg, struct mail *mail)
         struct set_mail *m = container_of(mail, struct set_mail, mail);
         if (c->started) {
             coordinator_set(c->core, loop_now_ms(c->loop), &m->settings);
+            c->heartbeat_interval_ms = m->settings.heartbeat_interval_ms;
         }
         mem_free(m);
         break;
@@ -299,6 +323,7 @@ static bool open_core(struct control *c, const struct control_settings *s, struc
         return false;
     }
     struct coordinator_settings settings = core_settings(s);
+    c->heartbeat_interval_ms = settings.heartbeat_interval_ms;
     struct coordinator_env env = {.arg = c,
                                   .send = effect_send,
                                   .close = effect_close,

@@ -28,7 +28,7 @@ struct control_settings {
 };
 
 /* Mail to a worker, kind CONTROL_MAP: a new map; the receiver owns the reference. */
-enum { CONTROL_MAP = 100, CONTROL_ANSWER = 101 };
+enum { CONTROL_MAP = 100, CONTROL_ANSWER = 101, CONTROL_LOADS = 102 };
 struct control_map_mail {
     struct mail mail;
     struct map *map;
@@ -39,6 +39,17 @@ struct control_answer_mail {
     struct mail mail;
     uint64_t request_id;
     struct str reply;
+};
+
+/* kind CONTROL_LOADS: every heartbeat-interval, how loaded the nodes are. */
+struct control_load {
+    char id[NODE_ID_LEN + 1];
+    uint32_t percent; /* of the average */
+};
+struct control_loads_mail {
+    struct mail mail;
+    size_t count;
+    struct control_load loads[];
 };
 
 /* Opens the store, listens. NULL and err. */

@@ -62,3 +62,11 @@ void coordinator_probed(struct coordinator *c, int64_t now_ms, const char *id,
 void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
                        const struct slice *argv, size_t argc);
 void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordinator_settings *s);
+
+/* What the nodes' heartbeats say of their load, for balancing reads: commands a second in percent
+ * of the average node, 100 while there is too little to tell. Returns how many were written. */
+struct coordinator_load {
+    char id[NODE_ID_LEN + 1];
+    uint32_t percent;
+};
+size_t coordinator_loads(const struct coordinator *c, struct coordinator_load *to, size_t max);

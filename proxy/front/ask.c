@@ -213,6 +213,14 @@ void worker_mail(void *arg, struct mail *m)
         mem_free(map);
         break;
     }
+    case CONTROL_LOADS: {
+        struct control_loads_mail *loads = container_of(m, struct control_loads_mail, mail);
+        for (size_t i = 0; i < loads->count; i++) {
+            exec_set_load(w->exec, loads->loads[i].id, loads->loads[i].percent);
+        }
+        mem_free(loads);
+        break;
+    }
     case CONTROL_ANSWER:
         control_answered(w, container_of(m, struct control_answer_mail, mail));
         break;

@@ -59,6 +59,8 @@ static void on_mail(void *arg, struct mail *mail)
         map_unref(&f->map);
         f->map = m->map;
         mem_free(m);
+    } else if (mail->kind == CONTROL_LOADS) {
+        mem_free(mail);
     } else {
         assert_int_equal(mail->kind, CONTROL_ANSWER);
         struct control_answer_mail *m = container_of(mail, struct control_answer_mail, mail);

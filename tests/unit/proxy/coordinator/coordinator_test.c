@@ -624,6 +624,36 @@ static void test_shards_with_keys_wait_and_move_once_they_are_empty(void **state
     stop(&f);
 }
 
+static void busy_heartbeat(struct fixture *f, int n, uint64_t ops)
+{
+    struct wire_message m = {.kind = WIRE_HEARTBEAT};
+    m.heartbeat.ops = ops;
+    coordinator_message(f->core, f->now, (uint64_t)n, "127.0.0.1", &m);
+    wire_message_fini(&m);
+    settle(f);
+}
+
+static void test_loads_are_told_in_percent_of_the_average(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(2);
+    struct coordinator_load loads[4];
+    busy_heartbeat(f, 1, 5);
+    busy_heartbeat(f, 2, 0);
+    assert_int_equal(coordinator_loads(f->core, loads, 4), 2);
+    assert_in_range(loads[0].percent, 99, 101); /* next to nothing to do: alike */
+    assert_in_range(loads[1].percent, 99, 101);
+    busy_heartbeat(f, 1, 150000);
+    busy_heartbeat(f, 2, 50000);
+    assert_int_equal(coordinator_loads(f->core, loads, 4), 2);
+    bool first = strcmp(loads[0].id, map_of(f)->nodes[index_of(f, 1)].id) == 0;
+    assert_in_range(loads[first ? 0 : 1].percent, 145, 150);
+    assert_in_range(loads[first ? 1 : 0].percent, 50, 55);
+    busy_heartbeat(f, 2, 0);
+    assert_int_equal(coordinator_loads(f->core, loads, 1), 1);
+    stop(&f);
+}
+
 static void test_a_shard_found_to_have_keys_behind_its_fence_stays(void **state)
 {
     (void)state;
@@ -891,6 +921,7 @@ int main(void)
         cmocka_unit_test(test_a_restarted_coordinator_knows_everything_that_was_decided),
         cmocka_unit_test(test_a_damaged_decision_is_an_error),
         cmocka_unit_test(test_views_are_lines_of_key_value_words),
+        cmocka_unit_test(test_loads_are_told_in_percent_of_the_average),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
