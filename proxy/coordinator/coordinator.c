@@ -9,7 +9,8 @@
 
 #define COORDINATOR_MAGIC 0x434f4f52u
 #define RESEND_MS         1000 /* a map that is not confirmed goes out again */
-#define SUSPECT_AGAIN_MS  100  /* proxies report each refused connection: not a probe for each */
+#define SLEPT_MS_MIN      500 /* between two ticks: we were stopped, or the machine is overloaded */
+#define SUSPECT_AGAIN_MS  100 /* proxies report each refused connection: not a probe for each */
 
 struct map *coordinator_latest(const struct coordinator *c)
 {
@@ -319,7 +320,7 @@ void coordinator_tick(struct coordinator *c, int64_t now_ms)
     CHECK_OBJ(c, COORDINATOR_MAGIC);
     int64_t gap = now_ms - c->ticked_ms;
     c->ticked_ms = now_ms;
-    if (gap >= c->settings.heartbeat_interval_ms) {
+    if (gap >= MAX(c->settings.heartbeat_interval_ms, SLEPT_MS_MIN)) {
         log_event(LOG_WARNING, AREA, "coordinator did not run for %lld ms: not held against nodes",
                   (long long)gap);
         for (int i = 0; i < c->registry.count; i++) {

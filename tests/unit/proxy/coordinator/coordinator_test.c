@@ -546,6 +546,20 @@ static void test_when_the_coordinator_slept_nobody_dies_of_it(void **state)
     stop(&f);
 }
 
+static void test_heartbeats_shorter_than_a_tick_are_missed_all_the_same(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(2);
+    f->settings.heartbeat_interval_ms = 100;
+    coordinator_set(f->core, f->now, &f->settings);
+    settle(f);
+    tick(f, 300);
+    assert_int_equal(state_of(f, 1), NODE_UNHEALTHY);
+    tick(f, 300);
+    assert_int_equal(state_of(f, 1), NODE_DEAD);
+    stop(&f);
+}
+
 static void test_a_restarted_node_has_its_shards_back_and_the_loss_is_told(void **state)
 {
     (void)state;
@@ -908,6 +922,7 @@ int main(void)
         cmocka_unit_test(test_a_probe_from_before_the_restart_does_not_kill_the_new_process),
         cmocka_unit_test(test_a_node_that_nobody_can_reach_stays_dead_though_it_speaks),
         cmocka_unit_test(test_when_the_coordinator_slept_nobody_dies_of_it),
+        cmocka_unit_test(test_heartbeats_shorter_than_a_tick_are_missed_all_the_same),
         cmocka_unit_test(test_a_restarted_node_has_its_shards_back_and_the_loss_is_told),
         cmocka_unit_test(test_empty_shards_move_to_a_joining_node_a_few_at_a_time),
         cmocka_unit_test(test_shards_with_keys_wait_and_move_once_they_are_empty),
