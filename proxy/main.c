@@ -2,8 +2,8 @@
 /* shoal-proxy: reads its directives, makes coordinator, workers and local nodes, joins them, runs.
  *
  * Threads: this one takes signals and looks after local nodes; one runs the coordinator; each
- * worker has its own. Order of the end: workers answer what is under way, nodes stop, the
- * coordinator last. */
+ * worker has its own. Order of the end: workers answer what is under way, the coordinator, the
+ * nodes. */
 #include "proxy/admin/admin.h"
 #include "proxy/control/control.h"
 #include "proxy/exec/local.h"
@@ -151,6 +151,9 @@ static void stop(struct program *p)
     daemon_notify("STOPPING=1");
     workers_stop(p->workers);
     if (p->nodes != NULL) {
+        /* First: nodes that are told to end have not failed, and the next start finds them in
+         * their places. */
+        control_stop(p->control);
         local_nodes_stop(p->nodes, NODES_STOP_MS, nodes_stopped, p);
     } else {
         loop_stop(p->loop);

@@ -155,7 +155,7 @@ static void give_map(struct map *m)
     exec_set_map(world.x, m);
 }
 
-static void lose_shard(struct map *m, int shard)
+__attribute__((unused)) static void lose_shard(struct map *m, int shard)
 {
     m->shards[shard].primary = NODE_NONE;
 }
@@ -281,7 +281,7 @@ static const char *drain(struct outbuf *o, struct str *also)
 }
 
 /* What a person has been answered since the last look. */
-static const char *heard(struct person *p)
+__attribute__((unused)) static const char *heard(struct person *p)
 {
     return drain(&p->out, NULL);
 }
@@ -330,7 +330,7 @@ static const char *sent(struct wire *w)
 }
 
 /* The node answers. False: exec finds that this is no RESP. */
-static bool answer(struct wire *w, const char *bytes)
+__attribute__((unused)) static bool answer(struct wire *w, const char *bytes)
 {
     size_t want;
     struct chunk *c = chunk_new(strlen(bytes) + 1);
@@ -344,7 +344,7 @@ static bool answer(struct wire *w, const char *bytes)
 }
 
 /* The connection breaks; what was not yet sent never left. */
-static void snap(struct wire *w, enum lane_end how)
+__attribute__((unused)) static void snap(struct wire *w, enum lane_end how)
 {
     struct lane *l = w->lane;
     uint64_t written = w->sent.len;
@@ -355,7 +355,7 @@ static void snap(struct wire *w, enum lane_end how)
 }
 
 /* A key of that shard: "k<n>". */
-static const char *key_of(int shard, int which)
+__attribute__((unused)) static const char *key_of(int shard, int which)
 {
     static char keys[8][16];
     static int next;
