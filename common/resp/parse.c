@@ -30,7 +30,9 @@ void resp_parser_fini(struct resp_parser *p)
 
 void resp_parser_trim(struct resp_parser *p)
 {
-    INVARIANT(p->remaining < 0);
+    if (p->remaining >= 0) {
+        return;
+    }
     if (p->argv_slots > SLOTS_KEEP) {
         mem_free(p->argv);
         p->argv = NULL;

@@ -51,7 +51,8 @@ void resp_parser_fini(struct resp_parser *p);
 enum resp_status resp_parse(struct resp_parser *p, struct slice in);
 /* Forgets a message that was begun: the next call starts another. */
 void resp_parser_restart(struct resp_parser *p);
-/* Gives back what an unusually large command made it take. Between messages only. */
+/* Gives back what an unusually large command made it take; inside a message it does nothing, what
+ * was taken is still needed. */
 void resp_parser_trim(struct resp_parser *p);
 /* Bytes of memory held. */
 size_t resp_parser_memory(const struct resp_parser *p);

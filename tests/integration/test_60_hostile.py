@@ -111,6 +111,22 @@ def test_slow_loris(empty):
         wire.close()
 
 
+def test_a_client_that_falls_silent_inside_a_message(empty):
+    """Its buffers are looked at once it was idle for some seconds; the message goes on after that."""
+    server = empty
+    request = encode("SET", "silent", "client")
+    with server.client() as other:
+        wire = server.wire()
+        wire.send(encode("CLIENT", "ID"))
+        ident = wire.reply()
+        wire.send(request[:-9])
+        wait_until(lambda: int(other.client_list(client_id=[ident])[0]["idle"]) >= 4)
+        wire.send(request[-9:])
+        assert wire.reply() == b"OK"
+        wire.close()
+    still_serves(server)
+
+
 def test_half_open_connections(empty):
     """Clients that shut down their sending side, or vanish without a word, at any point."""
     server = empty

@@ -360,6 +360,29 @@ static void test_a_million_elements_take_linear_time(void **state)
     str_fini(&message);
 }
 
+/* A timer trims parsers of silent clients, whatever they stopped in. */
+static void test_trim_inside_a_message_keeps_it(void **state)
+{
+    (void)state;
+    struct str message = {0};
+    struct resp_parser p;
+    resp_parser_init(&p);
+    str_printf(&message, "*%d\r\n", 5000);
+    for (int i = 0; i < 5000; i++) {
+        str_append(&message, "$2\r\nab\r\n", 8);
+    }
+    struct slice all = str_slice(&message);
+    assert_int_equal(resp_parse(&p, slice_of(all.ptr, all.len - 5)), RESP_MORE);
+    resp_parser_trim(&p);
+    assert_int_equal(resp_parse(&p, all), RESP_OK);
+    assert_int_equal(p.argc, 5000);
+    for (uint32_t i = 0; i < p.argc; i++) {
+        assert_true(slice_eq(p.argv[i], SLICE("ab")));
+    }
+    resp_parser_fini(&p);
+    str_fini(&message);
+}
+
 /* Whatever comes, whole or in pieces: the same commands, then the same error or wait. */
 static void transcript(struct slice in, struct rng *rng, struct str *out)
 {
@@ -412,6 +435,7 @@ static void test_random_bytes_mean_the_same_however_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trim_inside_a_message_keeps_it),
         cmocka_unit_test(test_arrays_of_bulks),
         cmocka_unit_test(test_lengths_of_every_number_of_digits),
         cmocka_unit_test(test_empty_messages_are_commands_without_arguments),
