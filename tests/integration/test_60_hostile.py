@@ -120,7 +120,7 @@ def test_a_client_that_falls_silent_inside_a_message(empty):
         wire.send(encode("CLIENT", "ID"))
         ident = wire.reply()
         wire.send(request[:-9])
-        wait_until(lambda: int(other.client_list(client_id=[ident])[0]["idle"]) >= 4)
+        wait_until(lambda: int(other.client_list(client_id=[str(ident)])[0]["idle"]) >= 4)
         wire.send(request[-9:])
         assert wire.reply() == b"OK"
         wire.close()
