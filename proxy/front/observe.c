@@ -11,6 +11,8 @@
 #include "common/io/stream.h"
 #include "common/resp/parse.h"
 
+#define KEPT_MIN 256 /* slow commands a second that are kept at least */
+
 struct observe *observe_new(bool first, const struct proxy_options *o)
 {
     struct observe *ob = mem_zalloc(sizeof(*ob));
@@ -44,6 +46,8 @@ void observe_set(struct observe *ob, const struct proxy_options *o)
     int64_t late = ob->latency_ms <= 0 || ob->latency_ms > INT64_MAX / 1000 ? INT64_MAX
                                                                             : ob->latency_ms * 1000;
     ob->notable_us = MIN(slow, late);
+    /* When all is slow, keeping each would make it slower: the log holds no more anyway. */
+    ob->kept_max = MAX(o->slowlog_max_len * 2, KEPT_MIN);
     if (ob->slowlog != NULL) {
         slowlog_set_threshold(ob->slowlog, o->slowlog_log_slower_than);
         slowlog_set_len_max(ob->slowlog, o->slowlog_max_len);
@@ -59,6 +63,7 @@ void observe_reset(struct observe *ob)
 
 void observe_second(struct observe *ob, uint64_t commands, uint64_t bytes_in, uint64_t bytes_out)
 {
+    ob->kept = 0;
     const uint64_t now[3] = {commands, bytes_in, bytes_out};
     ob->at = (ob->at + 1) % OBSERVE_RATES;
     for (int i = 0; i < 3; i++) {
@@ -190,7 +195,8 @@ void observe_request(struct worker *w, const struct request *r, int64_t us)
         return;
     }
     cmdstats_called(ob->stats, r->command->id, us * 1000, r->failed);
-    if (UNLIKELY(us >= ob->notable_us)) {
+    if (UNLIKELY(us >= ob->notable_us) && ob->kept < ob->kept_max) {
+        ob->kept++;
         keep_notable(w, r, us);
     }
 }

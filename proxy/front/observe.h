@@ -23,6 +23,8 @@ struct observe {
     int64_t slow_us;         /* slowlog-log-slower-than */
     int64_t latency_ms;      /* latency-monitor-threshold */
     int64_t notable_us;      /* the lower of both; INT64_MAX: neither is on */
+    int64_t kept;            /* of what took long, this second */
+    int64_t kept_max;
     /* per second, over the last OBSERVE_RATES seconds: commands, bytes in, bytes out */
     uint64_t seen[OBSERVE_RATES][3];
     uint64_t last[3];
