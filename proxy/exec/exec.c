@@ -39,6 +39,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->targets);
     list_init(&x->lanes);
     list_init(&x->paused);
+    list_init(&x->holders);
     list_init(&x->spent);
     rng_init(&x->rng, seed);
     key_list_init(&x->keys);
@@ -103,11 +104,16 @@ void exec_free(struct exec **xp)
     }
     CHECK_OBJ(x, EXEC_MAGIC);
     x->settings.retry_max_attempts = 0; /* what is still open ends now */
+    while (!list_empty(&x->holders)) {
+        hold_drop(x, container_of(x->holders.next, struct session, holds));
+    }
     free_spent(x);
+    LIST_FOREACH(it, &x->targets) { /* all before any is freed: answers name them */
+        free_lanes(x, container_of(it, struct target, link));
+    }
     LIST_FOREACH_SAFE(it, &x->targets) {
         target_free(x, container_of(it, struct target, link));
     }
-    hold_tick(x, true);
     while (x->free_requests != NULL) {
         struct request *r = x->free_requests;
         x->free_requests = r->next;
@@ -170,6 +176,7 @@ struct request *request_take(struct exec *x, struct session *s, const struct com
     r->session = s;
     r->command = c;
     r->call.request = r;
+    r->call.db = s->db;
     r->start_us = x->now_us;
     r->proto = s->proto;
     if (UNLIKELY(s->reply_mode != REPLY_ON)) {
@@ -185,7 +192,7 @@ struct request *request_take(struct exec *x, struct session *s, const struct com
     }
     s->tail = r;
     s->pending++;
-    s->commands++;
+    r->number = ++s->commands;
     s->last_command = c;
     if (x->tracing != NULL) {
         struct call kept = {0};
@@ -394,6 +401,7 @@ void exec_session_gone(struct exec *x, struct session *s)
         }
         r = next;
     }
+    hold_drop(x, s);
     tx_free(x, s);
 }
 
@@ -585,6 +593,15 @@ void exec_each_node(struct exec *x, exec_node_fn fn, void *arg)
 
 /* --- time --- */
 
+/* Whether the call at the head of its lane has waited long enough for the lane to be given up. One
+ * that was held or tried elsewhere before has used up its request's time; the lane, and all who
+ * stand behind it, still get a fair part. */
+static bool is_overdue(const struct exec *x, const struct call *c)
+{
+    int64_t limit = x->settings.request_timeout_us;
+    return x->now_us - c->request->start_us > limit && x->now_us - c->sent_us > limit / 4;
+}
+
 static void check_timeouts(struct exec *x)
 {
     LIST_FOREACH_SAFE(it, &x->lanes) {
@@ -593,7 +610,7 @@ static void check_timeouts(struct exec *x)
         while (c != NULL && c->request == NULL) {
             c = c->next; /* the lane's own words have no clock */
         }
-        if (c != NULL && x->now_us - c->request->start_us > x->settings.request_timeout_us) {
+        if (c != NULL && is_overdue(x, c)) {
             x->counters.timeouts++;
             /* Its answer could still come: only a new connection can tell the two apart. */
             lane_break(x, l, LANE_BROKEN);

@@ -30,6 +30,8 @@ struct shard_route {
     int64_t lost_us;        /* since when nobody does */
     uint64_t mark;          /* of the last walk that met it, and as what */
     uint32_t mark_at;
+    uint64_t ahead_walk; /* of the last look at a holding client's calls on lanes, and the number */
+    uint64_t ahead;      /* of its last request there for this shard */
     int n_readers;
     struct target *readers[MEMBERS_MAX]; /* eligible for reads, the primary first */
 };
@@ -45,10 +47,10 @@ struct exec {
     struct exec_counters counters;
     struct request *free_requests;
     uint32_t n_free_requests;
-    uint32_t turn;      /* of round-robin */
-    struct chunk *park; /* small replies that wait for their turn */
-    struct call *held_head;
-    struct call *held_tail;
+    uint32_t turn;       /* of round-robin */
+    struct chunk *park;  /* small replies that wait for their turn */
+    struct list holders; /* sessions with held calls, the longest waiting first */
+    uint64_t hold_walk;
     size_t n_held;
     size_t held_bytes;
     size_t n_open;      /* requests taken and not ended */
@@ -140,6 +142,8 @@ void call_hold(struct exec *x, struct call *c, int64_t due_us);
 struct target *pick_reader(struct exec *x, int shard);
 /* Tries what is due, ends what is late. */
 void hold_tick(struct exec *x, bool map_changed);
+/* The session is going: what it holds ends. */
+void hold_drop(struct exec *x, struct session *s);
 /* The call's answer: the reply, or an error's text with its code. */
 void call_answer(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr, size_t len);
 void call_error(struct exec *x, struct call *c, const char *text);

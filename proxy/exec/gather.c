@@ -62,7 +62,7 @@ struct part *gather_add(struct request *r)
     struct part *p = mem_zalloc(sizeof(*p));
     p->call.request = r;
     p->call.kind = CALL_PART;
-    p->call.db = r->session->db;
+    p->call.db = r->call.db; /* the client may have gone on to another */
     p->call.part = g->n_parts;
     g->parts[g->n_parts++] = p;
     g->open++;
@@ -212,7 +212,7 @@ static void assign_keys(struct exec *x, struct cut *cut)
     }
 }
 
-static void make_parts(struct exec *x, struct request *r, struct cut *cut, uint8_t tries)
+static void make_parts(struct exec *x, struct request *r, struct cut *cut, uint16_t tries)
 {
     cut->first_part = r->gather->n_parts;
     for (uint32_t i = 0; i < cut->n_parts; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Calls that cannot go now: nobody serves their shard, or another try is due. They wait in order of
- * arrival, within limits of number, bytes and time. */
+/* Calls that cannot go now: nobody serves their shard, or another try is due. They wait within
+ * limits of number, bytes and time; each client's in the order in which it sent them, and none goes
+ * before the ones ahead of it. */
 #include "proxy/exec/exec_priv.h"
 
 #include <stdio.h>
@@ -42,14 +43,46 @@ static void hold_error(struct exec *x, struct call *c)
     call_error(x, c, ERR_CLUSTERDOWN);
 }
 
-static void unhold(struct exec *x, struct call *c)
+static void unhold(struct exec *x, const struct call *c)
 {
-    struct session *s = c->request->session;
     x->n_held--;
     x->held_bytes -= cost_of(c);
-    if (s != NULL) {
-        s->held--;
+    c->request->session->held--;
+}
+
+/* Into its client's queue, which is in request order; nearly always at its end. */
+static void queue_held(struct exec *x, struct session *s, struct call *c)
+{
+    struct call **at = &s->held_head;
+    if (s->held_tail != NULL && s->held_tail->request->number <= c->request->number) {
+        at = &s->held_tail->next;
     }
+    while (*at != NULL && (*at)->request->number <= c->request->number) {
+        at = &(*at)->next;
+    }
+    c->next = *at;
+    *at = c;
+    if (c->next == NULL) {
+        s->held_tail = c;
+    }
+    if (list_empty(&s->holds)) {
+        list_append(&x->holders, &s->holds);
+    }
+}
+
+/* Its own copy, unless it lies in a chunk of about its size: for seconds, a few bytes must not keep
+ * a large chunk alive. */
+static void own_bytes(struct call *c)
+{
+    if (c->chunk->cap / 2 <= c->len) {
+        return;
+    }
+    struct chunk *own = chunk_new(c->len);
+    memcpy(own->data, c->bytes, c->len);
+    own->len = c->len;
+    chunk_unref(&c->chunk);
+    c->chunk = own;
+    c->bytes = own->data;
 }
 
 void call_hold(struct exec *x, struct call *c, int64_t due_us)
@@ -72,17 +105,12 @@ void call_hold(struct exec *x, struct call *c, int64_t due_us)
         call_error(x, c, ERR_CLUSTERDOWN);
         return;
     }
+    own_bytes(c);
     x->counters.held++;
     x->n_held++;
     x->held_bytes += cost_of(c);
     s->held++;
-    c->next = NULL;
-    if (x->held_tail == NULL) {
-        x->held_head = c;
-    } else {
-        x->held_tail->next = c;
-    }
-    x->held_tail = c;
+    queue_held(x, s, c);
     exec_wake(x, due_us == 0 ? x->now_us + TICK_US : MIN(due_us, x->now_us + TICK_US));
 }
 
@@ -125,18 +153,6 @@ struct target *pick_reader(struct exec *x, int shard)
     }
     return targets[balance_pick((enum read_from)x->settings.read_from, choices, n, &x->rng,
                                 &x->turn)];
-}
-
-/* A later request of its session for this shard is on the way: this one must not pass it. */
-static bool later_under_way(const struct call *c)
-{
-    for (const struct request *r = c->request->next; r != NULL; r = r->next) {
-        if (r->gather != NULL ? r->gather->open > 0
-                              : r->call.lane != NULL && r->call.shard == c->shard) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void call_send_to(struct exec *x, struct call *c, struct target *t, enum lane_kind kind)
@@ -188,42 +204,33 @@ void call_send(struct exec *x, struct call *c)
     call_send_to(x, c, t, kind);
 }
 
-/* Whether a stands before b in their session's queue. */
-static bool precedes(const struct request *a, const struct request *b)
+/* The call was answered. Held ones that its client sent before it, for the same shard, can't be
+ * done in order any more; it matters when one of the two writes. */
+static void overtaken(struct exec *x, struct session *s, const struct call *by)
 {
-    for (const struct request *r = a; r != NULL; r = r->next) {
-        if (r == b) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Rebuilds the queue without the calls for which `leave` is false; those are handed to `then`. */
-static void overtaken(struct exec *x, struct session *s, int shard, const struct request *by)
-{
-    struct call *c = x->held_head;
     struct call *lost = NULL;
-    x->held_head = x->held_tail = NULL;
-    while (c != NULL) {
-        struct call *next = c->next;
-        bool is = c->request->session == s && c->shard == shard && c->request != by &&
-                  precedes(c->request, by);
-        c->next = NULL;
-        if (is) {
+    struct call *last = NULL;
+    struct call **at = &s->held_head;
+    while (*at != NULL && (*at)->request->number < by->request->number) {
+        struct call *c = *at;
+        if (c->shard == by->shard && (c->write || by->write)) {
+            *at = c->next;
+            unhold(x, c);
             c->next = lost;
             lost = c;
-        } else if (x->held_tail == NULL) {
-            x->held_head = x->held_tail = c;
         } else {
-            x->held_tail->next = c;
-            x->held_tail = c;
+            last = c;
+            at = &c->next;
         }
-        c = next;
+    }
+    if (*at == NULL) {
+        s->held_tail = last;
+    }
+    if (s->held_head == NULL) {
+        list_remove(&s->holds);
     }
     while (lost != NULL) {
         struct call *next = lost->next;
-        unhold(x, lost);
         x->counters.clusterdown++;
         call_error(x, lost, "TRYAGAIN not executed, and a later command of this client was");
         lost = next;
@@ -235,7 +242,8 @@ void call_answer(struct exec *x, struct call *c, struct chunk *chunk, const char
     struct request *r = c->request;
     struct session *s = r->session;
     if (s != NULL && s->held > 0 && c->shard >= 0) {
-        overtaken(x, s, c->shard, r);
+        overtaken(x, s, c);
+        exec_wake(x, x->now_us + 1000); /* one may have waited for this */
     }
     if (c->kind == CALL_ONE) {
         request_reply(x, r, chunk, ptr, len);
@@ -261,49 +269,126 @@ void call_error(struct exec *x, struct call *c, const char *text)
     chunk_unref(&chunk);
 }
 
-static bool may_go(const struct exec *x, const struct call *c, bool map_changed)
+/* --- letting them go --- */
+
+/* What a client has on lanes, by the number of the request: held ones must not pass it. */
+struct ahead {
+    uint64_t any;    /* the last one */
+    uint64_t gather; /* the last one of several parts */
+};
+
+static bool gather_on_lanes(const struct gather *g)
 {
-    return (map_changed || (c->due_us != 0 && x->now_us >= c->due_us)) && !later_under_way(c);
+    for (uint32_t i = 0; i < g->n_parts; i++) {
+        if (g->parts[i]->call.lane != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
-/* Its wait is over, one way or the other. */
-static void end_hold(struct exec *x, struct call *c)
+static struct ahead look_ahead(struct exec *x, const struct session *s)
 {
-    struct session *s = c->request->session;
-    unhold(x, c);
-    if (s == NULL) {
-        call_error(x, c, ERR_CLUSTERDOWN);
-        return;
+    struct ahead a = {0};
+    x->hold_walk++;
+    for (const struct request *r = s->held_head->request; r != NULL; r = r->next) {
+        if (r->gather != NULL) {
+            if (r->gather->open > 0 && gather_on_lanes(r->gather)) {
+                a.any = a.gather = r->number;
+            }
+        } else if (r->call.lane != NULL) {
+            a.any = r->number;
+            if (r->call.shard >= 0) {
+                struct shard_route *route = &x->routes[r->call.shard];
+                route->ahead_walk = x->hold_walk;
+                route->ahead = r->number;
+            }
+        }
     }
-    if (x->now_us >= deadline_of(x, c)) {
-        hold_error(x, c);
-    } else {
-        call_send(x, c);
+    return a;
+}
+
+/* A later request of its client for this shard is under way: this one must not come behind it. */
+static bool would_fall_behind(const struct exec *x, const struct ahead *a, const struct call *c)
+{
+    uint64_t number = c->request->number;
+    if (a->any <= number) {
+        return false;
     }
-    session_check_resume(x, s);
+    if (c->shard < 0) {
+        return c->write || c->shard == CALL_MULTI;
+    }
+    const struct shard_route *route = &x->routes[c->shard];
+    return a->gather > number || (route->ahead_walk == x->hold_walk && route->ahead > number);
+}
+
+static bool is_due(const struct exec *x, const struct call *c, bool map_changed)
+{
+    return map_changed || (c->due_us != 0 && x->now_us >= c->due_us);
+}
+
+/* Those whose time is over end, those whose turn it is go. */
+static void release_session(struct exec *x, struct session *s, bool map_changed)
+{
+    struct ahead ahead = look_ahead(x, s);
+    struct call *c = s->held_head;
+    bool inner = s->inner; /* such a one may end with its last call */
+    bool blocked = false;
+    s->held_head = s->held_tail = NULL;
+    list_remove(&s->holds);
+    while (c != NULL) {
+        struct call *next = c->next;
+        if (x->now_us >= deadline_of(x, c)) {
+            unhold(x, c);
+            hold_error(x, c);
+        } else if (!is_due(x, c, map_changed)) {
+            blocked = true;
+            if (c->due_us != 0) {
+                exec_wake(x, c->due_us);
+            }
+            queue_held(x, s, c);
+        } else if (blocked || would_fall_behind(x, &ahead, c)) {
+            blocked = true;
+            c->due_us = x->now_us; /* as soon as it may; the next tick looks again */
+            queue_held(x, s, c);
+        } else {
+            unhold(x, c);
+            uint64_t before = x->counters.held;
+            call_send(x, c);
+            blocked = x->counters.held != before; /* it is back */
+        }
+        c = next;
+    }
+    if (!inner) {
+        session_check_resume(x, s);
+    }
 }
 
 void hold_tick(struct exec *x, bool map_changed)
 {
-    struct call *c = x->held_head;
-    x->held_head = x->held_tail = NULL;
+    struct list now;
+    list_init(&now);
+    while (!list_empty(&x->holders)) {
+        struct list *it = x->holders.next;
+        list_remove(it);
+        list_append(&now, it);
+    }
+    while (!list_empty(&now)) {
+        release_session(x, container_of(now.next, struct session, holds), map_changed);
+    }
+}
+
+void hold_drop(struct exec *x, struct session *s)
+{
+    struct call *c = s->held_head;
+    s->held_head = s->held_tail = NULL;
+    list_remove(&s->holds);
     while (c != NULL) {
         struct call *next = c->next;
-        c->next = NULL;
-        bool gone = c->request->session == NULL;
-        if (!gone && x->now_us < deadline_of(x, c) && !may_go(x, c, map_changed)) {
-            if (x->held_tail == NULL) { /* stays */
-                x->held_head = c;
-            } else {
-                x->held_tail->next = c;
-            }
-            x->held_tail = c;
-            if (c->due_us != 0) {
-                exec_wake(x, MAX(c->due_us, x->now_us + 1000));
-            }
-        } else {
-            end_hold(x, c);
-        }
+        x->n_held--;
+        x->held_bytes -= cost_of(c);
+        s->held--;
+        call_error(x, c, ERR_CLUSTERDOWN);
         c = next;
     }
 }

@@ -50,9 +50,10 @@ void lane_free(struct exec *x, struct lane **lp)
     mem_free(l);
 }
 
-static void queue_call(struct lane *l, struct call *c)
+static void queue_call(struct exec *x, struct lane *l, struct call *c)
 {
     c->next = NULL;
+    c->sent_us = x->now_us;
     c->lane = l;
     c->target = l->target;
     c->out_end = l->out_total;
@@ -74,7 +75,7 @@ void lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t a
     struct call *c = mem_zalloc(sizeof(*c));
     c->kind = CALL_HANDSHAKE;
     c->db = -1;
-    queue_call(l, c);
+    queue_call(x, l, c);
     x->port.lane_flush(x->port.back, l);
 }
 
@@ -188,7 +189,7 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
     if (UNLIKELY(c->leaves_db)) {
         l->db = -1;
     }
-    queue_call(l, c);
+    queue_call(x, l, c);
     struct session *s = c->request->session;
     c->read_lane = l->kind == LANE_READ;
     if (c->write) {

@@ -49,13 +49,14 @@ struct call {
     uint32_t swallow_own;  /* of those, the bytes' own (+QUEUED); the rest is a SELECT's */
     uint32_t part;         /* its place among the request's calls */
     struct target *target; /* CALL_NODE, CALL_MULTI: the node meant; else where it went last */
+    int64_t sent_us;       /* loop time when it joined its lane */
     int64_t due_us;        /* held: not before; 0: when the map changes */
     uint8_t kind;          /* enum call_kind */
+    uint16_t tries;
     bool write;
-    bool read_lane; /* went by a read lane: a later write must not overtake it */
-    bool leaves_db; /* its lane is at an unknown database behind it */
-    bool pinned;    /* its lane is the session's own */
-    uint8_t tries;
+    bool read_lane;  /* went by a read lane: a later write must not overtake it */
+    bool leaves_db;  /* its lane is at an unknown database behind it */
+    bool pinned;     /* its lane is the session's own */
     uint8_t refused; /* enum node_answer: what a swallowed queue-time error said */
 };
 
@@ -69,6 +70,7 @@ struct request {
     struct session *session;
     const struct command *command;
     struct call call; /* kind CALL_ONE */
+    uint64_t number;  /* among its session's, from 1 */
     int64_t start_us; /* loop time when it was accepted */
     uint8_t state;    /* enum request_state */
     uint8_t proto;    /* of the session when it was accepted: what its reply looks like */

@@ -8,6 +8,7 @@ void session_init(struct session *s, uint64_t id, struct outbuf *out)
     *s = (struct session){
         .magic = SESSION_MAGIC, .proto = 2, .id = id, .out = out, .out_watch = SIZE_MAX};
     list_init(&s->wait);
+    list_init(&s->holds);
 }
 
 void session_fini(struct session *s)
@@ -16,6 +17,7 @@ void session_fini(struct session *s)
     INVARIANT(s->head == NULL);
     INVARIANT(s->tx == NULL);
     INVARIANT(list_empty(&s->wait));
+    INVARIANT(list_empty(&s->holds));
     mem_free(s->name);
     mem_free(s->lib_name);
     mem_free(s->lib_version);

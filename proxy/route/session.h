@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/list.h"
 
+struct call;
 struct command;
 struct request;
 struct tx;
@@ -50,7 +51,10 @@ struct session {
     uint32_t pending;
     uint32_t reads_open;
     uint32_t writes_open;
-    uint32_t held;         /* calls in the hold queue */
+    uint32_t held;          /* calls in the hold queue */
+    struct call *held_head; /* these, in request order */
+    struct call *held_tail;
+    struct list holds;     /* in exec's holders while there are any */
     uint32_t queued;       /* commands since MULTI */
     uint32_t reply_size;   /* smoothed */
     size_t out_watch;      /* output from which front wants to know */
