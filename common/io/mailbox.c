@@ -31,22 +31,25 @@ static struct mail *take_oldest_first(struct mailbox *m)
     return to;
 }
 
-static void deliver(struct mailbox *m)
+bool mailbox_deliver(struct mailbox *m)
 {
+    CHECK_OBJ(m, MAILBOX_MAGIC);
     struct mail *mail = take_oldest_first(m);
+    bool any = mail != NULL;
     while (mail != NULL) {
         struct mail *next = mail->next; /* fn frees the mail */
         mail->next = NULL;
         m->fn(m->arg, mail);
         mail = next;
     }
+    return any;
 }
 
 static void on_wake(struct ev_loop *ev, ev_async *w, int revents)
 {
     (void)ev;
     (void)revents;
-    deliver(w->data);
+    (void)mailbox_deliver(w->data);
 }
 
 struct mailbox *mailbox_new(struct loop *l, mailbox_fn fn, void *arg)
@@ -72,7 +75,7 @@ void mailbox_free(struct mailbox **mp)
     }
     CHECK_OBJ(m, MAILBOX_MAGIC);
     ev_async_stop(m->loop->ev, &m->wake);
-    deliver(m);
+    (void)mailbox_deliver(m);
     m->magic = 0;
     mem_free(m);
 }

@@ -16,5 +16,8 @@ typedef void (*mailbox_fn)(void *arg, struct mail *m);
 /* Made by the thread that receives (or before it starts). */
 struct mailbox *mailbox_new(struct loop *l, mailbox_fn fn, void *arg);
 void mailbox_free(struct mailbox **m); /* undelivered mail is given to `fn` first */
+/* Gives what has come to `fn` now; false if there was nothing. The receiving thread, or when that
+ * has ended the one that cleans up. */
+bool mailbox_deliver(struct mailbox *m);
 /* Any thread. */
 void mailbox_send(struct mailbox *m, struct mail *mail);

@@ -135,10 +135,12 @@ static bool wants_own(const struct stream *s)
 }
 
 /* The next size of a chunk of the stream's own: it grows fourfold, so that little is copied twice,
- * but never to more than what the owner misses. */
+ * but to no more than what the owner misses. It at least doubles: of a long array the owner knows
+ * only the next element. */
 static size_t own_size(const struct stream *s, size_t have)
 {
-    return have + MIN(MAX(s->want, LOOP_SCRATCH_LEAST), 3 * MAX(have, LOOP_SCRATCH_LEAST));
+    size_t more = MIN(MAX(s->want, LOOP_SCRATCH_LEAST), 3 * MAX(have, LOOP_SCRATCH_LEAST));
+    return have + MAX(more, have);
 }
 
 /* The unread bytes of a long message stay in one chunk of the stream's own. */
@@ -211,6 +213,8 @@ static void on_peer_end(struct stream *s)
     ev_io_stop(s->loop->ev, &s->impl->reading);
     if (s->on_eof != NULL) {
         due(s, DUE_EOF);
+    } else if (s->drop_at_eof) {
+        close_soon(s, 0);
     } else {
         /* What was answered already still goes out. */
         s->impl->finishing = true;

@@ -36,6 +36,7 @@ struct stream {
     stream_close_fn on_close;
     stream_fn on_drained; /* may be NULL: everything in `out` was written; from the loop */
     stream_fn on_eof;     /* may be NULL: the peer sends nothing more; all it sent was given */
+    bool drop_at_eof;     /* no on_eof: what is queued is for nobody then, on_close comes at once */
     size_t want;          /* bytes the owner misses to complete a message: the next read's size */
     uint64_t bytes_in;
     uint64_t bytes_out;

@@ -146,6 +146,8 @@ static void lane_open(void *env, struct lane *l)
         return;
     }
     b->stream->on_drained = on_drained;
+    /* A node that ended executes nothing more: what has not left yet can go elsewhere. */
+    b->stream->drop_at_eof = true;
     l->out = &b->stream->out;
 }
 

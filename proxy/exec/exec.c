@@ -44,6 +44,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     rng_init(&x->rng, seed);
     key_list_init(&x->keys);
     resp_parser_init(&x->parser);
+    x->parser.bulk_max = INT64_MAX; /* front has checked */
     session_init(&x->nobody, 0, NULL);
     no_routes(x, 1);
     fill_routes(x);
@@ -504,7 +505,7 @@ static void drop_spare_targets(struct exec *x)
 {
     LIST_FOREACH_SAFE(it, &x->targets) {
         struct target *t = container_of(it, struct target, link);
-        if (t->node == NODE_NONE && t->in_flight == 0 && x->n_held == 0) {
+        if (t->node == NODE_NONE && t->in_flight == 0 && t->fans == 0 && x->n_held == 0) {
             struct target *gone = t;
             free_lanes(x, gone);
             if (gone->n_pinned == 0) {

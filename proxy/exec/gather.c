@@ -43,6 +43,9 @@ void gather_free(struct gather **gp)
     if (g == NULL) {
         return;
     }
+    for (uint32_t i = 0; g->kind == GATHER_FAN && i < g->n_parts; i++) {
+        g->parts[i]->call.target->fans--;
+    }
     gather_drop_replies(g);
     scan_free(&g->scan);
     tx_run_free(&g->run);

@@ -57,6 +57,7 @@ struct target {
     int64_t retry_at_us;      /* no connection attempt before */
     int64_t down_since_us;    /* 0: not down */
     struct lane *lanes[2][2]; /* [LANE_READ|LANE_WRITE][proto - 2], made when first used */
+    uint32_t fans;            /* parts of requests whose answers will be told by node */
     uint32_t n_pinned;        /* dedicated connections, idle ones included */
     struct list pinned_idle;
     struct list link;

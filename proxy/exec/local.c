@@ -145,6 +145,7 @@ enum local_result local_fan(struct local_call *c, const struct slice *argv, size
             part_set_bytes(p, chunk, bytes, len);
             p->call.shard = CALL_NODE;
             p->call.target = t;
+            t->fans++;
             p->call.write = !(c->command->flags & CF_READONLY);
         }
     }

@@ -470,6 +470,7 @@ static bool run_item(struct exec *x, struct tx_run *run, uint32_t i)
     const struct tx_item *item = &run->items[i];
     struct slice bytes = slice_of(run->bytes->data + item->off, item->len);
     resp_parser_init(&p);
+    p.bulk_max = INT64_MAX;
     enum resp_status st = resp_parse(&p, bytes);
     INVARIANT(st == RESP_OK);
     struct exec_input in = {

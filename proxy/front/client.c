@@ -159,19 +159,17 @@ static void on_data(struct stream *st)
 {
     struct client *c = st->owner;
     struct worker *w = c->worker;
+    bool more = true;
     exec_set_now(w->exec, loop_now_us(w->loop));
     st->want = 0;
     if (UNLIKELY(c->parser != NULL)) {
-        if (parse_one(c, st)) { /* what was incomplete; the rest comes whole */
+        more = parse_one(c, st);
+        if (more) { /* what was incomplete; the rest comes whole */
             drop_parser(c);
-        } else {
-            return;
         }
     }
-    while (LIKELY(!c->session.closing && !c->doomed)) {
-        if (!parse_one(c, st)) {
-            break;
-        }
+    while (LIKELY(more && !c->session.closing && !c->doomed)) {
+        more = parse_one(c, st);
     }
     if (UNLIKELY(c->eof) && !c->doomed && c->session.stop == STOP_NOT) {
         finish_eof(c);

@@ -149,6 +149,7 @@ static struct slowlog_entry *make_entry(struct worker *w, const struct request *
     struct slice *argv = &own;
     size_t argc = 1;
     resp_parser_init(&parser);
+    parser.bulk_max = INT64_MAX;
     struct slice bytes =
         r->trace != NULL ? slice_of(r->trace, r->trace_len) : slice_of(r->call.bytes, r->call.len);
     if (bytes.ptr != NULL && resp_parse(&parser, bytes) == RESP_OK) {

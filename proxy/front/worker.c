@@ -392,6 +392,18 @@ void workers_stop(struct workers *a)
     a->running = false;
 }
 
+/* Questions that workers had for each other when they stopped: answered while all are there. */
+static void settle_mail(struct workers *a)
+{
+    bool any = true;
+    while (any) {
+        any = false;
+        for (int k = 0; k < a->n; k++) {
+            any = (a->all[k] != NULL && mailbox_deliver(a->all[k]->mailbox)) || any;
+        }
+    }
+}
+
 void workers_free(struct workers **ap)
 {
     struct workers *a = *ap;
@@ -400,6 +412,7 @@ void workers_free(struct workers **ap)
         return;
     }
     workers_stop(a);
+    settle_mail(a);
     for (int k = 0; k < a->n; k++) {
         worker_free(&a->all[k]);
     }
