@@ -450,6 +450,52 @@ static void test_a_half_closed_peer_gets_all_that_was_queued(void **state)
     end_fini(&e);
 }
 
+static void test_nothing_is_written_to_an_ended_peer_if_so_set(void **state)
+{
+    (void)state;
+    struct end e;
+    char got[16];
+    end_init(&e);
+    e.stream->drop_at_eof = true;
+    outbuf_append(&e.stream->out, "too late", 8);
+    stream_flush_later(e.stream);
+    shutdown(e.fd, SHUT_WR);
+    turns(&e, 2);
+    assert_int_equal(e.closes, 1);
+    assert_int_equal(read(e.fd, got, sizeof(got)), 0);
+    end_fini(&e);
+}
+
+static void on_endless_array(struct stream *s)
+{
+    static const struct chunk *last;
+    struct end *e = s->owner;
+    e->in = inbuf_unread(&s->in).len;
+    e->data_calls += s->in.chunk != last;
+    last = s->in.chunk;
+    s->want = 5; /* all that is known: the next element is not all there */
+}
+
+/* Copied over and over as it grows, an array of a million elements would take minutes. */
+static void test_a_long_array_is_copied_a_few_times_only(void **state)
+{
+    (void)state;
+    struct end e;
+    char bytes[32 * 1024] = {0};
+    const size_t len = 16 * 1024 * 1024;
+    end_init(&e);
+    e.stream->on_data = on_endless_array;
+    for (size_t put_bytes = 0; put_bytes < len;) {
+        ssize_t n = write(e.fd, bytes, sizeof(bytes));
+        assert_true(n > 0 || errno == EAGAIN);
+        put_bytes += n > 0 ? (size_t)n : 0;
+        turns(&e, 1);
+    }
+    assert_true(e.in >= len / 2);
+    assert_true(e.data_calls < 40);
+    end_fini(&e);
+}
+
 static void test_freeing_in_on_data_is_safe(void **state)
 {
     (void)state;
@@ -659,6 +705,8 @@ int main(void)
         cmocka_unit_test(test_the_peers_end_is_reported_once_after_its_bytes),
         cmocka_unit_test(test_a_half_closed_peer_still_gets_late_answers),
         cmocka_unit_test(test_a_half_closed_peer_gets_all_that_was_queued),
+        cmocka_unit_test(test_nothing_is_written_to_an_ended_peer_if_so_set),
+        cmocka_unit_test(test_a_long_array_is_copied_a_few_times_only),
         cmocka_unit_test(test_freeing_in_on_data_is_safe),
         cmocka_unit_test(test_close_after_flush_sends_everything_and_reads_nothing),
         cmocka_unit_test(test_a_failure_is_reported_from_the_loop),

@@ -355,6 +355,85 @@ static void test_what_was_overtaken_is_not_executed_later(void **state)
     world_end();
 }
 
+static void test_a_read_may_be_overtaken_by_a_read(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    SAY(&a, "GET x");
+    sent(wire_to(0, LANE_READ));
+    answer(wire_to(0, LANE_READ), "-TRYAGAIN\r\n");
+    answer(wire_to(0, LANE_READ), "+second\r\n");
+    assert_string_equal(heard(&a), "");
+    pass_time(50000);
+    SENT(wire_to(0, LANE_READ), "GET x;");
+    answer(wire_to(0, LANE_READ), "+first\r\n");
+    assert_string_equal(heard(&a), "+first\r\n+second\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+/* Each retry has its own jitter. */
+static void test_what_waits_leaves_in_its_clients_order(void **state)
+{
+    (void)state;
+    struct person a;
+    struct str all = {0};
+    struct str want = {0};
+    world_begin();
+    world.settings.retry_max_attempts = 8;
+    world_start(1);
+    person_init(&a);
+    for (int i = 0; i < 30; i++) {
+        SAY(&a, i % 3 == 0 ? "SET k%d x" : "GET k%d", i);
+        str_printf(&want, i % 3 == 0 ? "SET k%d x;" : "GET k%d;", i);
+    }
+    for (int round = 0; round < 3; round++) {
+        snap(wire_to(0, LANE_WRITE), LANE_REFUSED); /* nothing had left */
+        for (int ms = 0; ms < 300 && all.len < want.len; ms++) {
+            pass_time(1000);
+            if (find_wire(0, LANE_WRITE) != NULL && round == 2) {
+                str_appendz(&all, sent(wire_to(0, LANE_WRITE)));
+            } else if (find_wire(0, LANE_WRITE) != NULL && exec_held_requests(world.x) <= 10) {
+                break; /* some have joined the lane, the others wait: it breaks again */
+            }
+        }
+    }
+    assert_string_equal(str_cstr(&all), str_cstr(&want));
+    assert_string_equal(heard(&a), "");
+    str_fini(&all);
+    str_fini(&want);
+    person_fini(&a);
+    world_end();
+}
+
+/* A request that has waited nearly all its time must not take the lane's others with it. */
+static void test_a_late_retry_does_not_condemn_its_lane(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.failover_hold_us = 60000000;
+    world_start(2);
+    person_init(&a);
+    const char *key = key_of(0, 0);
+    struct map *m = map_of(2, false);
+    lose_shard(m, 0);
+    give_map(m);
+    SAY(&a, "SET %s 1", key);
+    pass_time(4900000);
+    give_map(map_of(2, false));
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;", key);
+    pass_time(200000); /* beyond request-timeout since it was accepted */
+    assert_non_null(find_wire(0, LANE_WRITE));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    person_fini(&a);
+    world_end();
+}
+
 static void test_requests_wait_for_a_primary(void **state)
 {
     (void)state;
@@ -691,6 +770,9 @@ int main(void)
         cmocka_unit_test(test_tries_are_bounded),
         cmocka_unit_test(test_moved_goes_where_the_new_map_says),
         cmocka_unit_test(test_what_was_overtaken_is_not_executed_later),
+        cmocka_unit_test(test_a_read_may_be_overtaken_by_a_read),
+        cmocka_unit_test(test_what_waits_leaves_in_its_clients_order),
+        cmocka_unit_test(test_a_late_retry_does_not_condemn_its_lane),
         cmocka_unit_test(test_requests_wait_for_a_primary),
         cmocka_unit_test(test_waiting_ends_with_clusterdown),
         cmocka_unit_test(test_no_more_wait_than_allowed),

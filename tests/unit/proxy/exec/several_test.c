@@ -215,6 +215,21 @@ static void test_scan_goes_from_shard_to_shard(void **state)
     world_end();
 }
 
+static void test_scan_stays_in_its_database(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    SAY(&a, "SCAN 0");
+    SENT(wire_to(0, LANE_WRITE), "SCAN 0;");
+    a.session.db = 1; /* the client's SELECT came behind it */
+    answer(wire_to(0, LANE_WRITE), "*2\r\n$1\r\n1\r\n*0\r\n");
+    SENT(wire_to(1, LANE_WRITE), "SCAN 1;");
+    person_fini(&a);
+    world_end();
+}
+
 static void test_scan_makes_a_bounded_number_of_hops(void **state)
 {
     (void)state;
@@ -718,6 +733,7 @@ int main(void)
         cmocka_unit_test(test_dbsize_is_the_sum_and_keys_are_all),
         cmocka_unit_test(test_randomkey_asks_on_until_there_is_one),
         cmocka_unit_test(test_scan_goes_from_shard_to_shard),
+        cmocka_unit_test(test_scan_stays_in_its_database),
         cmocka_unit_test(test_scan_makes_a_bounded_number_of_hops),
         cmocka_unit_test(test_wrong_cursors_are_refused),
         cmocka_unit_test(test_a_write_over_all_waits_for_the_clients_reads),
