@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 
 #define COORDINATOR_MAGIC 0x434f4f52u
+#define SHOW_MS_MAX       250  /* so long proxies wait for new primaries to know that they are */
 #define RESEND_MS         1000 /* a map that is not confirmed goes out again */
 #define SLEPT_MS_MIN      500 /* between two ticks: we were stopped, or the machine is overloaded */
 #define SUSPECT_AGAIN_MS  100 /* proxies report each refused connection: not a probe for each */
@@ -104,6 +105,7 @@ void coordinator_free(struct coordinator **cp)
     CHECK_OBJ(c, COORDINATOR_MAGIC);
     *cp = NULL;
     map_unref(&c->published);
+    map_unref(&c->shown);
     map_unref(&c->recording);
     map_unref(&c->next);
     for (size_t i = 0; i < c->n_answers; i++) {
@@ -163,13 +165,56 @@ void coordinator_settle(struct coordinator *c, int64_t now_ms)
     } while (c->plan_dirty); /* a welcomed node can take part at once */
 }
 
+/* Whether a node serves a shard under `published` that it did not serve under what proxies see, and
+ * has not confirmed yet that it knows: what a proxy sent it now would be refused. */
+static bool primary_unaware(const struct coordinator *c, int shard)
+{
+    const struct map *m = c->published;
+    const struct map_shard *s = &m->shards[shard];
+    if (s->primary == NODE_NONE) {
+        return false;
+    }
+    const char *id = m->nodes[s->primary].id;
+    if (c->shown != NULL) {
+        const struct map_shard *old = &c->shown->shards[shard];
+        if (old->term == s->term && old->primary != NODE_NONE &&
+            strcmp(c->shown->nodes[old->primary].id, id) == 0) {
+            return false;
+        }
+    }
+    const struct peer *p = registry_find(&c->registry, id);
+    return p != NULL && p->link != 0 && p->confirmed < m->epoch;
+}
+
+/* Gives the published map to the proxies once the new primaries know of it, or SHOW_MS_MAX after
+ * proxies fell behind: a primary that hangs must not keep the others' changes back. */
+static void show(struct coordinator *c, int64_t now_ms)
+{
+    if (!c->behind) {
+        return;
+    }
+    for (int i = 0; i < c->published->n_shards && now_ms - c->behind_ms < SHOW_MS_MAX; i++) {
+        if (primary_unaware(c, i)) {
+            return;
+        }
+    }
+    map_unref(&c->shown);
+    c->shown = map_ref(c->published);
+    c->behind = false;
+    c->env.publish(c->env.arg, c->published);
+}
+
 static void publish(struct coordinator *c, int64_t now_ms)
 {
     str_clear(&c->map_bytes);
-    c->env.publish(c->env.arg, c->published);
+    if (!c->behind) {
+        c->behind = true;
+        c->behind_ms = now_ms;
+    }
     for (int i = 0; i < c->registry.count; i++) {
         coordinator_send_map(c, c->registry.peers[i], now_ms);
     }
+    show(c, now_ms);
     coordinator_answer_due(c);
 }
 
@@ -234,6 +279,7 @@ static void confirmed(struct coordinator *c, int64_t now_ms, struct peer *p,
     p->confirmed = MAX(p->confirmed, m->epoch);
     rebalance_confirmed(c, now_ms, p, m->epoch, &m->fenced);
     coordinator_send_map(c, p, now_ms);
+    show(c, now_ms);
 }
 
 void coordinator_message(struct coordinator *c, int64_t now_ms, uint64_t link, const char *peer_ip,
@@ -332,6 +378,7 @@ void coordinator_tick(struct coordinator *c, int64_t now_ms)
     for (int i = 0; i < c->registry.count; i++) {
         coordinator_send_map(c, c->registry.peers[i], now_ms);
     }
+    show(c, now_ms);
     coordinator_settle(c, now_ms);
 }
 

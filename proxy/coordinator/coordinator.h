@@ -7,9 +7,9 @@
  * owns it (the control thread; a test; the simulator). Links are numbers that the caller gives out
  * and never uses again. Times are milliseconds of one monotonic clock.
  *
- *   event -> working copy of the map (`next`) -> record -> recorded: published, sent to the nodes,
- *   repeated until each has confirmed it. While a record is being written further changes gather
- *   in the next working copy. */
+ *   event -> working copy of the map (`next`) -> record -> recorded: sent to the nodes, repeated
+ *   until each has confirmed it; published to the proxies as soon as new primaries have. While a
+ * record is being written further changes gather in the next working copy. */
 #pragma once
 
 #include "proxy/coordinator/env.h"

@@ -32,7 +32,10 @@ struct coordinator {
     struct coordinator_settings settings;
     struct coordinator_env env;
     /* decisions: each a later state of the cluster */
-    struct map *published; /* durable and told */
+    struct map *published; /* durable and told to the nodes */
+    struct map *shown; /* the one that proxies have: `published`, or one before it; NULL at first */
+    bool behind;       /* `shown` is older than `published`, since behind_ms */
+    int64_t behind_ms;
     struct map *recording; /* being made durable, or NULL */
     struct map *next;      /* being changed, or NULL */
     bool rebalancing;      /* durable with `next`: see struct decision */

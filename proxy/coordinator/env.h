@@ -15,7 +15,8 @@ struct coordinator_env {
     /* Make `bytes` durable as the newest decision, then call coordinator_recorded(revision). One
      * at a time; retried by the callee until it is done. */
     void (*record)(void *arg, uint64_t revision, struct slice bytes);
-    /* The map to work with from now on; borrowed. Only recorded ones. */
+    /* The map that proxies work with from now on; borrowed. Only recorded ones; some may be passed
+     * over for newer ones. */
     void (*publish)(void *arg, struct map *m);
     /* Try to connect to the node's service port, then call coordinator_probed. */
     void (*probe)(void *arg, const char *id, const char *host, int port);

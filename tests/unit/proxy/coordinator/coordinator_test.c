@@ -24,6 +24,7 @@ struct fixture {
     uint64_t recording;
     struct str stored;
     int published;
+    bool shown_assigned; /* what proxies were told last */
     int probes;
     char probed[NODE_ID_LEN + 1];
     int maps_sent[LINKS];
@@ -72,6 +73,7 @@ static void env_publish(void *arg, struct map *m)
     struct fixture *f = arg;
     assert_null(map_check(m));
     f->published++;
+    f->shown_assigned = m->assigned;
 }
 
 static void env_probe(void *arg, const char *id, const char *host, int port)
@@ -317,6 +319,45 @@ static void test_a_node_that_leaves_before_the_assignment_starts_the_wait_again(
     assert_false(map_of(f)->assigned);
     tick(f, 200);
     assert_true(map_of(f)->assigned);
+    stop(&f);
+}
+
+static struct fixture *start_and_assign_two(void)
+{
+    struct fixture *f = start();
+    enlist(f, 1, 1, NULL);
+    enlist(f, 2, 1, NULL);
+    for (int i = 0; i < 30 && !map_of(f)->assigned; i++) {
+        tick(f, 100);
+    }
+    assert_true(map_of(f)->assigned);
+    return f;
+}
+
+static void test_proxies_learn_of_new_primaries_when_these_know_it_themselves(void **state)
+{
+    (void)state;
+    struct fixture *f = start_and_assign_two();
+    assert_false(f->shown_assigned);
+    confirm(f, 1, 0);
+    assert_false(f->shown_assigned);
+    confirm(f, 2, 0);
+    /* A later map may have been made meanwhile, which both confirm too. */
+    confirm(f, 1, 0);
+    confirm(f, 2, 0);
+    assert_true(f->shown_assigned);
+    stop(&f);
+}
+
+static void test_a_primary_that_does_not_confirm_keeps_a_map_from_proxies_for_a_moment(void **state)
+{
+    (void)state;
+    struct fixture *f = start_and_assign_two();
+    confirm(f, 1, 0);
+    tick(f, 100);
+    assert_false(f->shown_assigned);
+    tick(f, 200);
+    assert_true(f->shown_assigned);
     stop(&f);
 }
 
@@ -912,6 +953,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_cluster_waits_for_enough_nodes_and_then_for_the_delay),
         cmocka_unit_test(test_a_node_that_leaves_before_the_assignment_starts_the_wait_again),
+        cmocka_unit_test(test_proxies_learn_of_new_primaries_when_these_know_it_themselves),
+        cmocka_unit_test(
+            test_a_primary_that_does_not_confirm_keeps_a_map_from_proxies_for_a_moment),
         cmocka_unit_test(test_nothing_is_told_before_it_is_durable),
         cmocka_unit_test(test_a_map_is_repeated_until_it_is_confirmed),
         cmocka_unit_test(test_strangers_and_doubles_are_refused_with_the_reason),
