@@ -96,3 +96,18 @@ void reply_string(struct call *c, const struct object *o)
     outbuf_append_ref(c->w.out, chunk, v.ptr, v.len);
     outbuf_append(c->w.out, "\r\n", 2);
 }
+
+void probes_fill(struct call *c, struct probes *w, size_t i)
+{
+    w->from = i;
+    w->n = 0;
+    while (i < c->argc && w->n < PROBE_WINDOW) {
+        struct probe *p = &w->of[w->n++];
+        *p = call_probe(c, i);
+        keyspace_prefetch_bucket(c->ks, c->db.index, p);
+        i += w->step;
+    }
+    for (size_t k = 0; k < w->n; k++) {
+        keyspace_prefetch_object(c->ks, c->db.index, &w->of[k]);
+    }
+}

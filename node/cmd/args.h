@@ -34,6 +34,26 @@ static inline struct probe call_probe(const struct call *c, size_t i)
     return i == c->probe_arg ? c->probe : keyspace_probe_key(c->ks, c->argv[i]);
 }
 
+/* For commands of many keys: probes of the next few at a time, their buckets and objects on the way
+ * into the cache while the ones before are worked on. */
+#define PROBE_WINDOW 16
+struct probes {
+    size_t
+        step; /* from one key to the next: 1, or 2 where values stand between; set by the caller */
+    size_t from; /* argument of the first in `of` */
+    size_t n;
+    struct probe of[PROBE_WINDOW];
+};
+void probes_fill(struct call *c, struct probes *w, size_t i);
+/* Argument i, in rising order. Valid until the next call. */
+static inline const struct probe *probes_at(struct call *c, struct probes *w, size_t i)
+{
+    if (i >= w->from + w->n * w->step) {
+        probes_fill(c, w, i);
+    }
+    return &w->of[(i - w->from) / w->step];
+}
+
 /* A string object that may be missing (*o is NULL): false if it is of another type. */
 bool check_string(struct call *c, const struct object *o) MUSTCHECK;
 /* "string exceeds maximum allowed size" if `len` does. */

@@ -8,11 +8,12 @@
 static void remove_keys(struct call *c, bool lazily)
 {
     int64_t removed = 0;
+    struct probes w = {.step = 1};
     for (size_t i = 1; i < c->argc; i++) {
-        struct probe p = call_probe(c, i);
-        struct object *o = db_peek(&c->db, &p, c->argv[i]);
+        const struct probe *p = probes_at(c, &w, i);
+        struct object *o = db_peek(&c->db, p, c->argv[i]);
         if (o != NULL) {
-            db_remove(&c->db, &p, o, lazily);
+            db_remove(&c->db, p, o, lazily);
             removed++;
         }
     }
@@ -33,9 +34,10 @@ void cmd_unlink(struct call *c)
 void cmd_exists(struct call *c)
 {
     int64_t found = 0;
+    struct probes w = {.step = 1};
     for (size_t i = 1; i < c->argc; i++) {
-        struct probe p = call_probe(c, i);
-        found += db_look(&c->db, &p, c->argv[i]) != NULL;
+        const struct probe *p = probes_at(c, &w, i);
+        found += db_look(&c->db, p, c->argv[i]) != NULL;
     }
     resp_int(&c->w, found);
 }
@@ -43,11 +45,12 @@ void cmd_exists(struct call *c)
 void cmd_touch(struct call *c)
 {
     int64_t found = 0;
+    struct probes w = {.step = 1};
     struct db db = c->db;
     db.no_touch = false;
     for (size_t i = 1; i < c->argc; i++) {
-        struct probe p = call_probe(c, i);
-        found += db_read(&db, &p, c->argv[i]) != NULL;
+        const struct probe *p = probes_at(c, &w, i);
+        found += db_read(&db, p, c->argv[i]) != NULL;
     }
     resp_int(&c->w, found);
 }

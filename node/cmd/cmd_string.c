@@ -96,10 +96,10 @@ void cmd_get(struct call *c)
 
 void cmd_mget(struct call *c)
 {
+    struct probes w = {.step = 1};
     resp_array(&c->w, c->argc - 1);
     for (size_t i = 1; i < c->argc; i++) {
-        struct probe p = call_probe(c, i);
-        const struct object *o = db_read(&c->db, &p, c->argv[i]);
+        const struct object *o = db_read(&c->db, probes_at(c, &w, i), c->argv[i]);
         if (o == NULL || o->type != OBJECT_STRING) {
             resp_nil(&c->w);
         } else {
@@ -245,9 +245,10 @@ static bool check_pairs(struct call *c)
 
 static void set_pairs(struct call *c)
 {
+    struct probes w = {.step = 2};
     for (size_t i = 1; i < c->argc; i += 2) {
-        struct probe p = call_probe(c, i);
-        store(c, &p, i, db_peek(&c->db, &p, c->argv[i]), i + 1, OBJECT_NO_EXPIRE);
+        const struct probe *p = probes_at(c, &w, i);
+        store(c, p, i, db_peek(&c->db, p, c->argv[i]), i + 1, OBJECT_NO_EXPIRE);
     }
 }
 
