@@ -63,7 +63,8 @@ static void put_clients(void *arg, struct str *to)
                in_most, out_most);
     str_printf(to, "blocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n",
                paused);
-    str_printf(to, "proxy_lanes:%zu\r\nmonitors:%zu\r\n", s->n_lanes, s->n_monitors);
+    str_printf(to, "proxy_lanes:%zu\r\nmonitors:%zu\r\ncron_turns:%llu\r\n", s->n_lanes,
+               s->n_monitors, (ull)s->stats.cron_turns);
 }
 
 /* --- memory --- */

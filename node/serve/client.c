@@ -45,6 +45,7 @@ struct client *client_new(struct server *s, int fd)
     c->parser.unauthenticated = (c->flags & CLIENT_AUTHENTICATED) == 0;
     session_init(&c->session);
     list_append(&s->clients, &c->link);
+    list_append(&s->round, &c->round);
     list_init(&c->waiting);
     s->n_clients++;
     return c;
@@ -80,6 +81,7 @@ void client_free(struct client **cp)
     INVARIANT(s->current != c);
     leave_roles(c);
     list_remove(&c->link);
+    list_remove(&c->round);
     s->n_clients--;
     s->stats.closed_in += c->stream->bytes_in;
     s->stats.closed_out += c->stream->bytes_out;

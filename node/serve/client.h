@@ -44,6 +44,7 @@ struct client {
     struct resp_parser parser;
     struct session session;
     struct list link;    /* server->clients, in the order of their coming */
+    struct list round;   /* server->round: whose turn it is to be checked */
     struct list waiting; /* server->paused */
     struct client *touched_next;
     uint64_t id;

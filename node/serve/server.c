@@ -179,10 +179,10 @@ static void walk_clients(struct server *s)
     size_t n = s->n_clients / (size_t)s->settings->hz;
     n = MIN(MAX(n, 5), s->n_clients);
     for (size_t i = 0; i < n; i++) {
-        struct list *l = s->clients.next;
+        struct list *l = s->round.next;
         list_remove(l);
-        list_append(&s->clients, l);
-        check_client(s, container_of(l, struct client, link));
+        list_append(&s->round, l);
+        check_client(s, container_of(l, struct client, round));
     }
 }
 
@@ -413,6 +413,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     s->started_us = loop_now_us(l);
     s->started_wall_ms = loop_wall_ms(l);
     list_init(&s->clients);
+    list_init(&s->round);
     seed(s);
     random_hex(s, s->run_id);
     random_hex(s, s->id);

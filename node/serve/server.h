@@ -81,9 +81,10 @@ struct server {
     /* clients */
     struct listener *listeners[SERVER_LISTENERS_MAX];
     int n_listeners;
-    int port; /* the real one */
-    struct list clients;
-    size_t n_clients; /* all, lanes too */
+    int port;            /* the real one */
+    struct list clients; /* in the order of their coming */
+    struct list round;   /* the same, the one checked longest ago first */
+    size_t n_clients;    /* all, lanes too */
     size_t n_lanes;
     size_t n_monitors;
     size_t clients_memory; /* sum of what they were last seen to take */

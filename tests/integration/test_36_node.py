@@ -69,6 +69,16 @@ def test_client_list_by_id_and_type(node):
         assert b"name=second" in one.command("CLIENT", "LIST", "TYPE", "normal")
 
 
+def test_client_list_keeps_the_order_of_coming(node):
+    with node.wire() as one, node.wire() as two, node.wire() as three:
+        for wire in (one, two, three):
+            wire.command("PING")
+        turns = int(node.r.info("everything")["cron_turns"])
+        wait_until(lambda: int(node.r.info("everything")["cron_turns"]) > turns, 5, "clients to be checked")
+        ids = [int(number) for number in re.findall(rb"(?m)^id=(\d+)", three.command("CLIENT", "LIST"))]
+        assert len(ids) >= 3 and ids == sorted(ids)
+
+
 def test_monitor_shows_commands_and_no_secrets(node):
     with node.wire() as watcher, node.wire() as busy:
         assert watcher.command("MONITOR") == b"OK"
