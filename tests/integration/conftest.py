@@ -2,6 +2,7 @@
 import pytest
 from support import process
 from support.programs import Node, Proxy
+from support.wait import PATIENCE
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -49,7 +50,8 @@ def node():
 @pytest.fixture(scope="module")
 def proxy():
     """A proxy with three nodes, for a whole file; its tests leave it as they found it."""
-    server = Proxy(local_nodes=3, enable_debug_command="yes").ready()
+    limit = f"{15 * PATIENCE:.0f}s"
+    server = Proxy(local_nodes=3, enable_debug_command="yes", request_timeout=limit).ready()
     server.lasting = True
     yield server
     _ended_well(server)
