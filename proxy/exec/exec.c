@@ -230,6 +230,7 @@ void request_free(struct exec *x, struct request *r)
         mem_free(r->reply_out);
     }
     x->n_open--;
+    x->n_ended++;
     if (LIKELY(x->n_free_requests < FREE_REQUESTS)) {
         r->next = x->free_requests;
         x->free_requests = r;
@@ -351,6 +352,19 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
     if (UNLIKELY(s->out->bytes > OUTPUT_PAUSE && !s->inner)) {
         session_stop(x, s, STOP_OUTPUT);
         return EXEC_STOP;
+    }
+    if (UNLIKELY(s->held > 0)) {
+        session_stop(x, s, STOP_HELD);
+        return EXEC_STOP;
+    }
+    if (UNLIKELY(s->routes_seen != x->routes_version)) {
+        /* What is under way went by other routes: the node that has lost a shard may still refuse
+         * it, and it would be sent again behind this one. */
+        if (s->pending > 0) {
+            session_stop(x, s, STOP_EMPTY);
+            return EXEC_STOP;
+        }
+        s->routes_seen = x->routes_version;
     }
     const struct command *c = command_find(in->argv, in->argc);
     if (UNLIKELY(c == NULL || !command_arity_ok(c, in->argc))) {
@@ -486,6 +500,9 @@ static void set_route(struct exec *x, struct shard_route *route, const struct ma
     if (primary != NULL) {
         route->lost_us = 0;
     }
+    if (primary != route->primary) {
+        x->routes_changed = true;
+    }
     route->primary = primary;
     route->n_readers = 0;
     if (primary == NULL) {
@@ -554,6 +571,8 @@ void exec_set_map(struct exec *x, struct map *m)
     for (int i = 0; i < m->n_shards; i++) {
         set_route(x, &x->routes[i], &m->shards[i], targets);
     }
+    x->routes_version += x->routes_changed;
+    x->routes_changed = false;
     choose_any(x);
     for (int i = 0; i < m->n_nodes; i++) { /* only now: what breaks finds its way by the new map */
         if (moved[i] || !targets[i]->alive) {

@@ -5,10 +5,6 @@
 /* What keeps a command that concerns everything from going now. */
 static bool must_stop(struct exec *x, struct session *s, const struct command *c)
 {
-    if (s->held > 0) {
-        session_stop(x, s, STOP_HELD);
-        return true;
-    }
     if (s->reads_open > 0 && !(c->flags & CF_READONLY)) {
         session_stop(x, s, STOP_READS);
         return true;

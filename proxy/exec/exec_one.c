@@ -56,10 +56,6 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
     bool write = !(c->flags & CF_READONLY);
     enum lane_kind kind = LANE_WRITE;
     struct target *t;
-    if (UNLIKELY(s->held > 0)) {
-        session_stop(x, s, STOP_HELD);
-        return EXEC_STOP;
-    }
     if (write) {
         if (UNLIKELY(s->reads_open > 0) && write_must_wait(s, shard)) {
             session_stop(x, s, STOP_READS);

@@ -24,6 +24,9 @@
 #define FREE_REQUESTS 4096
 #define PINNED_IDLE   8 /* spare dedicated connections kept to a node */
 
+#define ERR_OVERTAKEN                                                                              \
+    "TRYAGAIN not executed in its order: a later command of this client was, or may have been"
+
 /* Who serves a shard, as the current map says it. */
 struct shard_route {
     struct target *primary; /* NULL: nobody */
@@ -32,6 +35,8 @@ struct shard_route {
     uint32_t mark_at;
     uint64_t ahead_walk; /* of the last look at a holding client's calls on lanes, and the number */
     uint64_t ahead;      /* of its last request there for this shard */
+    uint64_t sent_walk;  /* the same for what stands before a held call: the lane it went by; */
+    struct lane *sent_lane; /* NULL: several */
     int n_readers;
     struct target *readers[MEMBERS_MAX]; /* eligible for reads, the primary first */
 };
@@ -43,6 +48,8 @@ struct exec {
     struct exec_port port;
     const struct local_table *local;
     struct shard_route *routes;
+    uint64_t routes_version; /* grows when a shard's primary changes */
+    bool routes_changed;
     struct exec_settings settings;
     struct exec_counters counters;
     struct request *free_requests;
@@ -51,6 +58,9 @@ struct exec {
     struct chunk *park;  /* small replies that wait for their turn */
     struct list holders; /* sessions with held calls, the longest waiting first */
     uint64_t hold_walk;
+    bool behind_any;   /* in that walk: something stands before, on a lane; and something that */
+    bool behind_multi; /* touches who knows which shards */
+    uint64_t n_ended; /* requests, ever */
     size_t n_held;
     size_t held_bytes;
     size_t n_open;      /* requests taken and not ended */
@@ -142,6 +152,11 @@ void call_hold(struct exec *x, struct call *c, int64_t due_us);
 struct target *pick_reader(struct exec *x, int shard);
 /* Tries what is due, ends what is late. */
 void hold_tick(struct exec *x, bool map_changed);
+/* The call was executed, or may have been: what its session has held before it for the same shard
+ * can't be executed in its order any more. */
+void hold_overtaken(struct exec *x, const struct call *by);
+/* Whether calls to these (shards or enum call_where) may concern the same keys. */
+bool shards_touch(int a, int b);
 /* The session is going: what it holds ends. */
 void hold_drop(struct exec *x, struct session *s);
 /* The call's answer: the reply, or an error's text with its code. */

@@ -215,7 +215,9 @@ static void assign_keys(struct exec *x, struct cut *cut)
     }
 }
 
-static void make_parts(struct exec *x, struct request *r, struct cut *cut, uint16_t tries)
+/* `before`: the call that is cut anew; NULL: the first time. */
+static void make_parts(struct exec *x, struct request *r, struct cut *cut,
+                       const struct call *before)
 {
     cut->first_part = r->gather->n_parts;
     for (uint32_t i = 0; i < cut->n_parts; i++) {
@@ -237,7 +239,8 @@ static void make_parts(struct exec *x, struct request *r, struct cut *cut, uint1
         p->call.shard = cp->shard;
         p->call.target = cp->target;
         p->call.write = !(r->command->flags & CF_READONLY);
-        p->call.tries = tries;
+        p->call.again = before != NULL;
+        p->call.tries = before == NULL ? 0 : before->tries;
         if (own != NULL) {
             chunk_unref(&own);
         }
@@ -271,10 +274,6 @@ static void cut_fini(struct cut *cut)
 enum exec_verdict exec_split(struct exec *x, struct session *s, const struct command *c,
                              const struct exec_input *in)
 {
-    if (s->held > 0) {
-        session_stop(x, s, STOP_HELD);
-        return EXEC_STOP;
-    }
     if (s->reads_open > 0 && !(c->flags & CF_READONLY)) {
         session_stop(x, s, STOP_READS);
         return EXEC_STOP;
@@ -291,7 +290,7 @@ enum exec_verdict exec_split(struct exec *x, struct session *s, const struct com
     x->counters.requests_split++;
     struct request *r = request_take(x, s, c);
     struct gather *g = gather_new(r, GATHER_SPLIT);
-    make_parts(x, r, &cut, 0);
+    make_parts(x, r, &cut, NULL);
     g->n_keys = cut.n_keys;
     g->key_part = cut.part_of;
     cut.part_of = NULL;
@@ -314,7 +313,7 @@ void gather_replan(struct exec *x, struct call *c)
     struct cut cut = {.argv = p->argv, .argc = p->argc, .step = router_key_step(r->command)};
     cut.n_keys = (uint32_t)(cut.argc - 1) / cut.step;
     assign_keys(x, &cut);
-    make_parts(x, r, &cut, c->tries);
+    make_parts(x, r, &cut, c);
     for (uint32_t i = 0, k = 0; i < g->n_keys; i++) {
         if (g->key_part[i] == old_index) {
             g->key_part[i] = cut.first_part + cut.part_of[k++];

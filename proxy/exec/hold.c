@@ -90,6 +90,7 @@ void call_hold(struct exec *x, struct call *c, int64_t due_us)
     struct session *s = c->request->session;
     c->lane = NULL;
     c->due_us = due_us;
+    c->again = true;
     if (s == NULL) {
         call_error(x, c, ERR_CLUSTERDOWN); /* nobody waits for it */
         return;
@@ -155,11 +156,35 @@ struct target *pick_reader(struct exec *x, int shard)
                                 &x->turn)];
 }
 
+bool shards_touch(int a, int b)
+{
+    if (a == CALL_ANY || b == CALL_ANY) {
+        return false;
+    }
+    return a == b || a < 0 || b < 0; /* several shards: which ones is not worth a look */
+}
+
+/* An earlier request of its client for this shard is under way by another lane, as it went before a
+ * move or a break: it may still come back, so it must be answered first. */
+static bool must_wait_behind(const struct exec *x, const struct call *c, const struct lane *l)
+{
+    if (!c->again || c->shard == CALL_ANY) {
+        return false;
+    }
+    if (c->shard < 0 || x->behind_multi) {
+        return x->behind_any;
+    }
+    const struct shard_route *route = &x->routes[c->shard];
+    return route->sent_walk == x->hold_walk && route->sent_lane != l;
+}
+
 void call_send_to(struct exec *x, struct call *c, struct target *t, enum lane_kind kind)
 {
     struct lane *l = lane_of(x, t, kind, c->request->proto);
     c->target = t;
-    if (lane_ready(x, l)) {
+    if (must_wait_behind(x, c, l)) {
+        call_hold(x, c, x->now_us + 1000);
+    } else if (lane_ready(x, l)) {
         lane_put(x, l, c, NULL);
     } else {
         call_hold(x, c, t->retry_at_us);
@@ -204,16 +229,19 @@ void call_send(struct exec *x, struct call *c)
     call_send_to(x, c, t, kind);
 }
 
-/* The call was answered. Held ones that its client sent before it, for the same shard, can't be
- * done in order any more; it matters when one of the two writes. */
-static void overtaken(struct exec *x, struct session *s, const struct call *by)
+void hold_overtaken(struct exec *x, const struct call *by)
 {
+    struct session *s = by->request->session;
+    if (s == NULL || s->held == 0) {
+        return;
+    }
+    exec_wake(x, x->now_us + 1000); /* one may have waited for this */
     struct call *lost = NULL;
     struct call *last = NULL;
     struct call **at = &s->held_head;
     while (*at != NULL && (*at)->request->number < by->request->number) {
         struct call *c = *at;
-        if (c->shard == by->shard && (c->write || by->write)) {
+        if (shards_touch(c->shard, by->shard) && (c->write || by->write)) {
             *at = c->next;
             unhold(x, c);
             c->next = lost;
@@ -232,21 +260,16 @@ static void overtaken(struct exec *x, struct session *s, const struct call *by)
     while (lost != NULL) {
         struct call *next = lost->next;
         x->counters.clusterdown++;
-        call_error(x, lost, "TRYAGAIN not executed, and a later command of this client was");
+        call_error(x, lost, ERR_OVERTAKEN);
         lost = next;
     }
 }
 
 void call_answer(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr, size_t len)
 {
-    struct request *r = c->request;
-    struct session *s = r->session;
-    if (s != NULL && s->held > 0 && c->shard >= 0) {
-        overtaken(x, s, c);
-        exec_wake(x, x->now_us + 1000); /* one may have waited for this */
-    }
+    hold_overtaken(x, c);
     if (c->kind == CALL_ONE) {
-        request_reply(x, r, chunk, ptr, len);
+        request_reply(x, c->request, chunk, ptr, len);
     } else {
         gather_answer(x, c, chunk, ptr, len);
     }
@@ -291,6 +314,7 @@ static struct ahead look_ahead(struct exec *x, const struct session *s)
 {
     struct ahead a = {0};
     x->hold_walk++;
+    x->behind_any = x->behind_multi = false;
     for (const struct request *r = s->held_head->request; r != NULL; r = r->next) {
         if (r->gather != NULL) {
             if (r->gather->open > 0 && gather_on_lanes(r->gather)) {
@@ -327,6 +351,38 @@ static bool is_due(const struct exec *x, const struct call *c, bool map_changed)
     return map_changed || (c->due_us != 0 && x->now_us >= c->due_us);
 }
 
+static void note_behind(struct exec *x, const struct call *c)
+{
+    if (c->lane == NULL || c->shard == CALL_ANY) {
+        return;
+    }
+    x->behind_any = true;
+    if (c->shard < 0) {
+        x->behind_multi = true;
+        return;
+    }
+    struct shard_route *route = &x->routes[c->shard];
+    route->sent_lane =
+        route->sent_walk == x->hold_walk && route->sent_lane != c->lane ? NULL : c->lane;
+    route->sent_walk = x->hold_walk;
+}
+
+/* Notes what is under way of the requests before `end`, from *at on. */
+static void look_behind(struct exec *x, const struct request **at, const struct request *end)
+{
+    for (; *at != end; *at = (*at)->next) {
+        const struct gather *g = (*at)->gather;
+        if (g == NULL) {
+            note_behind(x, &(*at)->call);
+        }
+        for (uint32_t i = 0; g != NULL && i < g->n_parts; i++) {
+            if (!g->parts[i]->done) {
+                note_behind(x, &g->parts[i]->call);
+            }
+        }
+    }
+}
+
 /* Those whose time is over end, those whose turn it is go. */
 static void release_session(struct exec *x, struct session *s, bool map_changed)
 {
@@ -334,10 +390,13 @@ static void release_session(struct exec *x, struct session *s, bool map_changed)
     struct call *c = s->held_head;
     bool inner = s->inner; /* such a one may end with its last call */
     bool blocked = false;
+    const struct request *behind = s->head;
     s->held_head = s->held_tail = NULL;
     list_remove(&s->holds);
     while (c != NULL) {
         struct call *next = c->next;
+        uint64_t n_ended = x->n_ended;
+        look_behind(x, &behind, c->request);
         if (x->now_us >= deadline_of(x, c)) {
             unhold(x, c);
             hold_error(x, c);
@@ -358,6 +417,9 @@ static void release_session(struct exec *x, struct session *s, bool map_changed)
             blocked = x->counters.held != before; /* it is back */
         }
         c = next;
+        if (c != NULL && x->n_ended != n_ended) {
+            behind = s->head; /* requests have ended: the one it stood at, perhaps */
+        }
     }
     if (!inner) {
         session_check_resume(x, s);

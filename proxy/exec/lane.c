@@ -267,16 +267,42 @@ static void account_gone(struct call *c)
     }
 }
 
-/* A call whose connection broke: `left` tells whether all of it went into the socket. */
-static void lost_call(struct exec *x, struct call *c, bool left)
+/* A write that the same client sent later to the same shard went with the connection too, and may
+ * have been executed: a read that is repeated now could see it. */
+static bool later_write_left(const struct call *c, const struct lane *l, uint64_t written)
 {
+    if (c->request->session->writes_open == 0) {
+        return false;
+    }
+    for (const struct request *r = c->request->next; r != NULL; r = r->next) {
+        if (r->gather != NULL) {
+            if (r->gather->open > 0 && !(r->command->flags & CF_READONLY)) {
+                return true;
+            }
+        } else if (r->call.write && r->call.lane == l && shards_touch(r->call.shard, c->shard) &&
+                   r->call.out_end <= written) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A call whose connection broke. */
+static void lost_call(struct exec *x, struct lane *l, struct call *c, uint64_t written)
+{
+    bool left = c->out_end <= written;
     if (c->kind == CALL_HANDSHAKE) {
         mem_free(c);
         return;
     }
+    bool overtaken =
+        !c->write && left && c->request->session != NULL && later_write_left(c, l, written);
     account_gone(c);
-    if (c->write && left) {
+    if (overtaken) {
+        call_error(x, c, ERR_OVERTAKEN);
+    } else if (c->write && left) {
         x->counters.unknown_outcome++;
+        hold_overtaken(x, c);
         call_error(x, c, ERR_UNKNOWN_OUTCOME);
     } else if (c->pinned) {
         call_error(x, c, ERR_CLUSTERDOWN);
@@ -309,7 +335,7 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
     }
     while (c != NULL) {
         struct call *next = c->next;
-        lost_call(x, c, c->out_end <= written);
+        lost_call(x, l, c, written);
         c = next;
     }
     resume_stopped(x, l);

@@ -110,10 +110,6 @@ enum exec_verdict exec_scan(struct exec *x, struct session *s, const struct comm
                             const struct exec_input *in)
 {
     uint64_t cursor;
-    if (s->held > 0) {
-        session_stop(x, s, STOP_HELD);
-        return EXEC_STOP;
-    }
     if (!parse_cursor(in->argv[1], &cursor)) {
         return exec_refuse(x, s, c, "ERR invalid cursor");
     }

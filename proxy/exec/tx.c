@@ -618,8 +618,8 @@ static enum exec_verdict do_exec(struct exec *x, struct session *s, const struct
         tx_free(x, s);
         return exec_refuse(x, s, c, ERR_CROSSSLOT);
     }
-    if (s->held > 0 || s->reads_open > 0) {
-        session_stop(x, s, s->held > 0 ? STOP_HELD : STOP_READS);
+    if (s->reads_open > 0) {
+        session_stop(x, s, STOP_READS);
         return EXEC_STOP;
     }
     if ((tx->has_other || tx->pinned != NULL) && s->pending > 0) {

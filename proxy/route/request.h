@@ -53,6 +53,7 @@ struct call {
     int64_t due_us;        /* held: not before; 0: when the map changes */
     uint8_t kind;          /* enum call_kind */
     uint16_t tries;
+    bool again; /* it was held: others may be on the way that it must not pass */
     bool write;
     bool read_lane;  /* went by a read lane: a later write must not overtake it */
     bool leaves_db;  /* its lane is at an unknown database behind it */

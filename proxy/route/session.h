@@ -57,6 +57,8 @@ struct session {
     struct list holds;     /* in exec's holders while there are any */
     uint32_t queued;       /* commands since MULTI */
     uint32_t reply_size;   /* smoothed */
+    uint64_t routes_seen;  /* exec's version of the routes that its requests went by */
+    uint64_t held_walk;    /* of exec's walk over what is held that left one of its calls there */
     size_t out_watch;      /* output from which front wants to know */
     struct outbuf *out;    /* replies: the stream's */
     struct tx *tx;         /* NULL: no MULTI, no WATCH; exec's */

@@ -18,7 +18,7 @@
 
 #include <stdio.h>
 
-#define LANES_MAX 64
+#define LANES_MAX 512
 #define SHARDS    4
 
 struct wire {
@@ -155,7 +155,7 @@ static void give_map(struct map *m)
     exec_set_map(world.x, m);
 }
 
-__attribute__((unused)) static void lose_shard(struct map *m, int shard)
+__attribute__((unused)) static inline void lose_shard(struct map *m, int shard)
 {
     m->shards[shard].primary = NODE_NONE;
 }
@@ -190,7 +190,7 @@ static void world_start(int nodes)
     }
 }
 
-static void world_setup(int nodes)
+static inline void world_setup(int nodes)
 {
     world_begin();
     world_start(nodes);
@@ -206,7 +206,7 @@ static void world_end(void)
     }
 }
 
-static void pass_time(int64_t us)
+static inline void pass_time(int64_t us)
 {
     world.now_us += us;
     exec_set_now(world.x, world.now_us);
@@ -228,7 +228,7 @@ static void person_fini(struct person *p)
 }
 
 /* One command, words separated by blanks. */
-static enum exec_verdict say(struct person *p, const char *text)
+static inline enum exec_verdict say(struct person *p, const char *text)
 {
     struct slice argv[64];
     size_t argc = 0;
@@ -260,7 +260,7 @@ static enum exec_verdict say(struct person *p, const char *text)
 }
 
 /* Everything in an outbuf, taken out; valid until the next call. */
-static const char *drain(struct outbuf *o, struct str *also)
+static inline const char *drain(struct outbuf *o, struct str *also)
 {
     static struct str text;
     struct iovec iov[64];
@@ -281,13 +281,13 @@ static const char *drain(struct outbuf *o, struct str *also)
 }
 
 /* What a person has been answered since the last look. */
-__attribute__((unused)) static const char *heard(struct person *p)
+__attribute__((unused)) static inline const char *heard(struct person *p)
 {
     return drain(&p->out, NULL);
 }
 
 /* The open wire to that node; NULL: none. */
-static struct wire *find_wire(int node, enum lane_kind kind)
+static inline struct wire *find_wire(int node, enum lane_kind kind)
 {
     for (int i = world.n_wires - 1; i >= 0; i--) {
         struct wire *w = &world.wires[i];
@@ -298,7 +298,7 @@ static struct wire *find_wire(int node, enum lane_kind kind)
     return NULL;
 }
 
-static struct wire *wire_to(int node, enum lane_kind kind)
+static inline struct wire *wire_to(int node, enum lane_kind kind)
 {
     struct wire *w = find_wire(node, kind);
     assert_non_null(w);
@@ -306,7 +306,7 @@ static struct wire *wire_to(int node, enum lane_kind kind)
 }
 
 /* The socket takes what is there; returned as words: "SET a 1;GET b;". */
-static const char *sent(struct wire *w)
+static inline const char *sent(struct wire *w)
 {
     static struct str words;
     struct resp_parser parser;
@@ -330,7 +330,7 @@ static const char *sent(struct wire *w)
 }
 
 /* The node answers. False: exec finds that this is no RESP. */
-__attribute__((unused)) static bool answer(struct wire *w, const char *bytes)
+__attribute__((unused)) static inline bool answer(struct wire *w, const char *bytes)
 {
     size_t want;
     struct chunk *c = chunk_new(strlen(bytes) + 1);
@@ -344,7 +344,7 @@ __attribute__((unused)) static bool answer(struct wire *w, const char *bytes)
 }
 
 /* The connection breaks; what was not yet sent never left. */
-__attribute__((unused)) static void snap(struct wire *w, enum lane_end how)
+__attribute__((unused)) static inline void snap(struct wire *w, enum lane_end how)
 {
     struct lane *l = w->lane;
     uint64_t written = w->sent.len;
@@ -355,7 +355,7 @@ __attribute__((unused)) static void snap(struct wire *w, enum lane_end how)
 }
 
 /* A key of that shard: "k<n>". */
-__attribute__((unused)) static const char *key_of(int shard, int which)
+__attribute__((unused)) static inline const char *key_of(int shard, int which)
 {
     static char keys[8][16];
     static int next;
