@@ -375,6 +375,32 @@ static void test_a_read_may_be_overtaken_by_a_read(void **state)
     world_end();
 }
 
+/* The read is not repeated behind a write that it came before, and that may have been done. */
+static void test_a_read_does_not_see_a_later_write(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "SET y 0"); /* reads go the writes' way now */
+    sent(wire_to(0, LANE_WRITE));
+    SAY(&a, "GET x");
+    SAY(&a, "SET x 1");
+    SAY(&a, "GET x");
+    sent(wire_to(0, LANE_WRITE));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+    const char *text = heard(&a);
+    assert_memory_equal(text, "-TRYAGAIN", 9);
+    assert_non_null(strstr(text, "-UNKNOWNOUTCOME"));
+    pass_time(50000);
+    struct wire *w = find_wire(0, LANE_WRITE);
+    SENT(w != NULL ? w : wire_to(0, LANE_READ), "GET x;");
+    person_fini(&a);
+    world_end();
+}
+
 /* Each retry has its own jitter. */
 static void test_what_waits_leaves_in_its_clients_order(void **state)
 {
@@ -771,6 +797,7 @@ int main(void)
         cmocka_unit_test(test_moved_goes_where_the_new_map_says),
         cmocka_unit_test(test_what_was_overtaken_is_not_executed_later),
         cmocka_unit_test(test_a_read_may_be_overtaken_by_a_read),
+        cmocka_unit_test(test_a_read_does_not_see_a_later_write),
         cmocka_unit_test(test_what_waits_leaves_in_its_clients_order),
         cmocka_unit_test(test_a_late_retry_does_not_condemn_its_lane),
         cmocka_unit_test(test_requests_wait_for_a_primary),
