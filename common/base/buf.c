@@ -264,6 +264,7 @@ void outbuf_commit(struct outbuf *o, size_t used)
     tail_wrote(o, tail, used);
     if (tail->len == 0) {
         o->count--;
+        o->settled = MIN(o->settled, o->count);
         chunk_unref(&tail->chunk);
     }
 }
@@ -289,6 +290,7 @@ void outbuf_splice(struct outbuf *to, struct outbuf *from)
         }
     }
     from->count = 0;
+    from->settled = 0;
     from->bytes = 0;
 }
 
@@ -318,9 +320,26 @@ void outbuf_consume(struct outbuf *o, size_t n)
         chunk_unref(&piece->chunk);
         o->first = (o->first + 1) & (o->cap - 1);
         o->count--;
+        o->settled -= o->settled > 0;
     }
     if (o->count == 0 && o->cap > RING_KEEP) {
         outbuf_fini(o);
+    }
+}
+
+void outbuf_settle(struct outbuf *o)
+{
+    for (; o->settled < o->count; o->settled++) {
+        struct outpiece *piece = piece_at(o, o->settled);
+        if (piece->chunk->cap <= OUTBUF_CHUNK || piece->len > piece->chunk->cap / 4) {
+            continue;
+        }
+        struct chunk *own = chunk_new(piece->len);
+        memcpy(own->data, piece->chunk->data + piece->off, piece->len);
+        own->len = piece->len;
+        chunk_unref(&piece->chunk);
+        piece->chunk = own;
+        piece->off = 0;
     }
 }
 

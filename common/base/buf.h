@@ -69,7 +69,8 @@ struct outbuf {
     uint32_t cap;
     uint32_t first;
     uint32_t count;
-    size_t bytes; /* sum of the pieces' len */
+    uint32_t settled; /* pieces from the first on that outbuf_settle has seen to */
+    size_t bytes;     /* sum of the pieces' len */
 };
 
 void outbuf_fini(struct outbuf *o);
@@ -87,5 +88,8 @@ void outbuf_splice(struct outbuf *to, struct outbuf *from);
 /* Fills at most `max` iovecs; returns how many. */
 int outbuf_iovec(const struct outbuf *o, struct iovec *iov, int max);
 void outbuf_consume(struct outbuf *o, size_t n);
+/* For what waits long: pieces that refer to a small part of a large chunk get a copy of their own,
+ * so that they keep no more memory than they hold. Each piece is looked at once. */
+void outbuf_settle(struct outbuf *o);
 /* Memory held, referenced chunks counted by their used piece. */
 size_t outbuf_memory(const struct outbuf *o);

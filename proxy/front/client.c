@@ -281,6 +281,7 @@ void client_cron(struct client *c, int64_t now_us)
     struct worker *w = c->worker;
     const struct worker_impl *i = w->impl;
     int64_t timeout_ms = w->options->timeout_ms;
+    outbuf_settle(&c->stream->out);
     if (timeout_ms > 0 && c->session.pending == 0 && c->stream->out.bytes == 0 &&
         now_us - c->stream->active_us > timeout_ms * 1000) {
         w->counters.timeouts_idle++;

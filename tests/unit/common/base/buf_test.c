@@ -302,6 +302,48 @@ static void test_referenced_chunks_are_not_written(void **state)
     chunk_unref(&c);
 }
 
+static void test_what_waits_long_keeps_no_large_chunk(void **state)
+{
+    (void)state;
+    struct outbuf o = {0};
+    struct str all = {0};
+    struct rng rng;
+    struct chunk *big = chunk_new(256 * 1024);
+    rng_init(&rng, 3);
+    fill(&rng, big->data, big->cap);
+    big->len = big->cap;
+    for (size_t at = 0; at < big->cap; at += 32 * 1024) {
+        outbuf_append(&o, "between", 7);
+        str_append(&all, "between", 7);
+        outbuf_append_ref(&o, big, big->data + at, 5000);
+        str_append(&all, big->data + at, 5000);
+        outbuf_settle(&o);
+        if (at == 128 * 1024) {
+            outbuf_consume(&o, 12000);
+        }
+    }
+    assert_int_equal(big->refs, 1);
+    outbuf_append_ref(&o, big, big->data, 100 * 1024); /* this is worth its chunk */
+    str_append(&all, big->data, 100 * 1024);
+    outbuf_settle(&o);
+    assert_int_equal(big->refs, 2);
+    outbuf_append(&o, "end", 3);
+    str_append(&all, "end", 3);
+    assert_int_equal(o.bytes, all.len - 12000);
+    size_t at = 12000;
+    while (o.bytes > 0) {
+        struct iovec iov;
+        assert_int_equal(outbuf_iovec(&o, &iov, 1), 1);
+        assert_memory_equal(iov.iov_base, all.ptr + at, iov.iov_len);
+        at += iov.iov_len;
+        outbuf_consume(&o, iov.iov_len);
+    }
+    assert_int_equal(at, all.len);
+    chunk_unref(&big);
+    outbuf_fini(&o);
+    str_fini(&all);
+}
+
 static void test_memory_is_what_is_held(void **state)
 {
     (void)state;
@@ -330,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_small_pieces_become_one),
         cmocka_unit_test(test_neighbours_in_a_chunk_become_one),
         cmocka_unit_test(test_referenced_chunks_are_not_written),
+        cmocka_unit_test(test_what_waits_long_keeps_no_large_chunk),
         cmocka_unit_test(test_memory_is_what_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
