@@ -60,7 +60,7 @@ struct exec {
     uint64_t hold_walk;
     bool behind_any;   /* in that walk: something stands before, on a lane; and something that */
     bool behind_multi; /* touches who knows which shards */
-    uint64_t n_ended; /* requests, ever */
+    uint64_t n_ended;  /* requests, ever */
     size_t n_held;
     size_t held_bytes;
     size_t n_open;      /* requests taken and not ended */
