@@ -59,3 +59,19 @@ int64_t clock_idle_s(const struct object *o, int64_t now_ms)
 {
     return (seconds(now_ms) - o->clock) & OBJECT_CLOCK_MASK;
 }
+
+void clock_set_idle(const struct keyspace *ks, struct object *o, int64_t now_ms, int64_t idle_s)
+{
+    if (!ks->settings.lfu) {
+        int64_t idle = MIN(idle_s, (int64_t)OBJECT_CLOCK_MASK / 2);
+        o->clock = (seconds(now_ms) - (uint32_t)idle) & OBJECT_CLOCK_MASK;
+    }
+}
+
+void clock_set_frequency(const struct keyspace *ks, struct object *o, int64_t now_ms,
+                         unsigned frequency)
+{
+    if (ks->settings.lfu) {
+        o->clock = (minutes(now_ms) << 8 | MIN(frequency, COUNTER_MAX + 0U)) & OBJECT_CLOCK_MASK;
+    }
+}

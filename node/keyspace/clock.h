@@ -10,3 +10,8 @@ void clock_start(struct keyspace *ks, struct object *o, int64_t now_ms);
 void clock_touch(struct keyspace *ks, struct object *o, int64_t now_ms);
 int64_t clock_idle_s(const struct object *o, int64_t now_ms);
 unsigned clock_frequency(const struct keyspace *ks, const struct object *o, int64_t now_ms);
+/* As if it was last used so long ago; as if it had this counter. Each only under a policy that
+ * keeps it; nothing is done otherwise. */
+void clock_set_idle(const struct keyspace *ks, struct object *o, int64_t now_ms, int64_t idle_s);
+void clock_set_frequency(const struct keyspace *ks, struct object *o, int64_t now_ms,
+                         unsigned frequency);
