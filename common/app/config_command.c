@@ -5,6 +5,7 @@
 #include "common/base/glob.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/cmd/reply.h"
 #include "common/resp/errors.h"
 
 /* --- GET --- */
@@ -241,7 +242,7 @@ static void help(struct resp_writer *w)
         "    Writes the values in use into the configuration file.",
         NULL,
     };
-    help_reply(w, "CONFIG", lines);
+    command_help_reply(w, "CONFIG", lines);
 }
 
 void config_command(const struct config_context *c, const struct slice *argv, size_t argc,

@@ -4,6 +4,7 @@
 #include "common/app/help.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
+#include "common/cmd/reply.h"
 #include "common/resp/errors.h"
 
 #include <inttypes.h>
@@ -343,7 +344,7 @@ static void help(struct resp_writer *w)
         "    Forgets the samples of these events, of all by default.",
         NULL,
     };
-    help_reply(w, "LATENCY", lines);
+    command_help_reply(w, "LATENCY", lines);
 }
 
 void latency_command(struct latency *l, const struct cmdstats *stats, int64_t wall_ms,

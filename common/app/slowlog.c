@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common/app/slowlog.h"
 
-#include "common/app/help.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/base/str.h"
+#include "common/cmd/reply.h"
 #include "common/resp/errors.h"
 
 #include <stdio.h>
@@ -194,7 +194,7 @@ static void help(struct resp_writer *w)
         "    Empties the log.",
         NULL,
     };
-    help_reply(w, "SLOWLOG", lines);
+    command_help_reply(w, "SLOWLOG", lines);
 }
 
 void slowlog_command(struct slowlog *s, const struct slice *argv, size_t argc,

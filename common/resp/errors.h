@@ -3,6 +3,8 @@
  * it. */
 #pragma once
 
+#include "common/base/obj.h"
+
 #define ERR_SYNTAX       "ERR syntax error"
 #define ERR_WRONGTYPE    "WRONGTYPE Operation against a key holding the wrong kind of value"
 #define ERR_NOT_INT      "ERR value is not an integer or out of range"
@@ -30,3 +32,6 @@
     "UNKNOWNOUTCOME the connection to the node broke before it answered: the write may or may "    \
     "not have been done"
 #define ERR_NOT_SERVED "ERR command '%s' is not served by this version of Shoal"
+
+/* An argument in such a text, for "%.*s": at most 128 bytes of it. */
+#define ARG_PRINT(s) (int)MIN((s).len, (size_t)128), (s).ptr

@@ -2,27 +2,17 @@
 /* DEBUG: for tests and for looking inside; only with enable-debug-command. */
 #include "node/admin/admin_priv.h"
 
+#include "common/app/debug_command.h"
 #include "common/base/log.h"
-#include "common/base/num.h"
-#include "common/cmd/reply.h"
 
 #include <math.h>
 #include <signal.h>
 #include <time.h>
 
-#define SLEEP_SECONDS_MAX 86400.0
-
-static void debug_log(struct call *k)
-{
-    log_event(LOG_WARNING, "debug", "DEBUG LOG: %.*s", ARG_PRINT(k->argv[2]));
-    resp_ok(&k->w);
-}
-
 static void debug_sleep(struct call *k)
 {
     double seconds;
-    if (!num_parse_double(k->argv[2], &seconds) || !(seconds >= 0) || seconds > SLEEP_SECONDS_MAX) {
-        resp_error(&k->w, ERR_NOT_FLOAT);
+    if (!debug_read_seconds(k->argv[2], &seconds, &k->w)) {
         return;
     }
     struct timespec t = {.tv_sec = (time_t)seconds,
@@ -86,127 +76,6 @@ static void debug_digest_value(struct call *k)
     }
 }
 
-/* --- PROTOCOL: one of each type --- */
-
-static void protocol_array(struct resp_writer *w)
-{
-    resp_array(w, 3);
-    for (int i = 0; i < 3; i++) {
-        resp_int(w, i);
-    }
-}
-
-static void protocol_set(struct resp_writer *w)
-{
-    resp_set(w, 3);
-    for (int i = 0; i < 3; i++) {
-        resp_int(w, i);
-    }
-}
-
-static void protocol_map(struct resp_writer *w)
-{
-    resp_map(w, 3);
-    for (int i = 0; i < 3; i++) {
-        resp_int(w, i);
-        resp_bool(w, i == 1);
-    }
-}
-
-static void protocol_attrib(struct resp_writer *w)
-{
-    if (w->proto >= 3) {
-        resp_attribute(w, 1);
-        resp_bulkz(w, "key-popularity");
-        resp_array(w, 2);
-        resp_bulkz(w, "key:123");
-        resp_int(w, 90);
-    }
-    resp_bulkz(w, "Some real reply following the attribute");
-}
-
-static void protocol_push(struct resp_writer *w)
-{
-    if (w->proto < 3) {
-        resp_error(w, "ERR RESP2 is not supported by this command");
-        return;
-    }
-    resp_push(w, 2);
-    resp_bulkz(w, "server-cpu-usage");
-    resp_int(w, 42);
-    resp_bulkz(w, "Some real reply following the push reply");
-}
-
-static void protocol_string(struct resp_writer *w)
-{
-    resp_bulkz(w, "Hello World");
-}
-
-static void protocol_integer(struct resp_writer *w)
-{
-    resp_int(w, 12345);
-}
-
-static void protocol_double(struct resp_writer *w)
-{
-    resp_double(w, 3.141);
-}
-
-static void protocol_null(struct resp_writer *w)
-{
-    resp_nil(w);
-}
-
-static void protocol_bignum(struct resp_writer *w)
-{
-    resp_bignum(w, "1234567999999999999999999999999999999");
-}
-
-static void protocol_verbatim(struct resp_writer *w)
-{
-    resp_verbatim(w, "txt", SLICE("This is a verbatim\nstring"));
-}
-
-static void protocol_true(struct resp_writer *w)
-{
-    resp_bool(w, true);
-}
-
-static void protocol_false(struct resp_writer *w)
-{
-    resp_bool(w, false);
-}
-
-static void debug_protocol(struct call *k)
-{
-    static const struct {
-        const char *name;
-        void (*write)(struct resp_writer *w);
-    } kinds[] = {
-        {"string", protocol_string},    {"integer", protocol_integer}, {"double", protocol_double},
-        {"null", protocol_null},        {"array", protocol_array},     {"set", protocol_set},
-        {"map", protocol_map},          {"attrib", protocol_attrib},   {"push", protocol_push},
-        {"bignum", protocol_bignum},    {"true", protocol_true},       {"false", protocol_false},
-        {"verbatim", protocol_verbatim}};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (slice_is(k->argv[2], kinds[i].name)) {
-            kinds[i].write(&k->w);
-            return;
-        }
-    }
-    resp_error(&k->w,
-               "ERR Wrong protocol type name. Please use one of the following: "
-               "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false");
-}
-
-static void debug_error(struct call *k)
-{
-    struct str text = {0};
-    str_append_slice(&text, k->argv[2]);
-    resp_error(&k->w, str_cstr(&text));
-    str_fini(&text);
-}
-
 static void debug_segfault(struct call *k)
 {
     (void)k;
@@ -226,16 +95,10 @@ static void debug_help(struct call *k)
                                         "    Return a digest of all keys and values.",
                                         "DIGEST-VALUE <key> [<key> ...]",
                                         "    Return a digest of each value.",
-                                        "ERROR <string>",
-                                        "    Answer with this error.",
-                                        "LOG <message>",
-                                        "    Write a line to the log.",
                                         "OBJECT <key>",
                                         "    Show how a value is kept.",
                                         "PAUSE-CRON <0|1>",
                                         "    Stop the periodic work, or go on with it.",
-                                        "PROTOCOL <type>",
-                                        "    Answer with a value of that type.",
                                         "SEGFAULT",
                                         "    Crash.",
                                         "SET-ACTIVE-EXPIRE <0|1>",
@@ -243,7 +106,7 @@ static void debug_help(struct call *k)
                                         "SLEEP <seconds>",
                                         "    Do nothing for so long, and let everybody wait.",
                                         NULL};
-    command_help_reply(&k->w, "DEBUG", lines);
+    debug_help_reply(lines, &k->w);
 }
 
 static const struct {
@@ -252,15 +115,12 @@ static const struct {
     size_t argc_max; /* 0: no upper limit */
     call_fn fn;
 } handlers[] = {
-    {"log", 3, 3, debug_log},
     {"sleep", 3, 3, debug_sleep},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"pause-cron", 3, 3, debug_pause_cron},
     {"object", 3, 4, debug_object},
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, 0, debug_digest_value},
-    {"protocol", 3, 3, debug_protocol},
-    {"error", 3, 3, debug_error},
     {"segfault", 2, 2, debug_segfault},
     {"reload", 2, 0, debug_needs_durability},
     {"loadaof", 2, 2, debug_needs_durability},
@@ -276,6 +136,9 @@ static void do_debug(struct call *k)
             handlers[i].fn(k);
             return;
         }
+    }
+    if (debug_common(k->argv, k->argc, &k->w)) {
+        return;
     }
     resp_errorf(&k->w,
                 "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",

@@ -7,11 +7,9 @@
 
 #include "common/app/cmdstats.h"
 #include "common/app/info.h"
-#include "common/app/version.h"
+#include "common/app/info_process.h"
 #include "common/base/mem.h"
 
-#include <sys/resource.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 typedef unsigned long long ull;
@@ -21,30 +19,19 @@ typedef unsigned long long ull;
 static void put_server(void *arg, struct str *to)
 {
     struct server *s = arg;
-    struct utsname u = {0};
-    (void)uname(&u);
-    int64_t uptime_s = (loop_now_us(s->loop) - s->started_us) / 1000000;
-    str_printf(to, "redis_version:%s\r\nshoal_version:%s\r\n", SHOAL_REDIS_VERSION, SHOAL_VERSION);
-    str_printf(to, "redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\n");
-    str_printf(to, "redis_mode:%s\r\nos:%s %s %s\r\narch_bits:%d\r\n",
-               s->settings->stand_alone ? "standalone" : "cluster", u.sysname, u.release, u.machine,
-               (int)sizeof(void *) * 8);
-    str_printf(to, "monotonic_clock:%s\r\nmultiplexing_api:epoll\r\natomicvar_api:c11-builtin\r\n",
-               s->scale.counter ? "processor counter" : "POSIX clock_gettime");
-    str_printf(to, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
-    str_printf(to, "process_id:%lld\r\nprocess_supervised:%s\r\nrun_id:%s\r\ntcp_port:%d\r\n",
-               (long long)getpid(), getenv("NOTIFY_SOCKET") != NULL ? "systemd" : "no", s->run_id,
-               s->port);
-    str_printf(to, "server_time_usec:%lld\r\nuptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n",
-               (long long)loop_wall_ms(s->loop) * 1000, (long long)uptime_s,
-               (long long)uptime_s / 86400);
-    str_printf(to, "hz:%lld\r\nconfigured_hz:%lld\r\nlru_clock:%llu\r\n",
-               (long long)s->settings->hz, (long long)s->settings->hz,
-               (ull)(loop_wall_ms(s->loop) / 1000) & OBJECT_CLOCK_MASK);
-    str_printf(to, "executable:%s\r\nconfig_file:%s\r\nio_threads_active:0\r\n",
-               s->executable == NULL ? "" : s->executable,
-               s->conf_path == NULL ? "" : s->conf_path);
-    str_printf(to, "node_id:%s\r\n", s->id);
+    const struct info_server facts = {
+        .cluster = !s->settings->stand_alone,
+        .clock = s->scale.counter ? "processor counter" : "POSIX clock_gettime",
+        .run_id = s->run_id,
+        .port = s->port,
+        .wall_ms = loop_wall_ms(s->loop),
+        .uptime_s = (loop_now_us(s->loop) - s->started_us) / 1000000,
+        .hz = s->settings->hz,
+        .executable = s->executable,
+        .conf_path = s->conf_path,
+    };
+    info_server(&facts, to);
+    info_str(to, "node_id", s->id);
 }
 
 static void put_clients(void *arg, struct str *to)
@@ -181,21 +168,10 @@ static void put_replication(void *arg, struct str *to)
         "repl_backlog_size:0\r\nrepl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");
 }
 
-static void put_cpu_of(struct str *to, int who, const char *suffix)
-{
-    struct rusage u = {0};
-    (void)getrusage(who, &u);
-    str_printf(to, "used_cpu_sys%s:%ld.%06ld\r\nused_cpu_user%s:%ld.%06ld\r\n", suffix,
-               (long)u.ru_stime.tv_sec, (long)u.ru_stime.tv_usec, suffix, (long)u.ru_utime.tv_sec,
-               (long)u.ru_utime.tv_usec);
-}
-
 static void put_cpu(void *arg, struct str *to)
 {
     (void)arg;
-    put_cpu_of(to, RUSAGE_SELF, "");
-    put_cpu_of(to, RUSAGE_CHILDREN, "_children");
-    put_cpu_of(to, RUSAGE_THREAD, "_main_thread");
+    info_cpu(to);
 }
 
 static void put_modules(void *arg, struct str *to)

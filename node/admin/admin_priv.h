@@ -27,8 +27,5 @@ static inline struct client *client_of(const struct call *k)
     return ((struct server *)k->server)->current;
 }
 
-/* The argument printed into an error's text, cut to a sane length. */
-#define ARG_PRINT(a) (int)MIN((a).len, (size_t)128), (a).ptr
-
 /* For what a later version will do: "ERR command 'x' is not served by this version of Shoal". */
 void admin_not_served(struct call *k);

@@ -3,31 +3,18 @@
 #include "node/admin/admin_priv.h"
 #include "node/serve/membership.h"
 
-#include "common/app/version.h"
+#include "common/app/hello.h"
 #include "common/base/num.h"
 #include "common/cmd/reply.h"
 
 /* --- who --- */
 
-/* Time does not tell how much of a guess was right. */
-static bool same_secret(struct slice a, struct slice b)
-{
-    unsigned char diff = a.len != b.len;
-    for (size_t i = 0; i < a.len; i++) {
-        diff |= (unsigned char)(a.ptr[i] ^ (b.len == 0 ? 1 : b.ptr[i % b.len]));
-    }
-    return diff == 0;
-}
-
 static bool log_in(struct call *k, struct slice user, struct slice pass)
 {
     struct server *s = server_of(k);
     struct client *c = client_of(k);
-    struct slice want = slice_str(s->settings->requirepass);
-    bool ok = slice_eq(user, SLICE("default")) && (want.len == 0 || same_secret(pass, want));
-    if (!ok) {
+    if (!auth_check(user, pass, s->settings->requirepass, &k->w)) {
         s->stats.auth_failures++;
-        resp_error(&k->w, ERR_WRONGPASS);
         return false;
     }
     c->flags |= CLIENT_AUTHENTICATED;
@@ -37,91 +24,18 @@ static bool log_in(struct call *k, struct slice user, struct slice pass)
 
 static void do_auth(struct call *k)
 {
-    if (k->argc > 3) {
-        resp_error(&k->w, ERR_SYNTAX);
-        return;
-    }
-    if (k->argc == 2 && server_of(k)->settings->requirepass[0] == '\0') {
-        resp_error(&k->w, "ERR AUTH <password> called without any password configured for the "
-                          "default user. Are you sure your configuration is correct?");
-        return;
-    }
-    struct slice user = k->argc == 3 ? k->argv[1] : SLICE("default");
-    if (log_in(k, user, k->argv[k->argc - 1])) {
+    struct slice user, pass;
+    if (auth_read(k->argv, k->argc, server_of(k)->settings->requirepass, &user, &pass, &k->w) &&
+        log_in(k, user, pass)) {
         resp_ok(&k->w);
     }
-}
-
-/* --- HELLO --- */
-
-struct hello {
-    int proto; /* 0: stays */
-    bool auth;
-    struct slice user;
-    struct slice pass;
-    bool named;
-    struct slice name;
-};
-
-static bool read_hello(struct call *k, struct hello *h)
-{
-    int64_t proto;
-    if (k->argc >= 2) {
-        if (!num_parse_i64(k->argv[1], &proto)) {
-            resp_error(&k->w, "ERR Protocol version is not an integer or out of range");
-            return false;
-        }
-        if (proto < 2 || proto > 3) {
-            resp_error(&k->w, ERR_NOPROTO);
-            return false;
-        }
-        h->proto = (int)proto;
-    }
-    for (size_t i = 2; i < k->argc; i++) {
-        size_t left = k->argc - 1 - i;
-        if (slice_is(k->argv[i], "auth") && left >= 2) {
-            h->auth = true;
-            h->user = k->argv[i + 1];
-            h->pass = k->argv[i + 2];
-            i += 2;
-        } else if (slice_is(k->argv[i], "setname") && left >= 1) {
-            h->named = true;
-            h->name = k->argv[i + 1];
-            i++;
-        } else {
-            resp_errorf(&k->w, "ERR Syntax error in HELLO option '%.*s'", ARG_PRINT(k->argv[i]));
-            return false;
-        }
-    }
-    return true;
-}
-
-static void hello_reply(struct call *k)
-{
-    struct server *s = server_of(k);
-    struct resp_writer *w = &k->w;
-    resp_map(w, 7);
-    resp_bulkz(w, "server");
-    resp_bulkz(w, "redis");
-    resp_bulkz(w, "version");
-    resp_bulkz(w, SHOAL_REDIS_VERSION);
-    resp_bulkz(w, "proto");
-    resp_int(w, w->proto);
-    resp_bulkz(w, "id");
-    resp_int(w, (int64_t)client_of(k)->id);
-    resp_bulkz(w, "mode");
-    resp_bulkz(w, s->settings->stand_alone ? "standalone" : "cluster");
-    resp_bulkz(w, "role");
-    resp_bulkz(w, "master");
-    resp_bulkz(w, "modules");
-    resp_array(w, 0);
 }
 
 static void do_hello(struct call *k)
 {
     struct client *c = client_of(k);
-    struct hello h = {0};
-    if (!read_hello(k, &h)) {
+    struct hello h;
+    if (!hello_read(k->argv, k->argc, &h, &k->w)) {
         return;
     }
     if (h.auth && !log_in(k, h.user, h.pass)) {
@@ -132,15 +46,14 @@ static void do_hello(struct call *k)
         return;
     }
     if (h.named && !client_set_name(c, h.name)) {
-        resp_error(&k->w,
-                   "ERR Client names cannot contain spaces, newlines or special characters.");
+        resp_error(&k->w, ERR_CLIENT_NAME);
         return;
     }
     if (h.proto != 0) {
         c->session.proto = h.proto;
         k->w.proto = h.proto;
     }
-    hello_reply(k);
+    hello_reply(c->id, server_of(k)->settings->stand_alone ? "standalone" : "cluster", &k->w);
 }
 
 /* --- the rest of a connection's small talk --- */

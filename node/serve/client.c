@@ -4,10 +4,12 @@
 #include "node/serve/dispatch.h"
 #include "node/serve/server.h"
 
+#include "common/app/client_command.h"
+#include "common/app/client_line.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-#include <ctype.h>
+#define CLIENT_FLAG_LETTERS 16 /* with the end */
 
 static void on_data(struct stream *st)
 {
@@ -212,72 +214,58 @@ size_t client_memory(const struct client *c)
            resp_parser_memory(&c->parser) + c->session.queue_bytes;
 }
 
-static void describe_flags(const struct client *c, struct str *to)
+static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS])
 {
-    size_t before = to->len;
-    if (c->flags & CLIENT_MONITOR) {
-        str_append_char(to, 'O');
+    const struct {
+        bool set;
+        char letter;
+    } flags[] = {
+        {(c->flags & CLIENT_MONITOR) != 0, 'O'},  {(c->flags & CLIENT_LANE) != 0, 'L'},
+        {(c->flags & CLIENT_PAUSED) != 0, 'b'},   {c->session.in_multi, 'x'},
+        {c->session.watcher.dirty, 'd'},          {(c->flags & CLIENT_CLOSING) != 0, 'c'},
+        {(c->flags & CLIENT_READONLY) != 0, 'r'}, {(c->flags & CLIENT_NO_EVICT) != 0, 'e'}};
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        INVARIANT(n + 1 < CLIENT_FLAG_LETTERS);
+        if (flags[i].set) {
+            to[n++] = flags[i].letter;
+        }
     }
-    if (c->flags & CLIENT_LANE) {
-        str_append_char(to, 'L');
-    }
-    if (c->flags & CLIENT_PAUSED) {
-        str_append_char(to, 'b');
-    }
-    if (c->session.in_multi) {
-        str_append_char(to, 'x');
-    }
-    if (c->session.watcher.dirty) {
-        str_append_char(to, 'd');
-    }
-    if (c->flags & CLIENT_CLOSING) {
-        str_append_char(to, 'c');
-    }
-    if (c->flags & CLIENT_READONLY) {
-        str_append_char(to, 'r');
-    }
-    if (c->flags & CLIENT_NO_EVICT) {
-        str_append_char(to, 'e');
-    }
-    if (to->len == before) {
-        str_append_char(to, 'N');
-    }
+    to[n] = '\0';
+    return to;
 }
 
 void client_describe(const struct client *c, struct str *to)
 {
     const struct server *s = c->server;
     const struct stream *st = c->stream;
-    char local[64];
-    int64_t now_ms = loop_now_ms(s->loop);
-    stream_local(st, local, sizeof(local));
-    /* The command under way was taken from the buffer already; Redis counts it. */
-    size_t unread = inbuf_unread(&st->in).len + (c == s->current ? dispatch_raw_bytes(s) : 0);
-    size_t in_memory = stream_in_memory(st);
-    str_printf(to, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=",
-               (unsigned long long)c->id, c->peer, local, st->fd, c->name == NULL ? "" : c->name,
-               (long long)((now_ms - c->since_ms) / 1000),
-               (long long)((now_ms - st->active_us / 1000) / 1000));
-    describe_flags(c, to);
-    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
-    str_printf(to,
-               " db=%d sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
-               "multi-mem=%zu rbs=%d rbp=%d obl=0 oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s "
-               "user=default redir=-1 resp=%d\n",
-               c->session.db, c->session.in_multi ? (int)c->session.queued : -1, unread,
-               in_memory > unread ? in_memory - unread : 0,
-               c == s->current ? dispatch_argv_bytes(s) : 0, c->session.queue_bytes, OUTBUF_CHUNK,
-               OUTBUF_CHUNK, st->out.count, out, client_memory(c),
-               st->out.bytes > 0 && c != s->current ? "rw" : "r",
-               c->last_cmd == NULL ? "NULL" : c->last_cmd->full_name, c->session.proto);
+    bool current = c == s->current;
+    char flags[CLIENT_FLAG_LETTERS];
+    const struct client_line line = {
+        .id = c->id,
+        .stream = st,
+        .name = c->name,
+        .since_ms = c->since_ms,
+        .now_ms = loop_now_ms(s->loop),
+        .flags = flags_of(c, flags),
+        .db = c->session.db,
+        .queued = c->session.in_multi ? (int)c->session.queued : -1,
+        /* The command under way was taken from the buffer already; Redis counts it. */
+        .unread = inbuf_unread(&st->in).len + (current ? dispatch_raw_bytes(s) : 0),
+        .argv_bytes = current ? dispatch_argv_bytes(s) : 0,
+        .queue_bytes = c->session.queue_bytes,
+        .memory = client_memory(c),
+        .replying = st->out.bytes > 0 && !current,
+        .last = c->last_cmd,
+        .proto = c->session.proto,
+    };
+    client_line(&line, to);
 }
 
 bool client_set_name(struct client *c, struct slice name)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.ptr[i] < '!' || name.ptr[i] > '~') {
-            return false;
-        }
+    if (!client_name_ok(name)) {
+        return false;
     }
     mem_free(c->name);
     c->name = NULL;

@@ -1,283 +1,126 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* CLIENT: connections as their owners and operators see them, over all workers.
  *
- * What concerns other workers' clients is a `search`: a copied filter that every worker runs over
- * its own clients (worker_visit_fn); the asker puts the answers together. */
+ * What concerns other workers' clients is a `search`: a filter that every worker runs over its own
+ * clients (worker_visit_fn); the asker puts the answers together. */
 #include "proxy/admin/admin_priv.h"
 
+#include "common/app/client_command.h"
+#include "common/app/client_filter.h"
+#include "common/app/client_line.h"
 #include "common/base/mem.h"
-#include "common/base/num.h"
-#include "common/cmd/reply.h"
 #include "common/io/stream.h"
 #include "common/resp/parse.h"
 
-enum kind { KIND_ANY, KIND_NORMAL, KIND_OTHER /* master, replica, pubsub: a proxy has none */ };
+#include <stdio.h>
 
 struct search {
-    struct request *request;
-    struct exec *exec;
+    struct later *later;
     uint64_t asker; /* client id */
-    int proto;
     bool kill;
-    bool old_form; /* CLIENT KILL addr: +OK or an error */
-    bool skip_me;
-    enum kind kind;
-    char *addr; /* NULL: any */
-    char *laddr;
-    uint64_t *ids; /* n_ids 0: any */
-    size_t n_ids;
+    struct client_filter filter;
 };
-
-static void search_free(struct search **sp)
-{
-    struct search *s = *sp;
-    mem_free(s->addr);
-    mem_free(s->laddr);
-    mem_free(s->ids);
-    mem_free(s);
-    *sp = NULL;
-}
-
-static struct search *search_new(struct local_call *c)
-{
-    struct search *s = mem_zalloc(sizeof(*s));
-    s->request = c->request;
-    s->exec = c->exec;
-    s->asker = c->session->id;
-    s->proto = c->w->proto;
-    return s;
-}
-
-static char *copy_text(struct slice v)
-{
-    struct str s = {0};
-    str_append_slice(&s, v);
-    return str_steal(&s);
-}
 
 /* --- one client as a line --- */
 
 static void describe(struct client *c, struct str *to)
 {
     const struct session *s = &c->session;
-    struct stream *st = c->stream;
-    int64_t now_ms = loop_now_ms(c->worker->loop);
-    char peer[64];
-    char local[64];
-    stream_peer(st, peer, sizeof(peer));
-    stream_local(st, local, sizeof(local));
-    size_t unread = inbuf_unread(&st->in).len;
-    size_t in_memory = stream_in_memory(st);
-    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
+    const struct stream *st = c->stream;
     size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
-    str_printf(to, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s%s",
-               (unsigned long long)s->id, peer, local, st->fd, s->name == NULL ? "" : s->name,
-               (long long)((now_ms - c->created_ms) / 1000),
-               (long long)((now_ms - st->active_us / 1000) / 1000), s->multi ? "x" : "",
-               s->no_evict ? "e" : "");
-    if (!s->multi && !s->no_evict) {
-        str_append_char(to, 'N');
-    }
-    str_printf(to,
-               " db=%d sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
-               "multi-mem=0 rbs=%d rbp=%d obl=0 oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s "
-               "user=default redir=-1 resp=%d\n",
-               s->db, s->multi ? (int)s->queued : -1, unread,
-               in_memory > unread ? in_memory - unread : 0, parser, OUTBUF_CHUNK, OUTBUF_CHUNK,
-               st->out.count, out, sizeof(*c) + in_memory + out + parser,
-               st->out.bytes > 0 ? "rw" : "r",
-               s->last_command == NULL ? "NULL" : s->last_command->full_name, s->proto);
+    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
+    char flags[4];
+    (void)snprintf(flags, sizeof(flags), "%s%s", s->multi ? "x" : "", s->no_evict ? "e" : "");
+    const struct client_line line = {
+        .id = s->id,
+        .stream = st,
+        .name = s->name,
+        .since_ms = c->created_ms,
+        .now_ms = loop_now_ms(c->worker->loop),
+        .flags = flags,
+        .db = s->db,
+        .queued = s->multi ? (int)s->queued : -1,
+        .unread = inbuf_unread(&st->in).len,
+        .argv_bytes = parser,
+        .memory = sizeof(*c) + stream_in_memory(st) + out + parser,
+        .replying = st->out.bytes > 0,
+        .last = s->last_command,
+        .proto = s->proto,
+    };
+    client_line(&line, to);
 }
 
 /* --- search: LIST and KILL --- */
-
-static bool matches(const struct search *s, struct client *c)
-{
-    char text[64];
-    if (c->doomed || s->kind == KIND_OTHER || (s->skip_me && c->session.id == s->asker)) {
-        return false;
-    }
-    bool found = s->n_ids == 0;
-    for (size_t i = 0; i < s->n_ids && !found; i++) {
-        found = s->ids[i] == c->session.id;
-    }
-    if (!found) {
-        return false;
-    }
-    if (s->addr != NULL) {
-        stream_peer(c->stream, text, sizeof(text));
-        if (strcmp(s->addr, text) != 0) {
-            return false;
-        }
-    }
-    if (s->laddr != NULL) {
-        stream_local(c->stream, text, sizeof(text));
-        if (strcmp(s->laddr, text) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static void visit(struct worker *w, void *arg, struct str *answer)
 {
     const struct search *s = arg;
     LIST_FOREACH_SAFE(it, &w->clients) {
         struct client *c = container_of(it, struct client, link);
-        if (!matches(s, c)) {
+        bool me = c->session.id == s->asker;
+        if (c->doomed ||
+            !client_filter_matches(&s->filter, c->session.id, CLIENT_NORMAL, me, c->stream)) {
             continue;
         }
         if (!s->kill) {
             describe(c, answer);
         } else {
             str_append_char(answer, 'x');
-            client_kill(c, c->session.id == s->asker ? CLIENT_KILL_AFTER_REPLY : CLIENT_KILL_NOW);
+            client_kill(c, me ? CLIENT_KILL_AFTER_REPLY : CLIENT_KILL_NOW);
         }
     }
+}
+
+static void search_free(struct search **sp)
+{
+    client_filter_fini(&(*sp)->filter);
+    mem_free(*sp);
+    *sp = NULL;
 }
 
 static void visited(struct worker *asker, void *arg, struct str *answers, int n)
 {
     struct search *s = arg;
-    struct outbuf reply = {0};
-    struct resp_writer w = {.out = &reply, .proto = s->proto};
+    struct resp_writer *w = &s->later->w;
     struct str all = {0};
-    exec_set_now(s->exec, loop_now_us(asker->loop));
+    (void)asker;
     for (int i = 0; i < n; i++) {
         str_append_slice(&all, str_slice(&answers[i]));
     }
-    if (!s->kill) {
-        resp_verbatim(&w, "txt", str_slice(&all));
-    } else if (!s->old_form) {
-        resp_int(&w, (int64_t)all.len);
-    } else if (all.len > 0) {
-        resp_ok(&w);
+    if (s->kill) {
+        client_filter_killed(&s->filter, all.len, w);
     } else {
-        resp_error(&w, "ERR No such client");
+        resp_verbatim(w, "txt", str_slice(&all));
     }
     str_fini(&all);
-    local_finish(s->exec, s->request, &reply);
-    outbuf_fini(&reply);
+    later_finish(&s->later);
     search_free(&s);
 }
 
-static enum local_result search_run(struct local_call *c, struct search *s)
+static enum local_result search_start(struct local_call *c, bool kill)
 {
-    workers_ask(worker_of(c), visit, s, visited);
-    return LOCAL_LATER;
-}
-
-static bool read_kind(struct local_call *c, struct slice name, enum kind *out)
-{
-    if (slice_is(name, "normal")) {
-        *out = KIND_NORMAL;
-    } else if (slice_is(name, "master") || slice_is(name, "slave") || slice_is(name, "replica") ||
-               slice_is(name, "pubsub")) {
-        *out = KIND_OTHER;
-    } else {
-        resp_errorf(c->w, "ERR Unknown client type '%.*s'", ARG_PRINT(name));
-        return false;
-    }
-    return true;
-}
-
-static bool read_list_ids(struct local_call *c, struct search *s)
-{
-    s->ids = mem_alloc((c->argc - 3) * sizeof(*s->ids));
-    for (size_t i = 3; i < c->argc; i++) {
-        int64_t id;
-        if (!num_parse_i64(c->argv[i], &id)) {
-            resp_error(c->w, "ERR Invalid client ID");
-            return false;
-        }
-        s->ids[s->n_ids++] = (uint64_t)id;
-    }
-    return true;
-}
-
-static enum local_result do_list(struct local_call *c)
-{
-    struct search *s = search_new(c);
-    bool ok = true;
-    if (c->argc == 4 && slice_is(c->argv[2], "type")) {
-        ok = read_kind(c, c->argv[3], &s->kind);
-    } else if (c->argc > 3 && slice_is(c->argv[2], "id")) {
-        ok = read_list_ids(c, s);
-    } else if (c->argc != 2) {
-        resp_error(c->w, ERR_SYNTAX);
-        ok = false;
-    }
+    struct search *s = mem_zalloc(sizeof(*s));
+    bool ok = kill ? client_filter_read_kill(&s->filter, c->argv, c->argc, c->w)
+                   : client_filter_read_list(&s->filter, c->argv, c->argc, c->w);
     if (!ok) {
         search_free(&s);
         return LOCAL_DONE;
     }
-    return search_run(c, s);
+    s->kill = kill;
+    s->asker = c->session->id;
+    s->later = later_new(c);
+    workers_ask(worker_of(c), visit, s, visited);
+    return LOCAL_LATER;
 }
 
-static bool read_kill_option(struct local_call *c, struct search *s, struct slice name,
-                             struct slice value)
+static enum local_result do_list(struct local_call *c)
 {
-    int64_t id;
-    if (slice_is(name, "id")) {
-        if (!num_parse_i64(value, &id) || id < 1) {
-            resp_error(c->w, "ERR client-id should be greater than 0");
-            return false;
-        }
-        mem_free(s->ids);
-        s->ids = mem_alloc(sizeof(*s->ids));
-        s->ids[0] = (uint64_t)id;
-        s->n_ids = 1;
-    } else if (slice_is(name, "type")) {
-        return read_kind(c, value, &s->kind);
-    } else if (slice_is(name, "addr")) {
-        mem_free(s->addr);
-        s->addr = copy_text(value);
-    } else if (slice_is(name, "laddr")) {
-        mem_free(s->laddr);
-        s->laddr = copy_text(value);
-    } else if (slice_is(name, "user")) {
-        if (!slice_eq(value, SLICE("default"))) {
-            resp_errorf(c->w, "ERR No such user '%.*s'", ARG_PRINT(value));
-            return false;
-        }
-    } else if (slice_is(name, "skipme") && (slice_is(value, "yes") || slice_is(value, "no"))) {
-        s->skip_me = slice_is(value, "yes");
-    } else {
-        resp_error(c->w, ERR_SYNTAX);
-        return false;
-    }
-    return true;
-}
-
-static bool read_kill(struct local_call *c, struct search *s)
-{
-    if (c->argc == 3) {
-        s->old_form = true;
-        s->addr = copy_text(c->argv[2]);
-        return true;
-    }
-    s->skip_me = true;
-    for (size_t i = 2; i < c->argc; i += 2) {
-        if (i + 1 == c->argc) {
-            resp_error(c->w, ERR_SYNTAX);
-            return false;
-        }
-        if (!read_kill_option(c, s, c->argv[i], c->argv[i + 1])) {
-            return false;
-        }
-    }
-    return true;
+    return search_start(c, false);
 }
 
 static enum local_result do_kill(struct local_call *c)
 {
-    struct search *s = search_new(c);
-    s->kill = true;
-    if (!read_kill(c, s)) {
-        search_free(&s);
-        return LOCAL_DONE;
-    }
-    return search_run(c, s);
+    return search_start(c, true);
 }
 
 /* --- what this connection is --- */
@@ -312,7 +155,7 @@ static enum local_result do_getname(struct local_call *c)
 
 static enum local_result do_setname(struct local_call *c)
 {
-    if (!admin_name_ok(c->argv[2])) {
+    if (!client_name_ok(c->argv[2])) {
         return refuse(c, ERR_CLIENT_NAME);
     }
     session_set_name(c->session, c->argv[2].ptr, c->argv[2].len);
@@ -322,20 +165,7 @@ static enum local_result do_setname(struct local_call *c)
 
 static enum local_result do_setinfo(struct local_call *c)
 {
-    bool lib = slice_is(c->argv[2], "lib-name");
-    if (!lib && !slice_is(c->argv[2], "lib-ver")) {
-        resp_errorf(c->w, "ERR Unrecognized option '%.*s'", ARG_PRINT(c->argv[2]));
-        return LOCAL_DONE;
-    }
-    if (!admin_name_ok(c->argv[3])) {
-        resp_errorf(c->w, "ERR %s cannot contain spaces, newlines or special characters.",
-                    lib ? "lib-name" : "lib-ver");
-        return LOCAL_DONE;
-    }
-    char **to = lib ? &c->session->lib_name : &c->session->lib_version;
-    mem_free(*to);
-    *to = copy_text(c->argv[3]);
-    resp_ok(c->w);
+    client_setinfo(c->argv, &c->session->lib_name, &c->session->lib_version, c->w);
     return LOCAL_DONE;
 }
 
@@ -343,32 +173,35 @@ static enum local_result do_setinfo(struct local_call *c)
 static enum local_result do_reply(struct local_call *c)
 {
     struct session *s = c->session;
-    if (slice_is(c->argv[2], "on")) {
+    switch (client_read_reply(c->argv[2], c->w)) {
+    case CLIENT_SAY_ON:
         s->reply_mode = REPLY_ON;
         c->request->silent = false;
         resp_ok(c->w);
-    } else if (slice_is(c->argv[2], "off")) {
+        break;
+    case CLIENT_SAY_OFF:
         s->reply_mode = REPLY_OFF;
         c->request->silent = true;
         resp_ok(c->w);
-    } else if (slice_is(c->argv[2], "skip")) {
+        break;
+    case CLIENT_SAY_SKIP:
         s->reply_mode = s->reply_mode == REPLY_OFF ? REPLY_OFF : REPLY_SKIP_NEXT;
         c->request->silent = true;
         resp_ok(c->w);
-    } else {
-        resp_error(c->w, ERR_SYNTAX);
+        break;
+    case CLIENT_SAY_BAD:
+        break;
     }
     return LOCAL_DONE;
 }
 
 static enum local_result do_no_evict(struct local_call *c)
 {
-    bool on = slice_is(c->argv[2], "on");
-    if (!on && !slice_is(c->argv[2], "off")) {
-        return refuse(c, ERR_SYNTAX);
+    bool on;
+    if (client_read_on_off(c->argv[2], &on, c->w)) {
+        c->session->no_evict = on;
+        resp_ok(c->w);
     }
-    c->session->no_evict = on;
-    resp_ok(c->w);
     return LOCAL_DONE;
 }
 
@@ -376,53 +209,33 @@ static enum local_result do_no_evict(struct local_call *c)
 static enum local_result do_unblock(struct local_call *c)
 {
     int64_t id;
-    if (c->argc > 4 ||
-        (c->argc == 4 && !slice_is(c->argv[3], "timeout") && !slice_is(c->argv[3], "error"))) {
-        return refuse(c, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    if (client_read_unblock(c->argv, c->argc, &id, c->w)) {
+        resp_int(c->w, 0);
     }
-    if (!num_parse_i64(c->argv[2], &id)) {
-        return refuse(c, ERR_NOT_INT);
-    }
-    resp_int(c->w, 0);
     return LOCAL_DONE;
 }
 
-/* --- tracking: always off --- */
-
 static enum local_result do_tracking(struct local_call *c)
 {
-    if (c->argc == 3 && slice_is(c->argv[2], "off")) {
-        resp_ok(c->w);
-    } else if (slice_is(c->argv[2], "on") || slice_is(c->argv[2], "off")) {
-        resp_errorf(c->w, ERR_NOT_SERVED, c->command->full_name);
-    } else {
-        resp_error(c->w, ERR_SYNTAX);
-    }
+    client_tracking(c->argv, c->argc, c->w);
     return LOCAL_DONE;
 }
 
 static enum local_result do_caching(struct local_call *c)
 {
-    return refuse(c, "ERR CLIENT CACHING can be called only when the client is in tracking mode "
-                     "with OPTIN or OPTOUT mode enabled");
+    client_caching(c->w);
+    return LOCAL_DONE;
 }
 
 static enum local_result do_getredir(struct local_call *c)
 {
-    resp_int(c->w, -1);
+    client_getredir(c->w);
     return LOCAL_DONE;
 }
 
 static enum local_result do_trackinginfo(struct local_call *c)
 {
-    resp_map(c->w, 3);
-    resp_bulkz(c->w, "flags");
-    resp_set(c->w, 1);
-    resp_bulkz(c->w, "off");
-    resp_bulkz(c->w, "redirect");
-    resp_int(c->w, -1);
-    resp_bulkz(c->w, "prefixes");
-    resp_array(c->w, 0);
+    client_trackinginfo(c->w);
     return LOCAL_DONE;
 }
 
@@ -470,25 +283,12 @@ static enum local_result pause_all(struct local_call *c, enum exec_pause kind, i
 
 static enum local_result do_pause(struct local_call *c)
 {
+    bool writes_only;
     int64_t ms;
-    enum exec_pause kind = EXEC_PAUSE_ALL;
-    if (c->argc > 4) {
-        return refuse(c, ERR_SYNTAX);
+    if (!client_read_pause(c->argv, c->argc, &writes_only, &ms, c->w)) {
+        return LOCAL_DONE;
     }
-    if (c->argc == 4) {
-        if (slice_is(c->argv[3], "write")) {
-            kind = EXEC_PAUSE_WRITE;
-        } else if (!slice_is(c->argv[3], "all")) {
-            return refuse(c, "ERR CLIENT PAUSE mode must be WRITE or ALL");
-        }
-    }
-    if (!num_parse_i64(c->argv[2], &ms) || ms > INT64_MAX / 4000) {
-        return refuse(c, "ERR timeout is not an integer or out of range");
-    }
-    if (ms < 0) {
-        return refuse(c, "ERR timeout is negative");
-    }
-    return pause_all(c, kind, ms);
+    return pause_all(c, writes_only ? EXEC_PAUSE_WRITE : EXEC_PAUSE_ALL, ms);
 }
 
 static enum local_result do_unpause(struct local_call *c)
@@ -498,42 +298,7 @@ static enum local_result do_unpause(struct local_call *c)
 
 static enum local_result do_help(struct local_call *c)
 {
-    static const char *const lines[] = {
-        "GETNAME",
-        "    Return the name of this connection.",
-        "GETREDIR",
-        "    Return the client that tracking is redirected to: none here.",
-        "ID",
-        "    Return the number of this connection.",
-        "INFO",
-        "    Describe this connection.",
-        "KILL <ip:port>",
-        "    Close the connection from that address.",
-        "KILL <option> <value> [<option> <value> ...]",
-        "    Close the connections that match:",
-        "    * ID <client-id>",
-        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-        "    * ADDR <ip:port>, LADDR <ip:port>",
-        "    * USER <username>",
-        "    * SKIPME (YES|NO)",
-        "LIST [TYPE <type> | ID <client-id> ...]",
-        "    Describe the connections of all workers of this proxy, one a line.",
-        "NO-EVICT (ON|OFF)",
-        "    Protect this connection from being closed to save memory.",
-        "PAUSE <timeout> [WRITE|ALL]",
-        "    Let commands wait for so many milliseconds.",
-        "REPLY (ON|OFF|SKIP)",
-        "    Answer to commands, or not, or not to the next one.",
-        "SETINFO <LIB-NAME|LIB-VER> <value>",
-        "    Tell which client library this is.",
-        "SETNAME <name>",
-        "    Name this connection.",
-        "TRACKINGINFO",
-        "    Report the state of tracking.",
-        "UNPAUSE",
-        "    End a pause.",
-        NULL};
-    command_help_reply(c->w, "CLIENT", lines);
+    client_help(c->w);
     return LOCAL_DONE;
 }
 

@@ -4,23 +4,13 @@
  * shows how replies look. */
 #include "proxy/admin/admin_priv.h"
 
-#include "common/base/log.h"
+#include "common/app/debug_command.h"
 #include "common/base/mem.h"
-#include "common/base/num.h"
-#include "common/cmd/reply.h"
 #include "common/resp/value.h"
 
 #include <stdio.h>
 
-#define SLEEP_SECONDS_MAX 86400.0
-#define DIGEST_HEX        40
-
-static enum local_result debug_log(struct local_call *c)
-{
-    log_event(LOG_WARNING, "debug", "DEBUG LOG: %.*s", ARG_PRINT(c->argv[2]));
-    resp_ok(c->w);
-    return LOCAL_DONE;
-}
+#define DIGEST_HEX 40
 
 /* --- SLEEP: this client waits; the worker's others do not --- */
 
@@ -41,8 +31,8 @@ static void woke(struct loop_timer *t)
 static enum local_result debug_sleep(struct local_call *c)
 {
     double seconds;
-    if (!num_parse_double(c->argv[2], &seconds) || !(seconds >= 0) || seconds > SLEEP_SECONDS_MAX) {
-        return refuse(c, ERR_NOT_FLOAT);
+    if (!debug_read_seconds(c->argv[2], &seconds, c->w)) {
+        return LOCAL_DONE;
     }
     struct nap *n = mem_zalloc(sizeof(*n));
     n->later = later_new(c);
@@ -138,121 +128,6 @@ static enum local_result debug_digest_value(struct local_call *c)
     return local_fan(c, c->argv, c->argc, merge_digests, (void *)(uintptr_t)(c->argc - 2 + 1));
 }
 
-/* --- PROTOCOL: one of each type --- */
-
-static void protocol_numbers(struct resp_writer *w)
-{
-    for (int i = 0; i < 3; i++) {
-        resp_int(w, i);
-    }
-}
-
-static void protocol_array(struct resp_writer *w)
-{
-    resp_array(w, 3);
-    protocol_numbers(w);
-}
-
-static void protocol_set(struct resp_writer *w)
-{
-    resp_set(w, 3);
-    protocol_numbers(w);
-}
-
-static void protocol_map(struct resp_writer *w)
-{
-    resp_map(w, 3);
-    for (int i = 0; i < 3; i++) {
-        resp_int(w, i);
-        resp_bool(w, i == 1);
-    }
-}
-
-static void protocol_attrib(struct resp_writer *w)
-{
-    if (w->proto >= 3) {
-        resp_attribute(w, 1);
-        resp_bulkz(w, "key-popularity");
-        resp_array(w, 2);
-        resp_bulkz(w, "key:123");
-        resp_int(w, 90);
-    }
-    resp_bulkz(w, "Some real reply following the attribute");
-}
-
-static void protocol_push(struct resp_writer *w)
-{
-    resp_push(w, 2);
-    resp_bulkz(w, "server-cpu-usage");
-    resp_int(w, 42);
-}
-
-static void protocol_string(struct resp_writer *w)
-{
-    resp_bulkz(w, "Hello World");
-}
-
-static void protocol_integer(struct resp_writer *w)
-{
-    resp_int(w, 12345);
-}
-
-static void protocol_double(struct resp_writer *w)
-{
-    resp_double(w, 3.141);
-}
-
-static void protocol_bignum(struct resp_writer *w)
-{
-    resp_bignum(w, "1234567999999999999999999999999999999");
-}
-
-static void protocol_verbatim(struct resp_writer *w)
-{
-    resp_verbatim(w, "txt", SLICE("This is a verbatim\nstring"));
-}
-
-static void protocol_true(struct resp_writer *w)
-{
-    resp_bool(w, true);
-}
-
-static void protocol_false(struct resp_writer *w)
-{
-    resp_bool(w, false);
-}
-
-static enum local_result debug_protocol(struct local_call *c)
-{
-    static const struct {
-        const char *name;
-        void (*write)(struct resp_writer *w);
-    } kinds[] = {{"string", protocol_string},    {"integer", protocol_integer},
-                 {"double", protocol_double},    {"null", resp_nil},
-                 {"array", protocol_array},      {"set", protocol_set},
-                 {"map", protocol_map},          {"attrib", protocol_attrib},
-                 {"push", protocol_push},        {"bignum", protocol_bignum},
-                 {"true", protocol_true},        {"false", protocol_false},
-                 {"verbatim", protocol_verbatim}};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (slice_is(c->argv[2], kinds[i].name)) {
-            kinds[i].write(c->w);
-            return LOCAL_DONE;
-        }
-    }
-    return refuse(c, "ERR Wrong protocol type name. Please use one of the following: "
-                     "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false");
-}
-
-static enum local_result debug_error(struct local_call *c)
-{
-    struct str text = {0};
-    str_append_slice(&text, c->argv[2]);
-    resp_error(c->w, str_cstr(&text));
-    str_fini(&text);
-    return LOCAL_DONE;
-}
-
 /* A crash on demand concerns one process: ask the one that is meant. */
 static enum local_result debug_not_here(struct local_call *c)
 {
@@ -265,20 +140,14 @@ static enum local_result debug_help(struct local_call *c)
                                         "    Return a digest of all keys and values.",
                                         "DIGEST-VALUE <key> [<key> ...]",
                                         "    Return a digest of each value.",
-                                        "ERROR <string>",
-                                        "    Answer with this error.",
-                                        "LOG <message>",
-                                        "    Write a line to the proxy's log.",
                                         "OBJECT <key>",
                                         "    Show how a value is kept.",
-                                        "PROTOCOL <type>",
-                                        "    Answer with a value of that type.",
-                                        "SLEEP <seconds>",
-                                        "    Answer after so long.",
                                         "SET-ACTIVE-EXPIRE <0|1> and others",
                                         "    Go to every node.",
+                                        "SLEEP <seconds>",
+                                        "    Answer after so long.",
                                         NULL};
-    command_help_reply(c->w, "DEBUG", lines);
+    debug_help_reply(lines, c->w);
     return LOCAL_DONE;
 }
 
@@ -288,7 +157,6 @@ static const struct {
     size_t argc_max; /* 0: no upper limit */
     local_fn fn;
 } handlers[] = {
-    {"log", 3, 3, debug_log},
     {"sleep", 3, 3, debug_sleep},
     {"object", 3, 4, debug_object},
     {"htstats-key", 3, 4, debug_object},
@@ -297,8 +165,6 @@ static const struct {
     {"quicklist", 3, 4, debug_object},
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, 0, debug_digest_value},
-    {"protocol", 3, 3, debug_protocol},
-    {"error", 3, 3, debug_error},
     {"segfault", 2, 2, debug_not_here},
     {"panic", 2, 2, debug_not_here},
     {"assert", 2, 2, debug_not_here},
@@ -325,10 +191,7 @@ static bool allowed(const struct local_call *c)
 static enum local_result do_debug(struct local_call *c)
 {
     if (!allowed(c)) {
-        return refuse(c, "ERR DEBUG command not allowed. If the enable-debug-command option is set "
-                         "to \"local\", you can run it from a local connection, otherwise you need "
-                         "to set this option in the configuration file, and then restart the "
-                         "server.");
+        return refuse(c, DEBUG_REFUSAL);
     }
     for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
         bool fits = c->argc >= handlers[i].argc_min &&
@@ -336,6 +199,9 @@ static enum local_result do_debug(struct local_call *c)
         if (fits && slice_is(c->argv[1], handlers[i].name)) {
             return handlers[i].fn(c);
         }
+    }
+    if (debug_common(c->argv, c->argc, c->w)) {
+        return LOCAL_DONE;
     }
     return local_fan(c, c->argv, c->argc, NULL, NULL);
 }

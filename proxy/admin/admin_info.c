@@ -6,15 +6,11 @@
 #include "proxy/front/observe.h"
 
 #include "common/app/info.h"
-#include "common/app/version.h"
+#include "common/app/info_process.h"
 #include "common/base/mem.h"
 #include "common/io/stream.h"
 #include "common/resp/value.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 /* One worker's share; added up field by field. */
@@ -93,35 +89,23 @@ static void put_server(void *arg, struct str *to)
 {
     const struct info_run *r = arg;
     struct worker *w = r->later->worker;
-    struct utsname u = {0};
     char exe[512] = "";
-    const char *conf = workers_conf_path(w->all);
-    int64_t now_ms = loop_wall_ms(w->loop);
-    int64_t uptime_s = (now_ms - workers_started_wall_ms(w->all)) / 1000;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     exe[MAX(n, 0)] = '\0';
-    (void)uname(&u);
-    info_str(to, "redis_version", SHOAL_REDIS_VERSION);
-    info_str(to, "shoal_version", SHOAL_VERSION);
-    str_appendz(to, "redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\n");
-    info_str(to, "redis_mode", options(r)->cluster_view == VIEW_NODES ? "cluster" : "standalone");
-    str_printf(to, "os:%s %s %s\r\n", u.sysname, u.release, u.machine);
-    info_int(to, "arch_bits", (int64_t)sizeof(void *) * 8);
-    str_appendz(to, "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\n"
-                    "atomicvar_api:c11-builtin\r\n");
-    str_printf(to, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
-    info_int(to, "process_id", (int64_t)getpid());
-    info_str(to, "process_supervised", getenv("NOTIFY_SOCKET") != NULL ? "systemd" : "no");
-    info_str(to, "run_id", workers_run_id(w->all));
-    info_int(to, "tcp_port", workers_port(w->all));
-    info_int(to, "server_time_usec", now_ms * 1000);
-    info_int(to, "uptime_in_seconds", uptime_s);
-    info_int(to, "uptime_in_days", uptime_s / 86400);
-    str_appendz(to, "hz:1\r\nconfigured_hz:1\r\n");
-    info_int(to, "lru_clock", (now_ms / 1000) & 0xffffff);
-    info_str(to, "executable", exe);
-    info_str(to, "config_file", conf == NULL ? "" : conf);
-    info_int(to, "io_threads_active", workers_count(w->all) > 1);
+    int64_t now_ms = loop_wall_ms(w->loop);
+    const struct info_server facts = {
+        .cluster = options(r)->cluster_view == VIEW_NODES,
+        .clock = "POSIX clock_gettime",
+        .run_id = workers_run_id(w->all),
+        .port = workers_port(w->all),
+        .wall_ms = now_ms,
+        .uptime_s = (now_ms - workers_started_wall_ms(w->all)) / 1000,
+        .hz = 1,
+        .executable = exe,
+        .conf_path = workers_conf_path(w->all),
+        .threads = workers_count(w->all) > 1,
+    };
+    info_server(&facts, to);
 }
 
 static void put_clients(void *arg, struct str *to)
@@ -243,21 +227,10 @@ static void put_replication(void *arg, struct str *to)
                     "repl_backlog_histlen:0\r\n");
 }
 
-static void put_cpu_of(struct str *to, int who, const char *suffix)
-{
-    struct rusage u = {0};
-    (void)getrusage(who, &u);
-    str_printf(to, "used_cpu_sys%s:%ld.%06ld\r\nused_cpu_user%s:%ld.%06ld\r\n", suffix,
-               (long)u.ru_stime.tv_sec, (long)u.ru_stime.tv_usec, suffix, (long)u.ru_utime.tv_sec,
-               (long)u.ru_utime.tv_usec);
-}
-
 static void put_cpu(void *arg, struct str *to)
 {
     (void)arg;
-    put_cpu_of(to, RUSAGE_SELF, "");
-    put_cpu_of(to, RUSAGE_CHILDREN, "_children");
-    put_cpu_of(to, RUSAGE_THREAD, "_main_thread");
+    info_cpu(to);
 }
 
 static void put_modules(void *arg, struct str *to)

@@ -11,9 +11,6 @@
 #include "common/cmd/command.h"
 #include "common/resp/errors.h"
 
-/* At most 128 bytes of an argument, for "%.*s" in an error. */
-#define ARG_PRINT(s) (int)MIN((s).len, (size_t)128), (s).ptr
-
 static inline struct worker *worker_of(const struct local_call *c)
 {
     return c->worker;
@@ -32,9 +29,6 @@ bool client_is_local(const struct local_call *c);
 /* `ERR` and done, for `return refuse(c, "...")`. */
 enum local_result refuse(struct local_call *c, const char *text);
 enum local_result not_served(struct local_call *c);
-
-/* Printable ASCII without spaces: names of clients and libraries. */
-bool admin_name_ok(struct slice name);
 
 /* A command that completes later: what it needs of its call, with the arguments copied. Reply is
  * written to `w`; later_finish gives it to the client and frees. */

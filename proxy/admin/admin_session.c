@@ -3,24 +3,13 @@
 #include "proxy/admin/admin_priv.h"
 #include "proxy/exec/exec.h"
 
-#include "common/app/version.h"
+#include "common/app/client_command.h"
+#include "common/app/hello.h"
 #include "common/base/num.h"
-
-/* Time does not tell how much of a guess was right. */
-static bool same_secret(struct slice a, struct slice b)
-{
-    unsigned char diff = a.len != b.len;
-    for (size_t i = 0; i < a.len; i++) {
-        diff |= (unsigned char)(a.ptr[i] ^ (b.len == 0 ? 1 : b.ptr[i % b.len]));
-    }
-    return diff == 0;
-}
 
 static bool log_in(struct local_call *c, struct slice user, struct slice pass)
 {
-    struct slice want = slice_str(options_of(c)->requirepass);
-    if (!slice_eq(user, SLICE("default")) || (want.len != 0 && !same_secret(pass, want))) {
-        resp_error(c->w, ERR_WRONGPASS);
+    if (!auth_check(user, pass, options_of(c)->requirepass, c->w)) {
         return false;
     }
     c->session->authenticated = true;
@@ -29,98 +18,18 @@ static bool log_in(struct local_call *c, struct slice user, struct slice pass)
 
 static enum local_result do_auth(struct local_call *c)
 {
-    if (c->argc > 3) {
-        return refuse(c, ERR_SYNTAX);
-    }
-    if (c->argc == 2 && options_of(c)->requirepass[0] == '\0') {
-        return refuse(c, "ERR AUTH <password> called without any password configured for the "
-                         "default user. Are you sure your configuration is correct?");
-    }
-    struct slice user = c->argc == 3 ? c->argv[1] : SLICE("default");
-    if (log_in(c, user, c->argv[c->argc - 1])) {
+    struct slice user, pass;
+    if (auth_read(c->argv, c->argc, options_of(c)->requirepass, &user, &pass, c->w) &&
+        log_in(c, user, pass)) {
         resp_ok(c->w);
     }
     return LOCAL_DONE;
 }
 
-/* --- HELLO --- */
-
-struct hello {
-    int proto; /* 0: stays */
-    bool auth;
-    struct slice user;
-    struct slice pass;
-    bool named;
-    struct slice name;
-};
-
-static bool read_hello(struct local_call *c, struct hello *h)
-{
-    int64_t proto = 0;
-    if (c->argc >= 2) {
-        if (!num_parse_i64(c->argv[1], &proto)) {
-            resp_error(c->w, "ERR Protocol version is not an integer or out of range");
-            return false;
-        }
-        if (proto < 2 || proto > 3) {
-            resp_error(c->w, ERR_NOPROTO);
-            return false;
-        }
-        h->proto = (int)proto;
-    }
-    for (size_t i = 2; i < c->argc; i++) {
-        size_t left = c->argc - 1 - i;
-        if (slice_is(c->argv[i], "auth") && left >= 2) {
-            h->auth = true;
-            h->user = c->argv[i + 1];
-            h->pass = c->argv[i + 2];
-            i += 2;
-        } else if (slice_is(c->argv[i], "setname") && left >= 1) {
-            h->named = true;
-            h->name = c->argv[i + 1];
-            i++;
-        } else {
-            resp_errorf(c->w, "ERR Syntax error in HELLO option '%.*s'", ARG_PRINT(c->argv[i]));
-            return false;
-        }
-    }
-    return true;
-}
-
-static void hello_reply(struct local_call *c)
-{
-    struct resp_writer *w = c->w;
-    resp_map(w, 7);
-    resp_bulkz(w, "server");
-    resp_bulkz(w, "redis");
-    resp_bulkz(w, "version");
-    resp_bulkz(w, SHOAL_REDIS_VERSION);
-    resp_bulkz(w, "proto");
-    resp_int(w, w->proto);
-    resp_bulkz(w, "id");
-    resp_int(w, (int64_t)c->session->id);
-    resp_bulkz(w, "mode");
-    resp_bulkz(w, options_of(c)->cluster_view == VIEW_NODES ? "cluster" : "standalone");
-    resp_bulkz(w, "role");
-    resp_bulkz(w, "master");
-    resp_bulkz(w, "modules");
-    resp_array(w, 0);
-}
-
-bool admin_name_ok(struct slice name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.ptr[i] < '!' || name.ptr[i] > '~') {
-            return false;
-        }
-    }
-    return true;
-}
-
 static enum local_result do_hello(struct local_call *c)
 {
-    struct hello h = {0};
-    if (!read_hello(c, &h)) {
+    struct hello h;
+    if (!hello_read(c->argv, c->argc, &h, c->w)) {
         return LOCAL_DONE;
     }
     if (h.auth && !log_in(c, h.user, h.pass)) {
@@ -130,7 +39,7 @@ static enum local_result do_hello(struct local_call *c)
         return refuse(c, ERR_NOAUTH_HELLO);
     }
     if (h.named) {
-        if (!admin_name_ok(h.name)) {
+        if (!client_name_ok(h.name)) {
             return refuse(c, ERR_CLIENT_NAME);
         }
         session_set_name(c->session, h.name.ptr, h.name.len);
@@ -139,7 +48,8 @@ static enum local_result do_hello(struct local_call *c)
         c->session->proto = (uint8_t)h.proto;
         c->w->proto = h.proto;
     }
-    hello_reply(c);
+    hello_reply(c->session->id,
+                options_of(c)->cluster_view == VIEW_NODES ? "cluster" : "standalone", c->w);
     return LOCAL_DONE;
 }
 
@@ -207,7 +117,6 @@ static enum local_result do_readwrite(struct local_call *c)
     return do_ok(c);
 }
 
-/* Shards move as a whole and are never half here: there is nothing to ask for. */
 static enum local_result do_reset(struct local_call *c)
 {
     struct session *s = c->session;
@@ -236,5 +145,6 @@ void admin_session(struct local_table *t)
     local_table_set(t, CMD_RESET, do_reset, LOCAL_ORDERED | LOCAL_IN_MULTI);
     local_table_set(t, CMD_READONLY, do_readonly, 0);
     local_table_set(t, CMD_READWRITE, do_readwrite, 0);
+    /* Shards move as a whole and are never half here: there is nothing to ask for. */
     local_table_set(t, CMD_ASKING, do_ok, 0);
 }
