@@ -259,8 +259,13 @@ static ssize_t write_once(struct stream *s, size_t *tried)
     ssize_t n;
     struct iovec iov[WRITE_PIECES];
     int count = outbuf_iovec(&s->out, iov, WRITE_PIECES);
+    size_t ready = stream_ready(s);
     *tried = 0;
     for (int i = 0; i < count; i++) {
+        if (iov[i].iov_len >= ready - *tried) {
+            iov[i].iov_len = ready - *tried;
+            count = i + 1;
+        }
         *tried += iov[i].iov_len;
     }
     do {
@@ -290,7 +295,7 @@ static void write_out(struct stream *s)
 {
     struct stream_impl *i = s->impl;
     size_t budget = WRITE_TURN_BYTES;
-    while (s->out.bytes > 0) {
+    while (stream_ready(s) > 0) {
         size_t tried;
         ssize_t n = write_once(s, &tried);
         if (n < 0) {
@@ -306,6 +311,8 @@ static void write_out(struct stream *s)
     }
     if (s->out.bytes == 0) {
         all_written(s);
+    } else if (stream_ready(s) == 0) {
+        ev_io_stop(s->loop->ev, &i->writing);
     } else {
         ev_io_start(s->loop->ev, &i->writing);
     }
@@ -317,9 +324,9 @@ static void flush(struct stream *s)
     if (i->closed || i->connecting || ev_is_active(&i->writing)) {
         return;
     }
-    if (s->out.bytes > 0) {
+    if (stream_ready(s) > 0) {
         write_out(s);
-    } else if (i->finishing) {
+    } else if (i->finishing && s->out.bytes == 0) {
         close_soon(s, 0);
     }
 }
@@ -415,6 +422,7 @@ static struct stream *make(struct loop *l, int fd, void *owner, stream_fn on_dat
     s->on_data = on_data;
     s->on_close = on_close;
     s->active_us = loop_now_us(l);
+    s->hold_at = STREAM_FREE;
     s->impl = &w->impl;
     ev_io_init(&w->impl.reading, on_readable, fd, EV_READ);
     ev_io_init(&w->impl.writing, on_writable, fd, EV_WRITE);

@@ -10,6 +10,8 @@
  * chunk of the stream's own, which grows by what really arrived, never by what a peer claims.
  * Writing: append to stream->out, then stream_flush_later(); all flushes happen at the end of the
  * turn, one system call a stream. What the socket does not take is sent when it is writable again.
+ * Holding: bytes from position hold_at on (counted as bytes_out is, over the stream's life) stay in
+ * `out` until the owner moves the mark and flushes; whatever is appended behind them waits too.
  * Closing: on_close is called exactly once, from the loop, never from inside a call into the
  * stream; afterwards the owner calls stream_free. `err` is an errno value, 0 for an orderly end by
  * the peer. Until then the owner may still append and flush; after a failure the bytes go nowhere.
@@ -24,6 +26,8 @@
 struct stream;
 typedef void (*stream_fn)(struct stream *s);
 typedef void (*stream_close_fn)(struct stream *s, int err);
+
+#define STREAM_FREE UINT64_MAX
 
 struct stream {
     uint32_t magic;
@@ -40,6 +44,7 @@ struct stream {
     size_t want;          /* bytes the owner misses to complete a message: the next read's size */
     uint64_t bytes_in;
     uint64_t bytes_out;
+    uint64_t hold_at; /* bytes_out stops here: what stands behind it waits; STREAM_FREE: nothing does */
     uint64_t reads; /* system calls, for the benchmark's figures */
     uint64_t writes;
     int64_t active_us; /* loop time of the last bytes in */
@@ -80,5 +85,16 @@ void stream_keepalive(struct stream *s, int seconds);
 void stream_peer(const struct stream *s, char *to, size_t size);
 void stream_local(const struct stream *s, char *to, size_t size);
 /* Memory of the buffers, for CLIENT LIST and output limits. */
+/* The position of the next byte that is appended. */
+static inline uint64_t stream_end(const struct stream *s)
+{
+    return s->bytes_out + s->out.bytes;
+}
+/* Appended bytes that may leave. */
+static inline size_t stream_ready(const struct stream *s)
+{
+    return s->hold_at - s->bytes_out < s->out.bytes ? (size_t)(s->hold_at - s->bytes_out)
+                                                    : s->out.bytes;
+}
 size_t stream_in_memory(const struct stream *s);
 size_t stream_out_memory(const struct stream *s);

@@ -49,6 +49,7 @@ struct client *client_new(struct server *s, int fd)
     list_append(&s->clients, &c->link);
     list_append(&s->round, &c->round);
     list_init(&c->waiting);
+    hold_ring_init(&c->holds);
     s->n_clients++;
     return c;
 }
@@ -82,6 +83,7 @@ void client_free(struct client **cp)
     INVARIANT(c->in_batch == 0);
     INVARIANT(s->current != c);
     leave_roles(c);
+    holds_forget(s->holds, c);
     list_remove(&c->link);
     list_remove(&c->round);
     s->n_clients--;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "node/cmd/session.h"
+#include "node/serve/holds.h"
 
 #include "common/base/list.h"
 #include "common/base/str.h"
@@ -46,6 +47,7 @@ struct client {
     struct list link;    /* server->clients, in the order of their coming */
     struct list round;   /* server->round: whose turn it is to be checked */
     struct list waiting; /* server->paused */
+    struct hold_ring holds; /* its replies that wait for commits */
     struct client *touched_next;
     uint64_t id;
     int64_t since_ms; /* loop time of the accept */

@@ -16,6 +16,7 @@
 
 struct client;
 struct batch;
+struct holds;
 struct cmdstats;
 struct slowlog;
 struct latency;
@@ -92,6 +93,7 @@ struct server {
     uint64_t next_client_id;
     struct client *current; /* whose command runs */
     struct outbuf sink;     /* replies that nobody wants */
+    struct holds *holds;    /* replies that wait for commits */
 
     /* execution */
     struct batch *batch;
