@@ -18,7 +18,7 @@ include deps/deps.mk
 # The floors of each tower, lowest first: a folder may include itself and what stands before it.
 FLOORS_common := base resp cmd model wire io app
 FLOORS_proxy  := route exec coordinator control back front local admin
-FLOORS_node   := types keyspace cmd agent serve admin
+FLOORS_node   := types keyspace cmd agent link serve admin
 # Pure folders: no sockets, clocks, threads; pure unit tests link only these.
 PURE := common/base common/resp common/cmd common/model common/wire \
         proxy/route proxy/exec proxy/coordinator node/types node/keyspace node/cmd

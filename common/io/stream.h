@@ -44,7 +44,8 @@ struct stream {
     size_t want;          /* bytes the owner misses to complete a message: the next read's size */
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t hold_at; /* bytes_out stops here: what stands behind it waits; STREAM_FREE: nothing does */
+    uint64_t
+        hold_at; /* bytes_out stops here: what stands behind it waits; STREAM_FREE: nothing does */
     uint64_t reads; /* system calls, for the benchmark's figures */
     uint64_t writes;
     int64_t active_us; /* loop time of the last bytes in */

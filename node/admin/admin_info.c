@@ -42,7 +42,7 @@ static void put_clients(void *arg, struct str *to)
         const struct client *c = container_of(it, struct client, link);
         in_most = MAX(in_most, stream_in_memory(c->stream));
         out_most = MAX(out_most, stream_out_memory(c->stream));
-        paused += (c->flags & CLIENT_PAUSED) != 0;
+        paused += (c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
     }
     str_printf(to, "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",
                s->n_clients - s->n_lanes, (long long)s->settings->maxclients);

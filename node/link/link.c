@@ -38,8 +38,8 @@ struct link {
     enum link_state state;
     uint64_t incarnation;
     struct stream *stream;
-    int answers; /* +OK still missing */
-    struct loop_timer timer;  /* the retry, or the deadline of greeting */
+    int answers;               /* +OK still missing */
+    struct loop_timer timer;   /* the retry, or the deadline of greeting */
     struct loop_task announce; /* up(), from the loop */
     bool announced;            /* up() was told */
     bool cut;                  /* by us, for `why`: nothing more is taken from it */

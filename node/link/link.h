@@ -2,23 +2,23 @@
 /* Connections to the other nodes: one each, over which frames of bytes go both ways.
  *
  * The node with the smaller id connects to the other's service port, gives the password if there is
- * one, says `SHOAL LINK version id incarnation cluster`, and after +OK only frames follow: 4 bytes of
- * length (little-endian, of what follows), then the frame. The one with the larger id takes the
+ * one, says `SHOAL LINK version id incarnation cluster`, and after +OK only frames follow: 4 bytes
+ * of length (little-endian, of what follows), then the frame. The one with the larger id takes the
  * connection over from its listener (links_adopt). Links are kept to the nodes of links_want only,
  * tried again with backoff; a frame that is too long, or that the owner does not understand, cuts
  * the link. A new connection is a new session: up() and down() tell.
  *
- * What a turn puts into link_frame leaves in one write per peer at the end of the turn. Owned by the
- * server; the node's thread. */
+ * What a turn puts into link_frame leaves in one write per peer at the end of the turn. Owned by
+ * the server; the node's thread. */
 #pragma once
 
 #include "common/base/err.h"
 #include "common/io/stream.h"
 #include "common/model/map.h"
 
-#define LINK_VERSION     1
-#define LINK_FRAME_MAX   ((size_t)1 << 30)
-#define LINK_HEADER      4
+#define LINK_VERSION   1
+#define LINK_FRAME_MAX ((size_t)1 << 30)
+#define LINK_HEADER    4
 
 struct links;
 struct link;

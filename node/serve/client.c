@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/client.h"
 
+#include "node/link/link.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/server.h"
 
@@ -87,16 +88,19 @@ void client_free(struct client **cp)
     list_remove(&c->link);
     list_remove(&c->round);
     s->n_clients--;
-    s->stats.closed_in += c->stream->bytes_in;
-    s->stats.closed_out += c->stream->bytes_out;
-    s->stats.closed_reads += c->stream->reads;
-    s->stats.closed_writes += c->stream->writes;
+    if (c->stream != NULL) {
+        s->stats.closed_in += c->stream->bytes_in;
+        s->stats.closed_out += c->stream->bytes_out;
+        s->stats.closed_reads += c->stream->reads;
+        s->stats.closed_writes += c->stream->writes;
+    }
     session_fini(&c->session, s->ks);
     resp_parser_fini(&c->parser);
     stream_free(&c->stream);
     mem_free(c->name);
     mem_free(c->lib_name);
     mem_free(c->lib_version);
+    mem_free(c->link_claim);
     c->magic = 0;
     mem_free(c);
 }
@@ -117,6 +121,50 @@ void client_close_after_reply(struct client *c)
     }
     c->flags |= CLIENT_CLOSING;
     stream_close_after_flush(c->stream);
+}
+
+void client_unblock(struct client *c)
+{
+    if ((c->flags & CLIENT_BLOCKED) == 0) {
+        return;
+    }
+    c->flags &= ~(uint32_t)CLIENT_BLOCKED;
+    list_remove(&c->waiting);
+    if ((c->flags & CLIENT_STOPPED) == 0) {
+        stream_resume(c->stream);
+    }
+    stream_flush_later(c->stream);
+}
+
+/* --- a connection that is a node's --- */
+
+struct link_claim {
+    char id[NODE_ID_LEN + 1];
+    uint64_t incarnation;
+};
+
+void client_becomes_link(struct client *c, const char *id, uint64_t incarnation)
+{
+    struct server *s = c->server;
+    c->link_claim = mem_zalloc(sizeof(*c->link_claim));
+    memcpy(c->link_claim->id, id, NODE_ID_LEN);
+    c->link_claim->incarnation = incarnation;
+    c->flags |= CLIENT_CLOSING; /* as a client */
+    list_remove(&c->waiting);
+    list_append(&s->adopted, &c->waiting);
+    loop_defer(s->loop, &s->adopt_task);
+}
+
+void client_adopt_links(struct server *s)
+{
+    LIST_FOREACH_SAFE(it, &s->adopted) {
+        struct client *c = container_of(it, struct client, waiting);
+        struct link_claim claim = *c->link_claim;
+        struct stream *st = c->stream;
+        c->stream = NULL;
+        client_free(&c);
+        links_adopt(s->links, st, claim.id, claim.incarnation);
+    }
 }
 
 int client_class(const struct client *c)
@@ -221,11 +269,14 @@ static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS]
     const struct {
         bool set;
         char letter;
-    } flags[] = {
-        {(c->flags & CLIENT_MONITOR) != 0, 'O'},  {(c->flags & CLIENT_LANE) != 0, 'L'},
-        {(c->flags & CLIENT_PAUSED) != 0, 'b'},   {c->session.in_multi, 'x'},
-        {c->session.watcher.dirty, 'd'},          {(c->flags & CLIENT_CLOSING) != 0, 'c'},
-        {(c->flags & CLIENT_READONLY) != 0, 'r'}, {(c->flags & CLIENT_NO_EVICT) != 0, 'e'}};
+    } flags[] = {{(c->flags & CLIENT_MONITOR) != 0, 'O'},
+                 {(c->flags & CLIENT_LANE) != 0, 'L'},
+                 {(c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0, 'b'},
+                 {c->session.in_multi, 'x'},
+                 {c->session.watcher.dirty, 'd'},
+                 {(c->flags & CLIENT_CLOSING) != 0, 'c'},
+                 {(c->flags & CLIENT_READONLY) != 0, 'r'},
+                 {(c->flags & CLIENT_NO_EVICT) != 0, 'e'}};
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         INVARIANT(n + 1 < CLIENT_FLAG_LETTERS);

@@ -17,6 +17,7 @@
 #include "common/resp/parse.h"
 
 struct server;
+struct link_claim;
 
 enum client_flag {
     CLIENT_AUTHENTICATED = 1 << 0, /* or nothing was asked for when it came */
@@ -32,6 +33,9 @@ enum client_flag {
     CLIENT_TOUCHED = 1 << 10, /* in server->touched: replied to in this batch */
     CLIENT_LOCAL = 1 << 11,   /* came over loopback or a Unix socket */
     CLIENT_OVER = 1 << 12,    /* beyond maxclients: refused unless it turns out to be a lane */
+    CLIENT_BLOCKED = 1 << 13, /* its command waits (WAIT): nothing behind it runs */
+    /* Nothing that it sent may run now. */
+    CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED,
 };
 
 #define CLIENT_MAGIC    0x636c6e74u
@@ -44,9 +48,9 @@ struct client {
     struct stream *stream;
     struct resp_parser parser;
     struct session session;
-    struct list link;    /* server->clients, in the order of their coming */
-    struct list round;   /* server->round: whose turn it is to be checked */
-    struct list waiting; /* server->paused */
+    struct list link;       /* server->clients, in the order of their coming */
+    struct list round;      /* server->round: whose turn it is to be checked */
+    struct list waiting;    /* server->paused, server->adopted or a list of blocked ones */
     struct hold_ring holds; /* its replies that wait for commits */
     struct client *touched_next;
     uint64_t id;
@@ -57,9 +61,10 @@ struct client {
     char *name;            /* NULL: none */
     char *lib_name;
     char *lib_version;
-    uint64_t lane;      /* the proxy's number for it */
-    size_t memory_seen; /* its share of server->clients_memory */
-    uint32_t in_batch;  /* its commands that wait in the batch */
+    uint64_t lane;                 /* the proxy's number for it */
+    struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
+    size_t memory_seen;            /* its share of server->clients_memory */
+    uint32_t in_batch;             /* its commands that wait in the batch */
     char peer[64];
 };
 
@@ -76,6 +81,13 @@ void client_close_after_reply(struct client *c);
 void client_check_output(struct client *c);
 /* CLIENT_NORMAL and its kin as OUTPUT_*. */
 int client_class(const struct client *c);
+
+/* The command that it waits for is done: what is behind it runs. */
+void client_unblock(struct client *c);
+/* It turned out to be another node: its connection becomes a link at the end of the turn. */
+void client_becomes_link(struct client *c, const char *id, uint64_t incarnation);
+/* The server's task for that. */
+void client_adopt_links(struct server *s);
 
 /* Puts raw bytes of whole commands back before what is unread: they were parsed, but may not run
  * yet. The parser starts anew. */

@@ -233,21 +233,23 @@ static void settle_touched(struct server *s)
 /* The rest of what this client has in the batch goes back to where it came from. */
 static void put_back(struct batch *b, struct client *c, uint32_t from)
 {
-    uint32_t last = from;
-    for (uint32_t i = from + 1; i < b->n; i++) {
+    const char *start = NULL;
+    const char *end = NULL;
+    for (uint32_t i = from; i < b->n; i++) {
         if (b->clients[i] == c) {
-            last = i;
+            start = start == NULL ? b->raw[i].ptr : start;
+            end = b->raw[i].ptr + b->raw[i].len;
         }
     }
-    const char *start = b->raw[from].ptr;
-    const char *end = b->raw[last].ptr + b->raw[last].len;
-    client_unread(c, slice_of(start, (size_t)(end - start)));
+    if (start != NULL) {
+        client_unread(c, slice_of(start, (size_t)(end - start)));
+    }
 }
 
 /* One connection more than maxclients: only a proxy's lane may stay. */
 static bool may_go_on(struct client *c, const struct call *k)
 {
-    if ((c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)) != 0) {
+    if ((c->flags & CLIENT_STOPPED) != 0) {
         return false;
     }
     if (k->cmd != NULL && k->cmd->id == CMD_SHOAL) {
@@ -262,8 +264,7 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     struct client *c = b->clients[i];
     struct call *k = &b->calls[i];
     c->in_batch--;
-    if (UNLIKELY((c->flags & (CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_OVER)) != 0) &&
-        !may_go_on(c, k)) {
+    if (UNLIKELY((c->flags & (CLIENT_STOPPED | CLIENT_OVER)) != 0) && !may_go_on(c, k)) {
         return;
     }
     b->at = i;
@@ -289,6 +290,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         call_run(&s->table, k);
         if (UNLIKELY(!s->ran && k->w.errors > 0)) {
             account_rejected(s, k->cmd, k->w.code);
+        }
+        if (UNLIKELY((c->flags & CLIENT_BLOCKED) != 0)) {
+            put_back(b, c, i + 1);
         }
     }
     c->commands++;
@@ -409,7 +413,7 @@ static void collect(struct client *c)
     struct server *s = c->server;
     struct batch *b = s->batch;
     struct inbuf *in = &c->stream->in;
-    while ((c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)) == 0) {
+    while ((c->flags & CLIENT_STOPPED) == 0) {
         struct slice unread = inbuf_unread(in);
         enum resp_status status = resp_parse(&c->parser, unread);
         if (status == RESP_MORE) {
@@ -427,7 +431,7 @@ static void collect(struct client *c)
         }
         if (b->n > 0 && !can_wait(b, &c->parser)) {
             dispatch_run(s);
-            if (c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)) {
+            if (c->flags & CLIENT_STOPPED) {
                 break;
             }
         }

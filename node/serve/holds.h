@@ -3,8 +3,8 @@
  *
  * A client with held replies has a ring of holds, oldest first: where the reply starts in its
  * output, and which version of which shard must be committed before bytes from there on leave.
- * Everything behind the oldest hold waits with it: replies leave in order. Each client stands in the
- * list of the shard that its oldest hold waits for, so a commit looks at nobody else.
+ * Everything behind the oldest hold waits with it: replies leave in order. Each client stands in
+ * the list of the shard that its oldest hold waits for, so a commit looks at nobody else.
  *
  *   out:  ... sent | may leave | reply (s3, v17) | reply (no hold) | reply (s5, v2) ...
  *                              ^ stream->hold_at                   ^ next mark
@@ -34,8 +34,9 @@ void hold_ring_init(struct hold_ring *r);
 /* The client goes. */
 void holds_forget(struct holds *h, struct client *c);
 
-/* Bytes of the client's output from position `at` on (stream_end before they were appended) wait for
- * that version. Positions only grow from call to call. One that is committed already costs nothing. */
+/* Bytes of the client's output from position `at` on (stream_end before they were appended) wait
+ * for that version. Positions only grow from call to call. One that is committed already costs
+ * nothing. */
 void holds_add(struct holds *h, struct client *c, uint64_t at, int shard, uint64_t version);
 /* Lets go what waited for it; streams flush at the end of the turn. */
 void holds_committed(struct holds *h, int shard, uint64_t version);

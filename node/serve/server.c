@@ -4,6 +4,7 @@
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/holds.h"
 #include "node/serve/pause.h"
 
 #include "common/app/daemon.h"
@@ -156,7 +157,7 @@ static void check_client(struct server *s, struct client *c)
         server_refuse(c);
         return;
     }
-    bool exempt = (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED)) != 0;
+    bool exempt = (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
     if (s->settings->timeout_ms > 0 && idle_ms > s->settings->timeout_ms && !exempt) {
         s->stats.idle_kills++;
         log_event(LOG_VERBOSE, "client", "closed: idle client=%llu addr=%s",
@@ -325,6 +326,11 @@ void server_settings_changed(struct server *s)
 void server_make_keyspace(struct server *s, int n_shards)
 {
     uint64_t seed = rng_next(&s->rng);
+    for (int i = 0; s->ks != NULL && i < s->ks->n_shards; i++) {
+        holds_lost(s->holds, i);
+    }
+    holds_free(&s->holds);
+    s->holds = holds_new(n_shards);
     keyspace_free(&s->ks);
     s->ks = keyspace_new(n_shards, (int)s->settings->databases, seed);
     s->ks->settings.active_expire = true;
@@ -393,6 +399,11 @@ static void seed(struct server *s)
     rng_init(&s->rng, v);
 }
 
+static void on_adopt(struct loop_task *t)
+{
+    client_adopt_links(container_of(t, struct server, adopt_task));
+}
+
 static void start_timers(struct server *s)
 {
     loop_timer_init(&s->cron_timer, s->loop, on_cron, s);
@@ -414,6 +425,8 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     s->started_wall_ms = loop_wall_ms(l);
     list_init(&s->clients);
     list_init(&s->round);
+    list_init(&s->adopted);
+    loop_task_init(&s->adopt_task, on_adopt);
     seed(s);
     random_hex(s, s->run_id);
     random_hex(s, s->id);
@@ -459,6 +472,8 @@ void server_free(struct server **sp)
     loop_timer_fini(&s->pause_timer);
     account_fini(s);
     batch_free(&s->batch);
+    holds_free(&s->holds);
+    loop_undefer(&s->adopt_task);
     outbuf_fini(&s->sink);
     key_list_fini(s->keys);
     mem_free(s->keys);

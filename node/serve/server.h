@@ -17,6 +17,7 @@
 struct client;
 struct batch;
 struct holds;
+struct links;
 struct cmdstats;
 struct slowlog;
 struct latency;
@@ -76,6 +77,7 @@ struct server {
     struct agent *agent; /* NULL when it stands alone */
     struct map *map;     /* a reference of our own; NULL before the first */
     int self;            /* index in map, or NODE_NONE */
+    struct links *links; /* to the other nodes; NULL when it stands alone */
     uint8_t *serves;     /* by shard: may run commands on it; NULL when it stands alone */
     uint64_t *terms;     /* by shard: under which it is held */
 
@@ -92,8 +94,10 @@ struct server {
     size_t n_over;         /* beyond maxclients, still to be refused or to become lanes */
     uint64_t next_client_id;
     struct client *current; /* whose command runs */
-    struct outbuf sink;     /* replies that nobody wants */
-    struct holds *holds;    /* replies that wait for commits */
+    struct list adopted;    /* those that are to become links */
+    struct loop_task adopt_task;
+    struct outbuf sink;  /* replies that nobody wants */
+    struct holds *holds; /* replies that wait for commits */
 
     /* execution */
     struct batch *batch;

@@ -690,6 +690,39 @@ static void test_a_listener_says_why_it_cannot_be(void **state)
     loop_free(&l);
 }
 
+static void test_bytes_behind_the_hold_stay(void **state)
+{
+    (void)state;
+    struct end e;
+    end_init(&e);
+    e.stream->on_drained = on_drained;
+    outbuf_append(&e.stream->out, "one", 3);
+    e.stream->hold_at = stream_end(e.stream);
+    outbuf_append(&e.stream->out, "two", 3);
+    stream_flush_later(e.stream);
+    turns(&e, 3);
+    expect(&e, "one");
+    assert_int_equal(e.drained, 0);
+    assert_int_equal(stream_ready(e.stream), 0);
+    uint64_t writes = e.stream->writes;
+    outbuf_append(&e.stream->out, "three", 5);
+    stream_flush_later(e.stream);
+    stream_close_after_flush(e.stream);
+    turns(&e, 3);
+    assert_int_equal(e.stream->writes, writes); /* nothing was tried */
+    assert_int_equal(e.closes, 0);
+    e.stream->hold_at += 4; /* within a piece */
+    stream_flush_later(e.stream);
+    turns(&e, 3);
+    expect(&e, "twot");
+    e.stream->hold_at = STREAM_FREE;
+    stream_flush_later(e.stream);
+    turns(&e, 3);
+    expect(&e, "hree");
+    assert_int_equal(e.closes, 1);
+    end_fini(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -714,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_connecting_sends_what_was_queued_before),
         cmocka_unit_test(test_a_refused_connection_is_reported_to_on_connect_only),
         cmocka_unit_test(test_a_listener_says_why_it_cannot_be),
+        cmocka_unit_test(test_bytes_behind_the_hold_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
