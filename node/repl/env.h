@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What the replication core asks of the world: implemented over streams and the keyspace by the
+ * node (link, serve), over a model by the simulator. All functions are set. None of them may call
+ * back into the core, but for the queries of repl.h and where it says so. */
+#pragma once
+
+#include "node/log/entry.h"
+#include "node/repl/message.h"
+
+enum repl_report { REPL_ADD, REPL_REMOVE, REPL_HANDED };
+
+enum repl_state {
+    REPL_NONE,        /* not a member */
+    REPL_DEFER,       /* knows a newer primary term, but a promise given before still stands */
+    REPL_RECOVER,     /* primary; gathers promises and logs */
+    REPL_SERVE,       /* primary */
+    REPL_FENCED,      /* primary, handing over: takes no new commands */
+    REPL_RESIGNED,    /* was primary in this term; waits for the map */
+    REPL_MEMBER_JOIN, /* replica; waits for what the primary says */
+    REPL_COPY,        /* replica; its data is being replaced */
+    REPL_FOLLOW,      /* replica */
+    REPL_STATES
+};
+
+/* Where a key stands in a full copy: copies go up in (db, hash). */
+struct repl_place {
+    int db;
+    uint64_t hash; /* full 64 bits, of keyspace_probe */
+};
+
+/* What copy_scan gave. */
+struct repl_copied {
+    struct repl_place next; /* all keys below this place have been given */
+    bool end;               /* there are no more */
+    uint64_t keys;          /* in this slice */
+    struct slice bytes;     /* the keys, encoded: (db, key, expiry, value)...; borrowed until the
+                               next copy_* call */
+};
+
+struct repl_env {
+    void *arg;
+
+    /* -- links -------------------------------------------------------------------------------- */
+
+    /* In order, behind what was sent before; may be dropped if the link is down or goes down
+     * (then repl_peer_down follows). Everything of a turn leaves in one write. */
+    void (*send)(void *arg, int peer, const struct repl_message *m);
+    /* Bytes that wait to be written to that peer. */
+    size_t (*queued)(void *arg, int peer);
+
+    /* -- the log ------------------------------------------------------------------------------ */
+
+    /* A new entry is in the log: e->bytes is to go to the write-ahead log. On primary (from within
+     * repl_append) and replica (before `apply`). */
+    void (*logged)(void *arg, const struct entry *e);
+    /* On a replica: run the effects, at e->time_ms, as they are: no expiry, no eviction of its own.
+     * Calls repl_touch for every key (repl_touch_all for FLUSHALL, FLUSHDB and SWAPDB). */
+    void (*apply)(void *arg, const struct entry *e);
+    /* The commit version grew: release what waited for it. Primary and replica. May call
+     * repl_append (a command that had been held may run now), and all queries. */
+    void (*committed)(void *arg, int shard, uint64_t version);
+
+    /* -- the shard ---------------------------------------------------------------------------- */
+
+    /* From state to state. Leaving SERVE or FENCED for another: replies to writes that still wait
+     * can only be resolved by the next primary: their lanes are to be ended (the proxy asks FATE);
+     * reads that wait answer -TRYAGAIN. Leaving FOLLOW: reads that wait answer -TRYAGAIN. */
+    void (*state)(void *arg, int shard, enum repl_state was, enum repl_state now);
+    /* Drop all data of the shard, here and on disk; it is held, empty and not whole from now on:
+     * not read, not persisted as anything (until `whole`). */
+    void (*discard)(void *arg, int shard);
+    /* A full copy came to its end: the data is the log's state at h->version. Under `always` it is
+     * durable only when repl_durable says so. */
+    void (*whole)(void *arg, int shard, const struct history *h);
+
+    /* -- full copies: source ------------------------------------------------------------------ */
+
+    /* Encodes keys from `from` on, in order, about `budget` bytes or until a millisecond or two are
+     * over, whichever is first; at least one place further, unless at the end. */
+    void (*copy_scan)(void *arg, int shard, struct repl_place from, size_t budget,
+                      struct repl_copied *out);
+    /* Encodes one key as it is now; empty bytes: it is not there. */
+    struct slice (*copy_key)(void *arg, int shard, struct repl_place at, struct slice key);
+
+    /* -- full copies: target ------------------------------------------------------------------ */
+
+    /* Replaces these keys. False: not decodable; the copy breaks off. */
+    bool (*copy_put)(void *arg, int shard, struct slice keys);
+
+    /* -- the coordinator ---------------------------------------------------------------------- */
+
+    /* Repeated until a map answers it. `term` is the shard's, of the map. HANDED: node is NULL. */
+    void (*report)(void *arg, enum repl_report what, int shard, uint64_t term, const char *node);
+};

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What nodes tell each other, as structs: docs/REPLICATION.md, section 5. Slices and lists are
+ * borrowed for the call, in both directions. Their bytes: frame.h. Pure. */
+#pragma once
+
+#include "node/log/history.h"
+
+#include "common/model/map.h"
+
+#define REPL_WIRE_VERSION 1
+
+enum repl_kind {
+    REPL_HELLO = 1, /* of the link alone: the core neither sends nor gets it */
+    REPL_JOIN,
+    REPL_REVOKE,
+    REPL_ENTRIES,
+    REPL_ACK,
+    REPL_COMMIT,
+    REPL_COUNTED,
+    REPL_PULL,
+    REPL_BEACON,
+    REPL_PROMISE,
+    REPL_RESIGN,
+    REPL_REOPEN,
+    REPL_COPY_BEGIN,
+    REPL_COPY_KEYS,
+    REPL_COPY_WINDOW,
+    REPL_COPY_END,
+    REPL_COPY_ABORT,
+    REPL_KINDS
+};
+
+struct repl_hello {
+    uint32_t version; /* REPL_WIRE_VERSION */
+    char id[NODE_ID_LEN + 1];
+    char cluster_id[NODE_ID_LEN + 1];
+    uint64_t incarnation;
+};
+
+/* One shard's progress, in ACK and COMMIT. */
+struct repl_mark {
+    uint32_t shard;
+    uint64_t term;    /* primary term */
+    uint64_t version; /* ACK: has it (on disk, if it must be); COMMIT: committed */
+    uint64_t durable; /* ACK: known to be on disk; COMMIT: 0 */
+};
+
+struct repl_marks {
+    const struct repl_mark *items;
+    size_t count;
+};
+
+struct repl_join {
+    uint64_t last_term; /* log's end; (0, 0): nothing */
+    uint64_t last_version;
+    uint64_t number; /* of this attempt, rising in a session; a repeated one has the same */
+};
+
+struct repl_entries {
+    struct slice bytes; /* whole entries, versions rising by one */
+};
+
+struct repl_counted {
+    uint32_t counted; /* 1, 0 */
+    uint32_t answer;  /* 1: from the member, that it took notice of this (0) */
+    uint64_t number;  /* of this notice; an answer repeats it */
+    uint64_t commit;  /* commit version, known now */
+};
+
+struct repl_beacon {
+    int64_t time_us; /* the asker's clock; means nothing to others */
+    int64_t lease_us;
+};
+
+struct repl_promise {
+    int64_t time_us;  /* of the beacon */
+    int64_t lease_us; /* of the beacon: what a primary gets from its member */
+    /* What a member gets from its primary: as long as the primary is sure of its own leases; no
+     * longer than lease_us. 0: nothing. */
+    int64_t read_us;
+};
+
+struct repl_copy_begin {
+    uint64_t copy;      /* number of this copy, of its source's */
+    uint64_t last_term; /* the log's end as it begins: entries go on behind it */
+    uint64_t last_version;
+};
+
+struct repl_copy_keys {
+    uint64_t copy;
+    struct slice keys; /* as env.copy_scan wrote them */
+};
+
+struct repl_copy_window {
+    uint64_t copy;
+    int64_t age_us;     /* how long ago the first of them came */
+    struct slice bytes; /* entries, stripped */
+};
+
+struct repl_copy_end {
+    uint64_t copy;
+    int64_t age_us;         /* all that came since then is in the windows; -1: all ever */
+    uint64_t keys;          /* sent in all, as a check */
+    struct history history; /* its version: the state is that of this entry */
+};
+
+struct repl_message {
+    enum repl_kind kind;
+    uint32_t shard; /* of messages of one shard */
+    uint64_t term;  /* the primary term; REVOKE: the newer one */
+    union {
+        struct repl_hello hello;
+        struct repl_join join;
+        struct repl_entries entries;
+        struct repl_marks marks; /* ACK, COMMIT */
+        struct repl_counted counted;
+        uint64_t pull_from; /* PULL: first version wanted */
+        struct repl_beacon beacon;
+        struct repl_promise promise;
+        struct repl_copy_begin copy_begin;
+        struct repl_copy_keys copy_keys;
+        struct repl_copy_window copy_window;
+        struct repl_copy_end copy_end;
+        uint64_t copy_abort; /* number of the copy */
+    };
+};
+
+const char *repl_kind_name(enum repl_kind k);
