@@ -10,6 +10,7 @@
 #include "common/app/crash.h"
 #include "common/app/daemon.h"
 #include "common/app/log_file.h"
+#include "common/app/redis_directives.h"
 #include "common/app/signals.h"
 #include "common/app/version.h"
 #include "common/base/log.h"
@@ -25,6 +26,7 @@
 struct program {
     struct settings settings;
     char *conf_path;
+    struct str ignored; /* directives without effect, until they are logged */
     struct log_file *log;
     struct loop *loop;
     struct signals *signals;
@@ -157,6 +159,7 @@ static bool start(struct program *p, const char *executable, struct errmsg *err)
     p->signals = signals_new(p->loop, on_signal, p);
     log_event(LOG_NOTICE, "server", "starting version=%s pid=%d conf=\"%s\"", SHOAL_VERSION,
               (int)getpid(), p->conf_path == NULL ? "" : p->conf_path);
+    redis_directives_log(&p->ignored);
     p->server = server_new(p->loop, &p->settings, err);
     if (p->server == NULL) {
         return false;
@@ -181,6 +184,7 @@ static void finish(struct program *p)
     crash_set_fd(2);
     log_file_close(&p->log);
     options_fini(settings_options(), &p->settings);
+    str_fini(&p->ignored);
     mem_free(p->conf_path);
 }
 
@@ -196,7 +200,7 @@ int main(int argc, char **argv)
     crash_install("shoal-node");
     options_init(settings_options(), &p.settings);
     if (!options_load(settings_options(), &p.settings, argc, argv, NULL, NULL, &p.conf_path,
-                      &err) ||
+                      &p.ignored, &err) ||
         !start(&p, argv[0], &err)) {
         fprintf(stderr, "shoal-node: %s\n", err.text);
         rc = 1;

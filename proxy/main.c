@@ -14,6 +14,7 @@
 #include "common/app/crash.h"
 #include "common/app/daemon.h"
 #include "common/app/log_file.h"
+#include "common/app/redis_directives.h"
 #include "common/app/signals.h"
 #include "common/app/version.h"
 #include "common/base/log.h"
@@ -35,6 +36,7 @@ struct words_list {
 struct program {
     struct proxy_options options;
     char *conf_path;
+    struct str ignored;          /* directives without effect, until they are logged */
     struct words_list node_args; /* handed on to local nodes */
     struct log_file *log;
     struct loop *loop;
@@ -209,6 +211,7 @@ static bool start(struct program *p, struct errmsg *err)
         return false;
     }
     crash_set_fd(log_file_fd(p->log));
+    redis_directives_log(&p->ignored);
     (void)daemon_raise_files((uint64_t)o->maxclients + 1024);
     p->loop = loop_new();
     p->mailbox = mailbox_new(p->loop, on_mail, p);
@@ -261,6 +264,7 @@ static void finish(struct program *p)
         mem_free(p->node_args.words[i]);
     }
     mem_free(p->node_args.words);
+    str_fini(&p->ignored);
     mem_free(p->conf_path);
     options_fini(proxy_options_table(), &p->options);
 }
@@ -300,7 +304,7 @@ int main(int argc, char **argv)
     crash_install("shoal-proxy " SHOAL_VERSION);
     options_init(proxy_options_table(), &p.options);
     if (!options_load(proxy_options_table(), &p.options, argc, argv, take_node_directive,
-                      &p.node_args, &p.conf_path, &err)) {
+                      &p.node_args, &p.conf_path, &p.ignored, &err)) {
         fprintf(stderr, "shoal-proxy: %s\n", err.text);
         finish(&p);
         return 1;

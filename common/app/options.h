@@ -67,14 +67,16 @@ void options_fini(const struct options_table *t, void *values);
 void options_copy(const struct options_table *t, void *to, const void *from);
 /* argv as given to main: [file] [--name value...]; "-" is standard input; "--help" and "--version"
  * are the caller's. A value may be several words up to the next --name. Unknown names go to `extra`
- * if not NULL (called with name and value, false: reject), else stop with a reason. `conf_path`
- * gets the file's absolute name or NULL; free it with mem_free. The values were initialised before;
- * after a failure they are valid, and a mixture. Messages: "shoal.conf:12: directive 'port':
- * argument must be between 0 and 65535 inclusive". */
+ * if not NULL (called with name and value, false: reject), else stop with a reason; directives of
+ * Redis that are no options here are taken or refused by redis_directives.h, and `ignored` gets the
+ * names of those that are taken without effect, each after a blank. `conf_path` gets the file's
+ * absolute name or NULL; free it with mem_free. The values were initialised before; after a failure
+ * they are valid, and a mixture. Messages: "shoal.conf:12: directive 'port': argument must be
+ * between 0 and 65535 inclusive". */
 typedef bool (*options_extra_fn)(void *arg, const char *name, struct slice value,
                                  struct errmsg *err);
 bool options_load(const struct options_table *t, void *values, int argc, char **argv,
-                  options_extra_fn extra, void *arg, char **conf_path,
+                  options_extra_fn extra, void *arg, char **conf_path, struct str *ignored,
                   struct errmsg *err) MUSTCHECK;
 bool options_load_file(const struct options_table *t, void *values, const char *path,
                        options_extra_fn extra, void *arg, struct errmsg *err) MUSTCHECK;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common/app/options.h"
 #include "common/app/options_priv.h"
+#include "common/app/redis_directives.h"
 #include "common/app/words.h"
 #include "common/base/mem.h"
 
@@ -21,7 +22,8 @@ struct loader {
     struct errmsg *err;
     struct str *repeated; /* per row: what an OPT_REPEAT option was given so far */
     bool *was_given;
-    bool with_files; /* "include" is known */
+    struct str *ignored; /* names of directives without effect; NULL: nobody asks */
+    bool with_files;     /* "include" is known */
     int depth;
 };
 
@@ -61,8 +63,22 @@ static bool set_repeated(struct loader *l, const struct option *o, struct slice 
     return options_set(l->table, l->values, o, str_slice(all), l->err);
 }
 
-static bool load_extra(struct loader *l, struct slice name, struct slice value)
+static bool load_foreign(struct loader *l, struct slice name, struct slice value)
 {
+    switch (redis_directive_check(name, value, l->err)) {
+    case DIRECTIVE_DONE:
+        return true;
+    case DIRECTIVE_IGNORED:
+        if (l->ignored != NULL) {
+            str_append_char(l->ignored, ' ');
+            str_append_slice(l->ignored, name);
+        }
+        return true;
+    case DIRECTIVE_REFUSED:
+        return false;
+    case DIRECTIVE_UNKNOWN:
+        break;
+    }
     struct str copy = {0};
     str_append_slice(&copy, name);
     bool ok = l->extra != NULL;
@@ -88,7 +104,7 @@ static bool load_words(struct loader *l, const struct words *w)
     bool ok;
     words_join(w, 1, &value);
     if (o == NULL) {
-        ok = load_extra(l, w->argv[0], str_slice(&value));
+        ok = load_foreign(l, w->argv[0], str_slice(&value));
     } else if ((o->flags & OPT_REPEAT) != 0) {
         ok = set_repeated(l, o, str_slice(&value));
     } else {
@@ -287,7 +303,8 @@ static bool load_arguments(struct loader *l, int argc, char **argv, int first)
 }
 
 bool options_load(const struct options_table *t, void *values, int argc, char **argv,
-                  options_extra_fn extra, void *arg, char **conf_path, struct errmsg *err)
+                  options_extra_fn extra, void *arg, char **conf_path, struct str *ignored,
+                  struct errmsg *err)
 {
     struct loader l;
     int first = 1;
@@ -295,6 +312,7 @@ bool options_load(const struct options_table *t, void *values, int argc, char **
     *conf_path = NULL;
     loader_init(&l, t, values, extra, arg, err);
     l.with_files = true;
+    l.ignored = ignored;
     if (argc > 1 && !starts_option(argv[1])) {
         first = 2;
         ok = load_file(&l, argv[1]);

@@ -149,3 +149,25 @@ int addr_port(const struct addr *a)
     }
     return 0;
 }
+
+static bool is_loopback(const struct sockaddr_storage *sa)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sa;
+    if (sa->ss_family == AF_INET) {
+        return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (sa->ss_family == AF_INET6) {
+        return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
+               (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) &&
+                v6->sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+    }
+    return sa->ss_family == AF_UNIX;
+}
+
+bool addr_peer_is_local(int fd)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t len = sizeof(sa);
+    return getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && is_loopback(&sa);
+}

@@ -25,3 +25,5 @@ void addr_print(const struct addr *a, char *to, size_t size);
 /* The same without the port and brackets. */
 void addr_print_host(const struct addr *a, char *to, size_t size);
 int addr_port(const struct addr *a);
+/* Whether the peer of a connected socket is on this machine: loopback, or a Unix socket. */
+bool addr_peer_is_local(int fd);

@@ -27,7 +27,11 @@
 #define ERR_INVALID_EXPIRE   "ERR invalid expire time in '%s' command"
 #define ERR_WRONG_ARGS       "ERR wrong number of arguments for '%s' command"
 #define ERR_CLIENT_NAME      "ERR Client names cannot contain spaces, newlines or special characters."
-#define ERR_MAX_CLIENTS      "ERR max number of clients reached"
+#define ERR_PROTECTED                                                                              \
+    "DENIED this server is in protected mode: it has no password (requirepass), so it talks to "   \
+    "clients on its own machine only. Set requirepass, or, where nobody else can reach it, "       \
+    "protected-mode no"
+#define ERR_MAX_CLIENTS "ERR max number of clients reached"
 #define ERR_UNKNOWN_OUTCOME                                                                        \
     "UNKNOWNOUTCOME the connection to the node broke before it answered: the write may or may "    \
     "not have been done"

@@ -9,6 +9,7 @@
 #include "common/app/client_line.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/io/addr.h"
 
 #define CLIENT_FLAG_LETTERS 16 /* with the end */
 
@@ -36,8 +37,7 @@ struct client *client_new(struct server *s, int fd)
         stream_keepalive(c->stream, (int)(s->settings->tcp_keepalive_ms / 1000));
     }
     stream_peer(c->stream, c->peer, sizeof(c->peer));
-    if (strncmp(c->peer, "127.", 4) == 0 || strncmp(c->peer, "[::1]", 5) == 0 ||
-        c->peer[0] == '/') {
+    if (addr_peer_is_local(fd)) {
         c->flags |= CLIENT_LOCAL;
     }
     if (s->settings->requirepass[0] == '\0') {

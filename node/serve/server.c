@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/cmd/keys.h"
+#include "common/io/addr.h"
 #include "common/resp/errors.h"
 
 #include <sys/random.h>
@@ -26,12 +27,11 @@
 
 /* --- accepting --- */
 
-static void refuse_fd(struct server *s, int fd)
+static void refuse_fd(struct server *s, int fd, const char *text)
 {
-    static const char text[] = "-" ERR_MAX_CLIENTS "\r\n";
     s->stats.rejected_connections++;
     /* A new socket has room for this; if not, closing says enough. */
-    ssize_t n = write(fd, text, sizeof(text) - 1);
+    ssize_t n = write(fd, text, strlen(text));
     (void)n;
     close(fd);
 }
@@ -54,7 +54,12 @@ static void on_accept(void *arg, int fd)
     size_t counted = s->n_clients - s->n_lanes - s->n_over;
     bool over = counted >= (size_t)s->settings->maxclients;
     if (over && s->n_over >= OVER_MAX) {
-        refuse_fd(s, fd);
+        refuse_fd(s, fd, "-" ERR_MAX_CLIENTS "\r\n");
+        return;
+    }
+    if (s->settings->protected_mode && s->settings->requirepass[0] == '\0' &&
+        !addr_peer_is_local(fd)) {
+        refuse_fd(s, fd, "-" ERR_PROTECTED "\r\n");
         return;
     }
     s->stats.connections++;

@@ -3,6 +3,7 @@
 
 #include "proxy/admin/admin_priv.h"
 
+#include "common/io/addr.h"
 #include "common/io/stream.h"
 
 enum local_result refuse(struct local_call *c, const char *text)
@@ -25,13 +26,7 @@ struct client *client_or_null(const struct local_call *c)
 bool client_is_local(const struct local_call *c)
 {
     const struct client *client = client_or_null(c);
-    char peer[64] = "";
-    if (client == NULL) {
-        return false;
-    }
-    stream_peer(client->stream, peer, sizeof(peer));
-    return strncmp(peer, "127.", 4) == 0 || strncmp(peer, "[::1]", 5) == 0 ||
-           strncmp(peer, "::1:", 4) == 0 || strchr(peer, '/') != NULL;
+    return client != NULL && addr_peer_is_local(client->stream->fd);
 }
 
 void admin_fill(struct local_table *t)

@@ -9,8 +9,10 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/io/addr.h"
 #include "common/io/stream.h"
 #include "common/io/ticks.h"
+#include "common/resp/errors.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,6 +42,12 @@ static void on_accept(void *arg, int fd)
     if (w->impl->over_memory) {
         atomic_fetch_sub(&w->all->n_clients, 1);
         refuse(w, fd, "-OOM the proxy's buffers are above maxmemory-clients\r\n");
+        return;
+    }
+    if (w->options->protected_mode && w->options->requirepass[0] == '\0' &&
+        !addr_peer_is_local(fd)) {
+        atomic_fetch_sub(&w->all->n_clients, 1);
+        refuse(w, fd, "-" ERR_PROTECTED "\r\n");
         return;
     }
     (void)client_new(w, fd);

@@ -1,9 +1,12 @@
 """CONFIG GET, SET and REWRITE, on a running node and a running proxy."""
 import os
+import socket
+import subprocess
 
 import pytest
+import redis
 from support.process import free_port, temp_dir
-from support.programs import ROOT, Server, bin_path
+from support.programs import ROOT, Node, Proxy, Server, bin_path
 
 
 def test_get_by_pattern(server):
@@ -93,3 +96,58 @@ def test_conf_file_shows_each_directive_and_its_default(which, request):
         reply = [word.decode() for word in wire.command("CONFIG", "GET", "*")]
     missing = [name for name in reply[::2] if f"\n#{name} " not in text and f"\n{name} " not in text]
     assert not missing
+
+STOCK = "/etc/redis/redis.conf"
+QUIET = ["--daemonize", "no", "--pidfile", "", "--logfile", ""]
+
+
+@pytest.mark.skipif(not os.access(STOCK, os.R_OK), reason="Debian's redis.conf is not here")
+@pytest.mark.parametrize("program", ["shoal-node", "shoal-proxy"])
+def test_starts_from_a_stock_redis_conf(program):
+    directory, port = temp_dir(), free_port()
+    argv = [bin_path(program), STOCK, *QUIET, "--port", port, "--dir", directory]
+    argv += ["--stand-alone", "yes"] if program == "shoal-node" else ["--control-port", "0"]
+    server = Server(argv, port, name=program, directory=directory).ready()
+    # What the file sets and we have is used; what has no effect is told.
+    assert server.r.config_get("tcp-keepalive") == {"tcp-keepalive": "300"}
+    assert "directives of Redis without effect here:" in server.output()
+    assert " activerehashing" in server.output()
+
+
+@pytest.mark.parametrize("program", ["shoal-node", "shoal-proxy"])
+def test_a_directive_of_redis_that_we_cannot_follow_stops_the_start(program):
+    directory = temp_dir()
+    conf = os.path.join(directory, "mine.conf")
+    with open(conf, "w", encoding="utf-8") as file:
+        file.write("# one\ntls-port 0\ncluster-node-timeout 5000\n")
+    done = subprocess.run([bin_path(program), conf], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert f"{conf}:3: directive 'cluster-node-timeout': only 15000 is possible: " in done.stderr
+    assert "heartbeat-interval" in done.stderr
+
+
+def own_address():
+    """An address of this machine that is not loopback; None without one. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            address = probe.getsockname()[0]
+        except OSError:
+            return None
+    return None if address.startswith("127.") else address
+
+
+@pytest.mark.skipif(own_address() is None, reason="this machine has loopback addresses only")
+@pytest.mark.parametrize("make", [lambda **o: Node(**o), lambda **o: Proxy(local_nodes=1, **o)], ids=["node", "proxy"])
+def test_without_a_password_others_are_refused_unless_told_not_to(make):
+    server = make(bind=f"127.0.0.1 {own_address()}").ready()
+    r = redis.Redis(host=own_address(), port=server.port, socket_timeout=10, decode_responses=True)
+    with pytest.raises(redis.exceptions.RedisError, match="protected mode"):
+        r.ping()
+    assert server.r.ping()
+    server.r.config_set("protected-mode", "no")
+    assert r.ping()
+    server.r.config_set("protected-mode", "yes")
+    server.r.config_set("requirepass", "secret")
+    with pytest.raises(redis.exceptions.AuthenticationError):
+        redis.Redis(host=own_address(), port=server.port, socket_timeout=10).ping()

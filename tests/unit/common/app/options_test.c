@@ -125,7 +125,7 @@ static void test_a_refused_value_changes_nothing(void **state)
 
 static bool take_extra(void *arg, const char *name, struct slice value, struct errmsg *e)
 {
-    if (strcmp(name, "loadmodule") != 0) {
+    if (strcmp(name, "node-zone") != 0) {
         errmsg_set(e, "not for us");
         return false;
     }
@@ -140,7 +140,7 @@ static void test_unknown_names_go_to_extra(void **state)
     struct str got = {0};
     options_init(&sample_table, &v);
     assert_true(
-        options_load_text(&sample_table, &v, SLICE("loadmodule a b"), "x", take_extra, &got, &err));
+        options_load_text(&sample_table, &v, SLICE("node-zone a b"), "x", take_extra, &got, &err));
     assert_string_equal(str_cstr(&got), "a b");
     assert_false(
         options_load_text(&sample_table, &v, SLICE("other 1"), "x", take_extra, &got, &err));
@@ -216,7 +216,7 @@ static void test_the_command_line_overrides_the_file(void **state)
                     (char[]){""},         (char[]){"--user"},
                     (char[]){"y"},        (char[]){"on"}};
     options_init(&sample_table, &v);
-    if (!options_load(&sample_table, &v, ARRAY_LEN(argv), argv, NULL, NULL, &conf, &err)) {
+    if (!options_load(&sample_table, &v, ARRAY_LEN(argv), argv, NULL, NULL, &conf, NULL, &err)) {
         fail_msg("%s", err.text);
     }
     assert_int_equal(v.port, 2);
@@ -234,7 +234,7 @@ static void check_bad_arguments(char *first, char *second, const char *message)
     char *conf = NULL;
     char *argv[] = {(char[]){"prog"}, first, second};
     options_init(&sample_table, &v);
-    assert_false(options_load(&sample_table, &v, 3, argv, NULL, NULL, &conf, &err));
+    assert_false(options_load(&sample_table, &v, 3, argv, NULL, NULL, &conf, NULL, &err));
     assert_string_equal(err.text, message);
     assert_null(conf);
     options_fini(&sample_table, &v);
