@@ -50,6 +50,15 @@ int map_shard_member(const struct map_shard *s, int node)
     return -1;
 }
 
+int map_shard_in_sync(const struct map_shard *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_members; i++) {
+        n += s->members[i].in_sync;
+    }
+    return n;
+}
+
 int map_shard_home(const struct map_shard *s)
 {
     if (s->primary != NODE_NONE) {

@@ -3,8 +3,10 @@
  * every thread may read the snapshot it holds without a lock. Made by map_build only.
  *
  * Always (map_check proves it): shards cover all 16384 slots in contiguous ranges; a primary is a
- * member of its shard, in sync and active; a node is at most once in a shard; terms and the epoch
- * never shrink from one map to the next; node indexes are valid. */
+ * member of its shard, in sync, active and not stale; primary term <= term; a node is at most once
+ * in a shard; node indexes are valid. From one map to the next (map_check_next): epoch, terms and
+ * primary terms never shrink; whatever changes about a shard's copies makes its term grow; another
+ * primary, or the same one restarted, is one in a new primary term. */
 #pragma once
 
 #include "common/base/obj.h"
@@ -20,6 +22,7 @@
 #define NODE_NONE      (-1)
 
 enum node_state { NODE_HEALTHY, NODE_UNHEALTHY, NODE_DEAD, NODE_DRAINING, NODE_LEFT };
+/* Of a member: not in sync yet; in sync and living; dead, or its data in doubt. */
 enum replica_state { REPLICA_SYNCING, REPLICA_ACTIVE, REPLICA_FAILED };
 
 struct map_node {
@@ -37,14 +40,16 @@ struct map_member {
     int node; /* index into nodes */
     enum replica_state state;
     bool in_sync;
+    bool stale; /* in sync as recorded, but restarted since: may lack what it acknowledged */
 };
 
 struct map_shard {
     int first_slot;
     int last_slot;
-    int primary; /* node index or NODE_NONE: nobody serves it now */
-    uint64_t term;
-    uint64_t version; /* highest that the coordinator was told */
+    int primary;           /* node index or NODE_NONE: nobody serves it now */
+    uint64_t term;         /* grows with every change of primary, in-sync set or members */
+    uint64_t primary_term; /* the term in which `primary` (or the one before) became it */
+    uint64_t version;      /* highest that the coordinator was told */
     /* Node that an empty shard is being handed to, else NODE_NONE. While set the shard is fenced:
      * its primary runs no command on it (-TRYAGAIN), so that what it counts stays true. */
     int moving_to;
@@ -97,11 +102,22 @@ struct map *map_build_new(int n_shards, const char *cluster_id);
 struct map *map_build_from(const struct map *m);                 /* same epoch, refs 1, writable */
 int map_build_add_node(struct map *m, const struct map_node *n); /* its index */
 void map_build_remove_node(struct map *m, int node); /* must hold nothing; indexes shift */
-/* Adds a member in state `syncing`; no effect if it is one already. False: the shard is full. */
+/* Adds a member in state `syncing`, in a new term; no effect if it is one already. False: the shard
+ * is full. */
 bool map_build_add_member(struct map_shard *s, int node) MUSTCHECK;
+/* Not the primary. In a new term. */
 void map_build_drop_member(struct map_shard *s, int node);
-/* Makes a member the primary: active, in sync, term + 1, no fence. */
+/* Makes a member the primary: active, in sync, not stale, in a new term and primary term. */
 void map_build_set_primary(struct map_shard *s, int node);
+/* Nobody is primary now: a new term, the in-sync set as it is. */
+void map_build_no_primary(struct map_shard *s);
+/* Takes a member into the in-sync set (active) or out of it (syncing), in a new term. */
+void map_build_set_in_sync(struct map_shard *s, int node, bool in_sync);
+/* A member of the in-sync set that is not the primary: its data is in doubt from now on. */
+void map_build_set_stale(struct map_shard *s, int node);
+
+/* Members in sync, the primary and stale ones included. */
+int map_shard_in_sync(const struct map_shard *s);
 
 /* NULL if all holds, else what does not ("shard 3: primary is no member"). Static text or thread's
  * own. */

@@ -90,32 +90,64 @@ bool map_build_add_member(struct map_shard *s, int node)
         return false;
     }
     s->members[s->n_members++] = (struct map_member){.node = node, .state = REPLICA_SYNCING};
+    s->term++;
     return true;
+}
+
+static struct map_member *member(struct map_shard *s, int node)
+{
+    int at = map_shard_member(s, node);
+    INVARIANT(at >= 0);
+    return &s->members[at];
 }
 
 void map_build_drop_member(struct map_shard *s, int node)
 {
-    int at = map_shard_member(s, node);
-    INVARIANT(at >= 0);
+    struct map_member *e = member(s, node);
     INVARIANT(s->primary != node);
-    if (s->members[at].in_sync) {
-        s->term++;
-    }
     if (s->moving_to == node) {
         s->moving_to = NODE_NONE;
     }
     s->n_members--;
-    memmove(&s->members[at], &s->members[at + 1],
-            sizeof(s->members[0]) * (size_t)(s->n_members - at));
+    memmove(e, e + 1, sizeof(*e) * (size_t)(&s->members[s->n_members] - e));
+    s->term++;
 }
 
 void map_build_set_primary(struct map_shard *s, int node)
 {
-    int at = map_shard_member(s, node);
-    INVARIANT(at >= 0);
-    s->members[at].state = REPLICA_ACTIVE;
-    s->members[at].in_sync = true;
+    struct map_member *e = member(s, node);
+    e->state = REPLICA_ACTIVE;
+    e->in_sync = true;
+    e->stale = false;
     s->primary = node;
     s->moving_to = NODE_NONE;
+    s->term++;
+    s->primary_term = s->term;
+}
+
+void map_build_no_primary(struct map_shard *s)
+{
+    s->primary = NODE_NONE;
+    s->moving_to = NODE_NONE;
+    s->term++;
+}
+
+void map_build_set_in_sync(struct map_shard *s, int node, bool in_sync)
+{
+    struct map_member *e = member(s, node);
+    INVARIANT(in_sync || s->primary != node);
+    e->state = in_sync ? REPLICA_ACTIVE : REPLICA_SYNCING;
+    e->in_sync = in_sync;
+    e->stale = false;
+    s->term++;
+}
+
+void map_build_set_stale(struct map_shard *s, int node)
+{
+    struct map_member *e = member(s, node);
+    INVARIANT(e->in_sync);
+    INVARIANT(s->primary != node);
+    e->state = REPLICA_FAILED;
+    e->stale = true;
     s->term++;
 }

@@ -87,6 +87,9 @@ static const char *check_members(const struct map *m, int i)
         if (e->in_sync && e->state == REPLICA_SYNCING) {
             return say("shard %d: member %d is syncing and in sync", i, j);
         }
+        if (e->stale && (!e->in_sync || e->state != REPLICA_FAILED)) {
+            return say("shard %d: member %d is stale, but not in sync or not failed", i, j);
+        }
     }
     return NULL;
 }
@@ -105,6 +108,9 @@ static const char *check_shard(const struct map *m, int i)
     if (!m->assigned && s->n_members > 0) {
         return say("shard %d: members before the first assignment", i);
     }
+    if (s->primary_term > s->term) {
+        return say("shard %d: the primary's term is above the shard's", i);
+    }
     if (s->primary != NODE_NONE) {
         int at = map_shard_member(s, s->primary);
         if (at < 0) {
@@ -116,7 +122,7 @@ static const char *check_shard(const struct map *m, int i)
         if (m->nodes[s->primary].state == NODE_DEAD || m->nodes[s->primary].state == NODE_LEFT) {
             return say("shard %d: primary is dead", i);
         }
-        if (s->term == 0) {
+        if (s->primary_term == 0) {
             return say("shard %d: a primary without a term", i);
         }
     }
@@ -163,27 +169,56 @@ static const char *id_at(const struct map *m, int node)
     return node == NODE_NONE ? "" : m->nodes[node].id;
 }
 
-/* Whether both have the same nodes in sync; indexes may differ between the maps. */
-static bool same_in_sync(const struct map *a, const struct map_shard *sa, const struct map *b,
-                         const struct map_shard *sb)
+/* The same node's entry in another map's shard, or NULL. */
+static const struct map_member *member_in(const struct map *m, const struct map_shard *s,
+                                          const char *id)
 {
-    int na = 0;
-    int nb = 0;
-    for (int i = 0; i < sb->n_members; i++) {
-        nb += sb->members[i].in_sync;
+    for (int i = 0; i < s->n_members; i++) {
+        if (strcmp(m->nodes[s->members[i].node].id, id) == 0) {
+            return &s->members[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether both have the same members, in sync and stale alike; indexes may differ between maps. */
+static bool same_copies(const struct map *a, const struct map_shard *sa, const struct map *b,
+                        const struct map_shard *sb)
+{
+    if (sa->n_members != sb->n_members) {
+        return false;
     }
     for (int i = 0; i < sa->n_members; i++) {
-        if (!sa->members[i].in_sync) {
-            continue;
-        }
-        na++;
-        int other = map_node_by_id(b, id_at(a, sa->members[i].node));
-        int at = other == NODE_NONE ? -1 : map_shard_member(sb, other);
-        if (at < 0 || !sb->members[at].in_sync) {
+        const struct map_member *was = &sa->members[i];
+        const struct map_member *is = member_in(b, sb, a->nodes[was->node].id);
+        if (is == NULL || is->in_sync != was->in_sync || is->stale != was->stale) {
             return false;
         }
     }
-    return na == nb;
+    return true;
+}
+
+static const char *check_next_shard(const struct map *old, const struct map *next, int i)
+{
+    const struct map_shard *a = &old->shards[i];
+    const struct map_shard *b = &next->shards[i];
+    if (b->term < a->term || b->primary_term < a->primary_term) {
+        return say("shard %d: the term shrinks", i);
+    }
+    bool same_primary = strcmp(id_at(old, a->primary), id_at(next, b->primary)) == 0;
+    if (b->term == a->term && (!same_primary || !same_copies(old, a, next, b))) {
+        return say("shard %d: primary, in-sync set or members changed within a term", i);
+    }
+    if (b->primary == NODE_NONE || b->primary_term > a->primary_term) {
+        return NULL;
+    }
+    if (!same_primary) {
+        return say("shard %d: another primary within a primary term", i);
+    }
+    if (old->nodes[a->primary].incarnation != next->nodes[b->primary].incarnation) {
+        return say("shard %d: a restarted primary within a primary term", i);
+    }
+    return NULL;
 }
 
 const char *map_check_next(const struct map *old, const struct map *next)
@@ -202,14 +237,9 @@ const char *map_check_next(const struct map *old, const struct map *next)
         return say("the assignment is gone");
     }
     for (int i = 0; i < next->n_shards; i++) {
-        const struct map_shard *a = &old->shards[i];
-        const struct map_shard *b = &next->shards[i];
-        if (b->term < a->term) {
-            return say("shard %d: the term shrinks", i);
-        }
-        if (b->term == a->term && (strcmp(id_at(old, a->primary), id_at(next, b->primary)) != 0 ||
-                                   !same_in_sync(old, a, next, b))) {
-            return say("shard %d: primary or in-sync set changed within a term", i);
+        wrong = check_next_shard(old, next, i);
+        if (wrong != NULL) {
+            return wrong;
         }
     }
     return NULL;

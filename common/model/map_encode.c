@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The map as bytes. Integers are little-endian base 128, texts are a length and bytes.
  *
- *   "SHOALMAP" format=1 epoch cluster-id(40) assigned why
+ *   "SHOALMAP" format=2 epoch cluster-id(40) assigned why
  *   nodes:  count, then id(40) host port zone weight incarnation state draining
- *   shards: count, then primary+1 term version moving_to+1 members: count, then node
- * state|in_sync<<2 crc64 of all that, 8 bytes */
+ *   shards: count, then primary+1 term primary-term version moving_to+1, members: count, then node
+ *           and state|in_sync<<2|stale<<3
+ *   crc64 of all that, 8 bytes */
 #include "common/base/crc.h"
 #include "common/base/mem.h"
 #include "common/model/map_priv.h"
 
 #define MAGIC     "SHOALMAP"
 #define MAGIC_LEN 8
-#define FORMAT    1
+#define FORMAT    2
 #define CRC_LEN   8
 /* Fewest bytes that a node and a shard take: what bounds a claimed count. */
 #define NODE_BYTES_MIN  (NODE_ID_LEN + 7)
-#define SHARD_BYTES_MIN 5
+#define SHARD_BYTES_MIN 6
 
 static void put_int(struct str *to, uint64_t v)
 {
@@ -37,12 +38,14 @@ static void put_shard(struct str *to, const struct map_shard *s)
 {
     put_int(to, (uint64_t)(s->primary + 1));
     put_int(to, s->term);
+    put_int(to, s->primary_term);
     put_int(to, s->version);
     put_int(to, (uint64_t)(s->moving_to + 1));
     put_int(to, (uint64_t)s->n_members);
     for (int j = 0; j < s->n_members; j++) {
         put_int(to, (uint64_t)s->members[j].node);
-        put_int(to, (uint64_t)s->members[j].state | (uint64_t)s->members[j].in_sync << 2);
+        put_int(to, (uint64_t)s->members[j].state | (uint64_t)s->members[j].in_sync << 2 |
+                        (uint64_t)s->members[j].stale << 3);
     }
 }
 
@@ -144,18 +147,20 @@ static void get_shard(struct reader *r, struct map_shard *s, int n_nodes)
 {
     s->primary = (int)get_int(r, (uint64_t)n_nodes) - 1;
     s->term = get_int(r, UINT64_MAX);
+    s->primary_term = get_int(r, UINT64_MAX);
     s->version = get_int(r, UINT64_MAX);
     s->moving_to = (int)get_int(r, (uint64_t)n_nodes) - 1;
     s->n_members = (int)get_int(r, MEMBERS_MAX);
     for (int j = 0; j < s->n_members; j++) {
         s->members[j].node = (int)get_int(r, (uint64_t)MAX(n_nodes - 1, 0));
-        uint64_t bits = get_int(r, 7);
+        uint64_t bits = get_int(r, 15);
         if ((bits & 3) > REPLICA_FAILED) {
             r->bad = true;
             return;
         }
         s->members[j].state = (enum replica_state)(bits & 3);
         s->members[j].in_sync = (bits & 4) != 0;
+        s->members[j].stale = (bits & 8) != 0;
     }
 }
 

@@ -2,7 +2,9 @@
 /* The version of what nodes and coordinators say to each other. A node is refused unless its
  * version is the coordinator's: fields are told apart by position.
  *
- *   1  register, heartbeat, map and confirmation */
+ *   1  register, heartbeat, map and confirmation
+ *   2  replication: primary terms and stale members in the map, REPORT, PROGRESS, ORDER; the node's
+ *      password and durability in REGISTER, settings in WELCOME */
 #pragma once
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2

@@ -11,9 +11,10 @@
 
 struct wire_shard {
     int shard;
-    uint64_t term;
+    uint64_t term; /* of the last entry */
     uint64_t version;
     uint64_t keys;
+    uint64_t bytes; /* memory of the keys, about */
 };
 
 struct wire_shards {
@@ -21,10 +22,46 @@ struct wire_shards {
     size_t count;
 };
 
+enum wire_op { WIRE_ADD, WIRE_REMOVE, WIRE_HANDED, WIRE_SERVING, WIRE_HANDOVER, WIRE_DROP };
+
+/* What is asked of a shard, or was done: see REPORT and ORDER in messages.def. */
+struct wire_change {
+    enum wire_op op;
+    int shard;
+    uint64_t term;
+    char node[NODE_ID_LEN + 1];
+};
+
+struct wire_changes {
+    struct wire_change *items;
+    size_t count;
+};
+
+/* How far a member of a shard is, as its primary knows. */
+struct wire_copy {
+    int shard;
+    char node[NODE_ID_LEN + 1];
+    uint64_t lag_versions;
+    uint64_t lag_bytes;
+    uint64_t lag_ms;
+    uint64_t done; /* bytes of its full copy, 0 without one */
+    uint64_t left;
+};
+
+struct wire_copies {
+    struct wire_copy *items;
+    size_t count;
+};
+
+#define WIRE_CHANGES_MAX (SLOTS * 8)
+#define WIRE_COPIES_MAX  (SLOTS * 8)
+
 #define BEGIN(NAME, name)       struct wire_##name {
 #define U64(name, field)        uint64_t field;
 #define TEXT(name, field, size) char field[size];
 #define SHARDS(name, field)     struct wire_shards field;
+#define CHANGES(name, field)    struct wire_changes field;
+#define COPIES(name, field)     struct wire_copies field;
 #define BLOB(name, field)       struct slice field;
 #define END(name)                                                                                  \
     }                                                                                              \
@@ -34,12 +71,16 @@ struct wire_shards {
 #undef U64
 #undef TEXT
 #undef SHARDS
+#undef CHANGES
+#undef COPIES
 #undef BLOB
 #undef END
 
 #define U64(name, field)
 #define TEXT(name, field, size)
 #define SHARDS(name, field)
+#define CHANGES(name, field)
+#define COPIES(name, field)
 #define BLOB(name, field)
 #define END(name)
 
@@ -62,8 +103,9 @@ struct wire_message {
 #undef U64
 #undef TEXT
 #undef SHARDS
+#undef CHANGES
+#undef COPIES
 #undef BLOB
-#undef END
 #undef END
 
 #define WIRE_FIELDS_MAX 16
@@ -87,3 +129,7 @@ const char *wire_kind_name(enum wire_kind k);
 /* A shard's entry, or NULL. */
 const struct wire_shard *wire_shards_find(const struct wire_shards *l, int shard);
 void wire_shards_add(struct wire_shards *l, struct wire_shard s);
+void wire_changes_add(struct wire_changes *l, enum wire_op op, int shard, uint64_t term,
+                      const char *node);
+void wire_copies_add(struct wire_copies *l, const struct wire_copy *c);
+const char *wire_op_name(enum wire_op op);

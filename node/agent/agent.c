@@ -322,6 +322,9 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
         take_forgotten(a);
         break;
     case WIRE_HEARD:
+    case WIRE_ORDER:
+    case WIRE_REPORT:
+    case WIRE_PROGRESS:
     case WIRE_REGISTER:
     case WIRE_HEARTBEAT:
     case WIRE_CONFIRM:

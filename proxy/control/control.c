@@ -296,7 +296,13 @@ static struct coordinator_settings core_settings(const struct control_settings *
                                          .unhealthy_missed = s->unhealthy_missed,
                                          .dead_missed = s->dead_missed,
                                          .rebalance_on_join = s->rebalance_on_join,
-                                         .rebalance_concurrency = s->rebalance_concurrency};
+                                         .rebalance_concurrency = s->rebalance_concurrency,
+                                         .replace_delay_ms = s->replace_delay_ms,
+                                         .sync = s->sync,
+                                         .strong = s->strong,
+                                         .min_in_sync = s->min_in_sync,
+                                         .lease_ms = s->lease_ms,
+                                         .rebalance_bandwidth = s->rebalance_bandwidth};
 }
 
 static bool random_id(char to[NODE_ID_LEN + 1], struct errmsg *err)

@@ -25,6 +25,12 @@ struct control_settings {
     int dead_missed;      /* 6 */
     bool rebalance_on_join;
     int rebalance_concurrency;
+    uint64_t rebalance_bandwidth; /* bytes a second of each node; 0: any */
+    int64_t replace_delay_ms;     /* of a dead node's copies */
+    bool sync;                    /* replication-mode */
+    bool strong;                  /* consistency */
+    int min_in_sync;
+    int64_t lease_ms;
 };
 
 /* Mail to a worker, kind CONTROL_MAP: a new map; the receiver owns the reference. */

@@ -387,15 +387,20 @@ void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordin
     CHECK_OBJ(c, COORDINATOR_MAGIC);
     check_settings(s);
     bool interval = s->heartbeat_interval_ms != c->settings.heartbeat_interval_ms;
+    bool tell = interval || s->sync != c->settings.sync || s->strong != c->settings.strong ||
+                s->min_in_sync != c->settings.min_in_sync || s->lease_ms != c->settings.lease_ms ||
+                s->rebalance_bandwidth != c->settings.rebalance_bandwidth ||
+                s->replication_factor != c->settings.replication_factor;
     int shards = c->settings.shards;
     c->settings = *s;
     c->settings.shards = shards;
     c->plan_dirty = true;
-    for (int i = 0; i < c->registry.count && interval; i++) {
+    for (int i = 0; i < c->registry.count && tell; i++) {
         struct peer *p = c->registry.peers[i];
-        detector_heard(&p->detector,
-                       now_ms); /* silence so far was measured with another interval */
-        p->welcomed = false;    /* tells it the new one */
+        if (interval) { /* silence so far was measured with another one */
+            detector_heard(&p->detector, now_ms);
+        }
+        p->welcomed = false; /* WELCOME tells it the new ones */
     }
     coordinator_settle(c, now_ms);
 }

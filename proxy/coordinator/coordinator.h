@@ -28,6 +28,13 @@ struct coordinator_settings {
     int dead_missed;
     bool rebalance_on_join;
     int rebalance_concurrency;
+    int64_t replace_delay_ms; /* of a dead node's copies */
+    /* what nodes are told; see docs/REPLICATION.md, section 11 */
+    bool sync;
+    bool strong;
+    int min_in_sync;
+    int64_t lease_ms;
+    uint64_t rebalance_bandwidth; /* bytes a second of each node; 0: any */
 };
 
 /* `stored`: the newest recorded decision, or empty for a new cluster, which then gets `cluster_id`

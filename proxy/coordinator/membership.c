@@ -111,6 +111,7 @@ static void catch_up(struct coordinator *c, const struct wire_registration *r)
         const struct wire_shard *h = &r->held.items[i];
         if (h->shard < m->n_shards && h->term > m->shards[h->shard].term) {
             m->shards[h->shard].term = h->term + 1;
+            m->shards[h->shard].primary_term = MAX(m->shards[h->shard].primary_term, h->term);
         }
     }
 }
@@ -264,6 +265,12 @@ void membership_welcome(struct coordinator *c, int64_t now_ms)
         memcpy(m.welcome.cluster_id, c->published->cluster_id, sizeof(m.welcome.cluster_id));
         m.welcome.heartbeat_interval_ms = (uint64_t)c->settings.heartbeat_interval_ms;
         m.welcome.epoch = c->published->epoch;
+        m.welcome.sync = c->settings.sync;
+        m.welcome.strong = c->settings.strong;
+        m.welcome.min_in_sync = (uint64_t)c->settings.min_in_sync;
+        m.welcome.lease_ms = (uint64_t)c->settings.lease_ms;
+        m.welcome.rebalance_bandwidth = c->settings.rebalance_bandwidth;
+        m.welcome.replication_factor = (uint64_t)c->settings.replication_factor;
         p->welcomed = true;
         c->plan_dirty = true; /* now it can take part in moves */
         c->env.send(c->env.arg, p->link, &m);
@@ -288,8 +295,7 @@ void membership_dead(struct coordinator *c, int node, const char *why)
             s->members[at].state = s->members[at].in_sync ? REPLICA_FAILED : s->members[at].state;
         }
         if (s->primary == node) {
-            s->primary = NODE_NONE;
-            s->term++;
+            map_build_no_primary(s);
             waiting++;
         }
     }

@@ -156,6 +156,12 @@ void control_settings_of(const struct proxy_options *o, struct control_settings 
         .dead_missed = (int)o->dead_missed,
         .rebalance_on_join = o->rebalance_on_join,
         .rebalance_concurrency = (int)o->rebalance_concurrency,
+        .rebalance_bandwidth = (uint64_t)o->rebalance_bandwidth,
+        .replace_delay_ms = o->replica_replace_delay_ms,
+        .sync = o->replication_mode == 1,
+        .strong = o->consistency == 1,
+        .min_in_sync = (int)o->min_in_sync,
+        .lease_ms = o->lease_ms,
     };
     if (nodes >
         0) { /* all of them come: nothing to wait for beyond, and no more copies than nodes */

@@ -82,12 +82,14 @@ static void assert_same(const struct map *a, const struct map *b)
         assert_int_equal(a->shards[i].primary, b->shards[i].primary);
         assert_int_equal(a->shards[i].term, b->shards[i].term);
         assert_int_equal(a->shards[i].version, b->shards[i].version);
+        assert_int_equal(a->shards[i].primary_term, b->shards[i].primary_term);
         assert_int_equal(a->shards[i].moving_to, b->shards[i].moving_to);
         assert_int_equal(a->shards[i].n_members, b->shards[i].n_members);
         for (int j = 0; j < a->shards[i].n_members; j++) {
             assert_int_equal(a->shards[i].members[j].node, b->shards[i].members[j].node);
             assert_int_equal(a->shards[i].members[j].state, b->shards[i].members[j].state);
             assert_int_equal(a->shards[i].members[j].in_sync, b->shards[i].members[j].in_sync);
+            assert_int_equal(a->shards[i].members[j].stale, b->shards[i].members[j].stale);
         }
     }
 }
@@ -104,6 +106,9 @@ static void test_a_decoded_map_is_the_encoded_one(void **state)
             m->nodes[1].draining = true;
             m->shards[0].moving_to = m->shards[0].members[1].node;
             m->shards[3].term = UINT64_MAX;
+            m->shards[4].primary_term = 1;
+            map_build_no_primary(&m->shards[5]);
+            map_build_set_stale(&m->shards[5], m->shards[5].members[0].node);
         }
         struct str bytes = {0};
         map_encode(m, &bytes);
@@ -206,12 +211,15 @@ static void test_a_successor_may_not_go_back(void **state)
     next->epoch++;
     assert_null(map_check_next(old, next));
     next->shards[2].term--;
-    assert_non_null(map_check_next(old, next));
+    next->shards[2].primary_term--;
+    assert_string_equal(map_check_next(old, next), "shard 2: the term shrinks");
     next->shards[2].term++;
+    assert_string_equal(map_check_next(old, next), "shard 2: the term shrinks");
+    next->shards[2].primary_term++;
     next->shards[2].primary = NODE_NONE;
     next->shards[2].members[0].state = REPLICA_FAILED;
     assert_string_equal(map_check_next(old, next),
-                        "shard 2: primary or in-sync set changed within a term");
+                        "shard 2: primary, in-sync set or members changed within a term");
     next->shards[2].term++;
     assert_null(map_check_next(old, next));
     next->shards[4].members[1].state = REPLICA_ACTIVE;
@@ -219,6 +227,69 @@ static void test_a_successor_may_not_go_back(void **state)
     assert_non_null(map_check_next(old, next));
     next->shards[4].term++;
     assert_null(map_check_next(old, next));
+    map_unref(&next);
+    map_unref(&old);
+}
+
+static void test_a_primarys_term_is_its_own(void **state)
+{
+    (void)state;
+    struct map *old = make(8, 3);
+    struct map *next = map_build_from(old);
+    next->epoch++;
+    struct map_shard *s = &next->shards[1];
+    int first = s->primary;
+    int other = s->members[0].node == first ? s->members[1].node : s->members[0].node;
+    map_build_set_in_sync(s, other, true);
+    assert_null(map_check_next(old, next));
+    uint64_t before = s->primary_term;
+    map_build_set_primary(s, other);
+    assert_null(map_check_next(old, next));
+    assert_int_equal(s->primary_term, s->term);
+    s->primary_term = before;
+    assert_string_equal(map_check_next(old, next),
+                        "shard 1: another primary within a primary term");
+    s->primary_term = s->term + 1;
+    assert_string_equal(map_check(next), "shard 1: the primary's term is above the shard's");
+    s->primary_term = s->term;
+    next->nodes[next->shards[0].primary].incarnation++;
+    const char *wrong = map_check_next(old, next);
+    assert_non_null(wrong);
+    assert_non_null(strstr(wrong, "a restarted primary within a primary term"));
+    for (int i = 0; i < next->n_shards; i++) {
+        map_build_set_primary(&next->shards[i], next->shards[i].primary);
+    }
+    assert_null(map_check_next(old, next));
+    map_unref(&next);
+    map_unref(&old);
+}
+
+static void test_every_change_of_the_copies_is_a_new_term(void **state)
+{
+    (void)state;
+    struct map *old = make(8, 4);
+    struct map *next = map_build_from(old);
+    next->epoch++;
+    struct map_shard *s = &next->shards[0];
+    int replica = s->members[0].node == s->primary ? s->members[1].node : s->members[0].node;
+    uint64_t term = s->term;
+    for (int node = 0; node < 4; node++) {
+        assert_true(map_build_add_member(s, node)); /* two of them are there: no effect */
+    }
+    assert_int_equal(s->term, term + 2);
+    map_build_set_in_sync(s, replica, true);
+    assert_int_equal(map_shard_in_sync(s), 2);
+    map_build_no_primary(s);
+    map_build_set_stale(s, replica);
+    assert_null(map_check(next));
+    assert_int_equal(map_shard_in_sync(s), 2);
+    map_build_set_in_sync(s, replica, false);
+    map_build_drop_member(s, replica);
+    assert_int_equal(s->term, term + 7);
+    assert_null(map_check_next(old, next));
+    s->term = term;
+    assert_string_equal(map_check_next(old, next),
+                        "shard 0: primary, in-sync set or members changed within a term");
     map_unref(&next);
     map_unref(&old);
 }
@@ -269,6 +340,8 @@ int main(void)
         cmocka_unit_test(test_forged_bytes_with_a_right_checksum_hold_or_are_refused),
         cmocka_unit_test(test_check_names_what_is_wrong),
         cmocka_unit_test(test_a_successor_may_not_go_back),
+        cmocka_unit_test(test_a_primarys_term_is_its_own),
+        cmocka_unit_test(test_every_change_of_the_copies_is_a_new_term),
         cmocka_unit_test(test_removing_a_node_shifts_indexes_and_changes_nobody_else),
         cmocka_unit_test(test_counts_of_a_node),
     };

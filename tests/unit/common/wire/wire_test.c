@@ -99,24 +99,24 @@ static void test_what_does_not_fit_is_refused_by_the_fields_name(void **state)
 {
     (void)state;
     assert_null(decode_confirm("1", ""));
-    assert_null(decode_confirm("1", "1:2:3:4 2:0:0:0"));
+    assert_null(decode_confirm("1", "1:2:3:4:5 2:0:0:0:0"));
     assert_string_equal(decode_confirm("-1", ""), "epoch");
     assert_string_equal(decode_confirm("18446744073709551616", ""), "epoch");
     assert_string_equal(decode_confirm("", ""), "epoch");
     const char *bad[] = {"1",
-                         "1:2:3",
-                         "1:2:3:4:5",
-                         "16384:1:1:1",
-                         "x:1:1:1",
-                         "1:1:1:1 1:1:1:1",
-                         " 1:1:1:1",
-                         "1:1:1:1  2:1:1:1",
-                         "2:1:1:1 1:1:1:1",
-                         "1:::",
-                         "1:1:1:-1",
-                         "1:1:1:1 ",
-                         "1:1:1:1:",
-                         "99999999999999999999:1:1:1"};
+                         "1:2:3:4",
+                         "1:2:3:4:5:6",
+                         "16384:1:1:1:1",
+                         "x:1:1:1:1",
+                         "1:1:1:1:1 1:1:1:1:1",
+                         " 1:1:1:1:1",
+                         "1:1:1:1:1  2:1:1:1:1",
+                         "2:1:1:1:1 1:1:1:1:1",
+                         "1::::",
+                         "1:1:1:1:-1",
+                         "1:1:1:1:1 ",
+                         "1:1:1:1:1:",
+                         "99999999999999999999:1:1:1:1"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_string_equal(decode_confirm("1", bad[i]), "fenced");
     }
@@ -134,6 +134,56 @@ static void test_what_does_not_fit_is_refused_by_the_fields_name(void **state)
     assert_string_equal(wire_decode(refused, 2, &m), "reason");
     refused[1] = SLICE("line\nline");
     assert_string_equal(wire_decode(refused, 2, &m), "reason");
+}
+
+#define ID "00000000000000000000000000000000000000aa"
+
+static void test_reports_and_progress_travel_whole(void **state)
+{
+    (void)state;
+    struct wire_message m = {.kind = WIRE_REPORT};
+    wire_changes_add(&m.report.changes, WIRE_HANDED, 7, UINT64_MAX, ID);
+    wire_changes_add(&m.report.changes, WIRE_ADD, 7, 0, ID); /* any order, a shard several times */
+    struct wire_frame f = {0};
+    wire_encode(&m, &f);
+    assert_true(slice_eq(f.argv[1], SLICE("HANDED:7:18446744073709551615:" ID " ADD:7:0:" ID)));
+    struct wire_message got;
+    assert_null(wire_decode(f.argv, f.argc, &got));
+    assert_int_equal(got.report.changes.count, 2);
+    assert_memory_equal(got.report.changes.items, m.report.changes.items,
+                        2 * sizeof(struct wire_change));
+    wire_message_fini(&got);
+    wire_message_fini(&m);
+    m = (struct wire_message){.kind = WIRE_PROGRESS};
+    struct wire_copy c = {SLOTS - 1, ID, 1, 2, 3, 4, UINT64_MAX};
+    wire_copies_add(&m.progress.copies, &c);
+    wire_encode(&m, &f);
+    assert_null(wire_decode(f.argv, f.argc, &got));
+    assert_int_equal(got.progress.copies.count, 1);
+    assert_memory_equal(got.progress.copies.items, &c, sizeof(c));
+    wire_message_fini(&got);
+    wire_message_fini(&m);
+    wire_frame_fini(&f);
+}
+
+static void test_bad_reports_and_progress_are_refused(void **state)
+{
+    (void)state;
+    const char *reports[] = {
+        "ADD",         "ADD:1:1",         "ADD:1:1:" ID "0", "ADD:1:1:aa",      "add:1:1:" ID,
+        "ADD:x:1:" ID, "ADD:16384:1:" ID, "ADD:1:-1:" ID,    "ADD:1:1:" ID " ", " ADD:1:1:" ID,
+        ":1:1:" ID,    "ADD:1:1:" ID ":1"};
+    struct wire_message m;
+    for (size_t i = 0; i < ARRAY_LEN(reports); i++) {
+        struct slice argv[] = {SLICE("REPORT"), slice_str(reports[i])};
+        assert_string_equal(wire_decode(argv, 2, &m), "changes");
+    }
+    const char *copies[] = {"1:" ID ":1:1:1:1", "1:" ID ":1:1:1:1:1:1", "1:x:1:1:1:1:1",
+                            "1:" ID ":1:1:1:1:1 "};
+    for (size_t i = 0; i < ARRAY_LEN(copies); i++) {
+        struct slice argv[] = {SLICE("PROGRESS"), slice_str(copies[i])};
+        assert_string_equal(wire_decode(argv, 2, &m), "copies");
+    }
 }
 
 static void test_random_words_do_no_harm(void **state)
@@ -172,6 +222,8 @@ int main(void)
         cmocka_unit_test(test_a_map_travels_as_any_bytes),
         cmocka_unit_test(test_every_kind_of_message_decodes_to_itself),
         cmocka_unit_test(test_what_does_not_fit_is_refused_by_the_fields_name),
+        cmocka_unit_test(test_reports_and_progress_travel_whole),
+        cmocka_unit_test(test_bad_reports_and_progress_are_refused),
         cmocka_unit_test(test_random_words_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

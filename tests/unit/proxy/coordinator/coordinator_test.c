@@ -932,7 +932,7 @@ static void test_views_are_lines_of_key_value_words(void **state)
     ask(f, "proxy shards");
     assert_answer_has(f, "*12\r\n");
     assert_answer_has(f, "shard=0 slots=0-1365 primary=");
-    assert_answer_has(f, "term=1 version=0 state=ok keys=0 replicas=");
+    assert_answer_has(f, "term=3 version=0 state=ok keys=0 replicas=");
     assert_answer_has(f, ":syncing:");
     ask(f, "proxy info");
     assert_answer_has(f, "nodes=3 healthy=3 unhealthy=0 dead=0 draining=0");
