@@ -88,17 +88,22 @@ $(B)/obj/%.o: %.c Makefile deps/deps.mk | $(DEPS_READY)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
+# An archive holds what its folders hold now: the list of its objects is kept beside it, and where a
+# file has come or gone since, it is made anew.
+.PHONY: anew
+stale = $(if $(strip $(filter-out $(1),$(2)) $(filter-out $(2),$(1))),anew)
 define archive
-$(B)/lib/lib$(1).a: $(call obj,$(SRC_$(1)))
+$(B)/lib/lib$(1).a: $(call obj,$(SRC_$(1))) $(call stale,$(call obj,$(SRC_$(1))),$(file <$(B)/lib/lib$(1).list))
 	@mkdir -p $$(@D) && rm -f $$@
-	$$(Q)$$(AR) rcs $$@ $$^
+	$$(Q)$$(AR) rcs $$@ $$(filter %.o,$$^) && echo "$$(filter %.o,$$^)" > $(B)/lib/lib$(1).list
 endef
 $(foreach l,$(LIBS),$(eval $(call archive,$(l))))
 
 $(BIN)/shoal-proxy: $(call obj,proxy/main.c) $(call lib,proxy-io proxy-pure common-io common-pure)
 $(BIN)/shoal-node: $(call obj,node/main.c) $(call lib,node-io node-pure common-io common-pure)
+# -rdynamic: the report of a crash names functions.
 $(PROGRAMS):
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) -rdynamic $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
 	@echo "built $@"
 
 # A unit test mirrors the path of what it tests; in a pure folder it links pure archives only,
@@ -130,10 +135,12 @@ build/fuzz/obj/%.o: %.c Makefile deps/deps.mk
 	$(Q)clang $(BASE) $(DEPS_CFLAGS) $(FUZZ_MODE) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 # A target is of one tower, as a program is: names may mean other things in the other one.
 fuzz_lib = build/fuzz/lib$(if $(shell grep -l '"node/' $(1)),node,proxy).a
-build/fuzz/libproxy.a build/fuzz/libnode.a: build/fuzz/lib%.a: $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_common-pure) $(SRC_common-io))
-	$(Q)rm -f $@ && ar rcs $@ $^
-build/fuzz/libproxy.a: $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_proxy-pure))
-build/fuzz/libnode.a: $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_node-pure))
+fuzz_obj = $(patsubst %.c,build/fuzz/obj/%.o,$(SRC_common-pure) $(SRC_common-io) $(SRC_$(1)-pure))
+define fuzz_archive
+build/fuzz/lib$(1).a: $(call fuzz_obj,$(1)) $(call stale,$(call fuzz_obj,$(1)),$(file <build/fuzz/lib$(1).list))
+	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^) && echo "$$(filter %.o,$$^)" > build/fuzz/lib$(1).list
+endef
+$(foreach t,proxy node,$(eval $(call fuzz_archive,$(t))))
 .SECONDEXPANSION:
 build/fuzz/%_fuzz: build/fuzz/obj/tests/fuzz/%_fuzz.o $$(call fuzz_lib,tests/fuzz/$$*_fuzz.c)
 	$(Q)clang $(FUZZ_MODE) -fsanitize=fuzzer $^ $(DEPS_LIBS) -lpthread -lm -o $@

@@ -26,8 +26,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define NODES_STOP_MS 1500
-
 struct words_list {
     char **words;
     size_t n;
@@ -156,7 +154,7 @@ static void stop(struct program *p)
         /* First: nodes that are told to end have not failed, and the next start finds them in
          * their places. */
         control_stop(p->control);
-        local_nodes_stop(p->nodes, NODES_STOP_MS, nodes_stopped, p);
+        local_nodes_stop(p->nodes, p->options.local_nodes_stop_timeout_ms, nodes_stopped, p);
     } else {
         loop_stop(p->loop);
     }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common/app/debug_command.h"
 
+#include "common/base/glob.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
+#include "common/base/rng.h"
 #include "common/base/str.h"
 #include "common/cmd/reply.h"
 #include "common/resp/errors.h"
 
 #define SLEEP_SECONDS_MAX 86400.0
+#define STRINGMATCH_LEN   32
+#define STRINGMATCH_TURNS 100000
+#define STRINGMATCH_SEED  0x5ca1ab1e
 
 static void debug_log(const struct slice *argv, struct resp_writer *w)
 {
@@ -136,6 +141,27 @@ static void debug_error(const struct slice *argv, struct resp_writer *w)
     str_fini(&text);
 }
 
+/* Patterns and texts of a few characters that patterns are made of: short, and all cases. */
+static void debug_stringmatch(const struct slice *argv, struct resp_writer *w)
+{
+    static const char letters[] = "*?[]^-\\abAB";
+    struct rng rng;
+    char text[2][STRINGMATCH_LEN];
+    (void)argv;
+    rng_init(&rng, STRINGMATCH_SEED);
+    for (int turn = 0; turn < STRINGMATCH_TURNS; turn++) {
+        struct slice s[2];
+        for (int k = 0; k < 2; k++) {
+            s[k] = slice_of(text[k], rng_below(&rng, STRINGMATCH_LEN + 1));
+            for (size_t i = 0; i < s[k].len; i++) {
+                text[k][i] = letters[rng_below(&rng, sizeof(letters) - 1)];
+            }
+        }
+        (void)glob_match(s[0], s[1], turn % 2 == 0);
+    }
+    resp_simple(w, "Apparently Redis did not crash: test passed");
+}
+
 bool debug_read_seconds(struct slice text, double *seconds, struct resp_writer *w)
 {
     if (num_parse_double(text, seconds) && *seconds >= 0 && *seconds <= SLEEP_SECONDS_MAX) {
@@ -151,8 +177,10 @@ bool debug_common(const struct slice *argv, size_t argc, struct resp_writer *w)
         const char *name;
         size_t argc;
         void (*fn)(const struct slice *argv, struct resp_writer *w);
-    } handlers[] = {
-        {"log", 3, debug_log}, {"protocol", 3, debug_protocol}, {"error", 3, debug_error}};
+    } handlers[] = {{"log", 3, debug_log},
+                    {"protocol", 3, debug_protocol},
+                    {"error", 3, debug_error},
+                    {"stringmatch-test", 2, debug_stringmatch}};
     for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
         if (argc == handlers[i].argc && slice_is(argv[1], handlers[i].name)) {
             handlers[i].fn(argv, w);
@@ -181,6 +209,8 @@ void debug_help_reply(const char *const *lines, struct resp_writer *w)
                                          "    Write a line to the log.",
                                          "PROTOCOL <type>",
                                          "    Answer with a value of that type.",
+                                         "STRINGMATCH-TEST",
+                                         "    Match random patterns with random texts.",
                                          NULL};
     const char *all[DEBUG_HELP_MAX];
     size_t n = 0;

@@ -6,7 +6,7 @@
 
 #define DEBUG_HELP_MAX 96 /* lines */
 
-/* Answers LOG, ERROR and PROTOCOL; `argv` is the whole request. False: it is none
+/* Answers LOG, ERROR, PROTOCOL and STRINGMATCH-TEST; `argv` is the whole request. False: it is none
  * of these, or not of their form, and nothing was written. */
 bool debug_common(const struct slice *argv, size_t argc, struct resp_writer *w);
 /* `lines`: what is the program's own, sorted, ends with NULL. */

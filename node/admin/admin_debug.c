@@ -4,10 +4,13 @@
 
 #include "common/app/debug_command.h"
 #include "common/base/log.h"
+#include "common/base/num.h"
 
 #include <math.h>
 #include <signal.h>
 #include <time.h>
+
+#define QUICKLIST_PACKED_MAX ((uint64_t)4 << 30)
 
 static void debug_sleep(struct call *k)
 {
@@ -83,6 +86,38 @@ static void debug_segfault(struct call *k)
     (void)raise(SIGSEGV);
 }
 
+/* How lists are kept is not this version's matter, nor any threshold: the value is only checked. */
+static void debug_quicklist_threshold(struct call *k)
+{
+    uint64_t bytes;
+    if (!num_parse_memory(k->argv[2], &bytes) || bytes == 1 || bytes > QUICKLIST_PACKED_MAX) {
+        resp_error(&k->w, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+    } else {
+        resp_ok(&k->w);
+    }
+}
+
+/* Replies gather in chunks that are given back when they are sent: there is no buffer that grows
+ * with what it saw, so nothing to hold or to shrink. */
+static void debug_replybuffer(struct call *k)
+{
+    int64_t ms;
+    bool never = slice_is(k->argv[3], "never") || slice_is(k->argv[3], "reset");
+    if (slice_is(k->argv[2], "peak-reset-time")) {
+        if (!never && !num_parse_i64(k->argv[3], &ms)) {
+            resp_error(&k->w, ERR_NOT_INT);
+            return;
+        }
+    } else if (!slice_is(k->argv[2], "resizing")) {
+        resp_errorf(&k->w,
+                    "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG "
+                    "HELP.",
+                    ARG_PRINT(k->argv[1]));
+        return;
+    }
+    resp_ok(&k->w);
+}
+
 /* Nothing is on disk in this version: a reload would lose what it claims to keep. */
 static void debug_needs_durability(struct call *k)
 {
@@ -99,6 +134,12 @@ static void debug_help(struct call *k)
                                         "    Show how a value is kept.",
                                         "PAUSE-CRON <0|1>",
                                         "    Stop the periodic work, or go on with it.",
+                                        "QUICKLIST-PACKED-THRESHOLD <size>",
+                                        "    Has no effect: lists are kept otherwise.",
+                                        "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
+                                        "    Has no effect: replies wait in chunks.",
+                                        "REPLYBUFFER RESIZING <0|1>",
+                                        "    Has no effect: replies wait in chunks.",
                                         "SEGFAULT",
                                         "    Crash.",
                                         "SET-ACTIVE-EXPIRE <0|1>",
@@ -124,6 +165,8 @@ static const struct {
     {"segfault", 2, 2, debug_segfault},
     {"reload", 2, 0, debug_needs_durability},
     {"loadaof", 2, 2, debug_needs_durability},
+    {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
+    {"replybuffer", 4, 4, debug_replybuffer},
     {"help", 2, 2, debug_help},
 };
 

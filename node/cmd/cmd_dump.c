@@ -117,7 +117,7 @@ void cmd_restore(struct call *c)
         return;
     }
     if (old != NULL) {
-        db_remove(&c->db, &p, old, c->ks->settings.lazy_user_del);
+        db_remove(&c->db, &p, old, c->ks->settings.lazy_server_del);
         c->changes++;
     }
     if (r.at_ms != OBJECT_NO_EXPIRE && r.at_ms <= c->now_ms && c->ks->settings.expires_keys) {

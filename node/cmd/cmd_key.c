@@ -78,7 +78,7 @@ static void rename_key(struct call *c, bool if_absent)
     bool moves = o != old && !(if_absent && old != NULL);
     if (moves) {
         if (old != NULL) {
-            db_remove(&c->db, &to, old, c->ks->settings.lazy_user_del);
+            db_remove(&c->db, &to, old, c->ks->settings.lazy_server_del);
         }
         o = db_take(&c->db, &from, o);
         db_add(&c->db, &to, object_rekey(o, c->argv[2], object_expire(o)));
@@ -140,7 +140,7 @@ void cmd_copy(struct call *c)
     }
     struct object *copy = object_copy(o, c->argv[2], object_expire(o));
     if (old != NULL) {
-        db_remove(&to_db, &to, old, c->ks->settings.lazy_user_del);
+        db_remove(&to_db, &to, old, c->ks->settings.lazy_server_del);
     }
     db_add(&to_db, &to, copy);
     c->changes++;

@@ -89,7 +89,7 @@ void db_replace(const struct db *db, const struct probe *p, struct object *old, 
     struct table_entry was = table_entry_of(old);
     clock_start(db->ks, o, db->now_ms);
     db_changed(db, p, &was, o);
-    lazyfree_object(db->ks, old, false);
+    lazyfree_object(db->ks, old, db->ks->settings.lazy_server_del);
 }
 
 struct object *db_take(const struct db *db, const struct probe *p, struct object *o)

@@ -27,6 +27,7 @@ struct keyspace_settings {
     int lfu_log_factor;
     int lfu_decay_time;   /* minutes */
     bool lazy_expire;     /* lazyfree-lazy-expire */
+    bool lazy_server_del; /* lazyfree-lazy-server-del */
     bool lazy_user_del;   /* lazyfree-lazy-user-del */
     bool lazy_user_flush; /* lazyfree-lazy-user-flush */
     bool active_expire;   /* DEBUG SET-ACTIVE-EXPIRE */

@@ -310,6 +310,7 @@ void server_settings_changed(struct server *s)
     k->maxmemory = (uint64_t)o->maxmemory;
     k->proto_max_bulk_len = o->proto_max_bulk_len;
     k->lazy_expire = o->lazyfree_lazy_expire;
+    k->lazy_server_del = o->lazyfree_lazy_server_del;
     k->lazy_user_del = o->lazyfree_lazy_user_del;
     k->lazy_user_flush = o->lazyfree_lazy_user_flush;
     log_set_level((enum log_level)o->loglevel);

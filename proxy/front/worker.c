@@ -127,7 +127,12 @@ static void on_drain(struct loop_timer *t)
         struct client *c = container_of(it, struct client, link);
         client_kill(c, late ? CLIENT_KILL_NOW : CLIENT_KILL_AFTER_REPLY);
     }
-    if (w->n_clients == 0) {
+    if (w->n_clients == 0 && !w->impl->idle) {
+        w->impl->idle = true;
+        atomic_fetch_sub(&w->all->n_busy, 1);
+    }
+    /* The clients of others may wait for its answer to their questions. */
+    if (w->impl->idle && atomic_load(&w->all->n_busy) == 0) {
         loop_timer_stop(&w->impl->drain);
         loop_stop(w->loop);
     }
@@ -391,6 +396,7 @@ void workers_stop(struct workers *a)
     if (!a->running) {
         return;
     }
+    atomic_store(&a->n_busy, a->n);
     for (int k = 0; k < a->n; k++) {
         send_stop(a->all[k]);
     }

@@ -30,6 +30,7 @@ struct workers {
     int64_t started_wall_ms;
     int port;
     bool running;
+    atomic_int n_busy;     /* workers that have clients yet while all stop */
     atomic_long n_clients; /* touched when a client comes or goes */
     atomic_ulong last_client_id;
 };
@@ -56,6 +57,7 @@ struct worker_impl {
     struct loop_timer drain;
     int64_t drain_since_ms;
     bool stopping;
+    bool idle; /* it has stopped counting in n_busy */
     bool over_memory;
     uint64_t ask_last;
     struct list control_waits;

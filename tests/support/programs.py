@@ -135,5 +135,7 @@ class Proxy(Server):
             options.pop("local_nodes", None)
         else:
             argv = [bin_path("shoal-proxy"), "--port", port, "--dir", directory]
+            if whole and PATIENCE > 1:  # a sanitizer looks through all memory as a process ends
+                options.setdefault("local_nodes_stop_timeout", f"{1500 * PATIENCE:.0f}")
         argv += directives(options)
         super().__init__(argv, port, serves_slots=whole, name=name, directory=directory)

@@ -213,6 +213,7 @@ static void test_debug(void **state)
     debug_is("DEBUG PROTOCOL integer", ":12345\r\n");
     debug_is("DEBUG PROTOCOL push", "-ERR RESP2 is not supported by this command\r\n");
     debug_is("DEBUG ERROR MYERR", "-MYERR\r\n");
+    debug_is("DEBUG STRINGMATCH-TEST", "+Apparently Redis did not crash: test passed\r\n");
     debug_is("DEBUG ERROR", "");
     debug_is("DEBUG SEGFAULT", "");
     call_init(&c, 2, "DEBUG HELP");
