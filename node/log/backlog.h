@@ -27,14 +27,10 @@ void backlog_close(struct backlog *b, int shard);
 const char *backlog_add(struct backlog *b, const struct entry *e, int64_t now_us);
 /* The same for an entry that is encoded already (e->bytes). */
 const char *backlog_add_bytes(struct backlog *b, const struct entry *e, int64_t now_us);
-/* Removes nothing of a shard behind this version (it is about to be sent); 0: nothing is kept.
- * A guard is a wish: a shard above four times its share loses it all the same. */
-void backlog_keep(struct backlog *b, int shard, uint64_t version);
-
 /* Entries from `version` on, as many as are contiguous and at most max_bytes (but at least one).
- * NULL slice: there is none; see backlog_has. `last` is the version of the last one. Stripped
- * entries are not given. */
-struct slice backlog_read(const struct backlog *b, int shard, uint64_t version, size_t max_bytes,
+ * An empty slice with NULL: there is none; see backlog_has. `last` is the version of the last one.
+ * Stripped entries are not given. */
+struct slice backlog_read(struct backlog *b, int shard, uint64_t version, size_t max_bytes,
                           uint64_t *last);
 /* Every whole (not stripped) entry from `version` to the end of the log is here. */
 bool backlog_has(const struct backlog *b, int shard, uint64_t version);

@@ -81,14 +81,15 @@ struct repl_promise {
 };
 
 struct repl_copy_begin {
-    uint64_t copy;      /* number of this copy, of its source's */
-    uint64_t last_term; /* the log's end as it begins: entries go on behind it */
-    uint64_t last_version;
+    uint64_t copy;          /* number of this copy, of its source's */
+    struct history history; /* the log's end as it begins: entries go on behind it */
+    uint64_t window_first;  /* the windows, which follow, begin with this version */
+    int64_t age_us;         /* all that came since then is in the windows; -1: all ever */
 };
 
 struct repl_copy_keys {
     uint64_t copy;
-    struct slice keys; /* as env.copy_scan wrote them */
+    struct slice keys; /* as env.copy_scan or env.copy_key wrote them */
 };
 
 struct repl_copy_window {
@@ -99,9 +100,9 @@ struct repl_copy_window {
 
 struct repl_copy_end {
     uint64_t copy;
-    int64_t age_us;         /* all that came since then is in the windows; -1: all ever */
-    uint64_t keys;          /* sent in all, as a check */
-    struct history history; /* its version: the state is that of this entry */
+    uint64_t last_term; /* the state is that of this entry, which was sent before */
+    uint64_t last_version;
+    uint64_t messages; /* COPY_KEYS in all, as a check */
 };
 
 struct repl_message {
