@@ -327,6 +327,17 @@ void outbuf_consume(struct outbuf *o, size_t n)
     }
 }
 
+void outbuf_copy_last(const struct outbuf *o, char *to, size_t n)
+{
+    INVARIANT(n <= o->bytes);
+    for (uint32_t i = o->count; n > 0; i--) {
+        const struct outpiece *p = piece_at(o, i - 1);
+        size_t take = MIN(p->len, n);
+        n -= take;
+        memcpy(to + n, p->chunk->data + p->off + p->len - take, take);
+    }
+}
+
 void outbuf_settle(struct outbuf *o)
 {
     for (; o->settled < o->count; o->settled++) {

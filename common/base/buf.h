@@ -88,6 +88,8 @@ void outbuf_splice(struct outbuf *to, struct outbuf *from);
 /* Fills at most `max` iovecs; returns how many. */
 int outbuf_iovec(const struct outbuf *o, struct iovec *iov, int max);
 void outbuf_consume(struct outbuf *o, size_t n);
+/* The last `n` bytes of it (n <= bytes). */
+void outbuf_copy_last(const struct outbuf *o, char *to, size_t n);
 /* For what waits long: pieces that refer to a small part of a large chunk get a copy of their own,
  * so that they keep no more memory than they hold. Each piece is looked at once. */
 void outbuf_settle(struct outbuf *o);

@@ -141,6 +141,7 @@ static void become_lane(struct call *k)
         return;
     }
     c->lane = lane;
+    c->lane_from = c->commands + 1; /* this one does not count */
     if ((c->flags & CLIENT_LANE) == 0) {
         c->flags |= CLIENT_LANE;
         c->server->n_lanes++;
@@ -149,7 +150,7 @@ static void become_lane(struct call *k)
         c->flags &= ~(uint32_t)CLIENT_OVER;
         c->server->n_over--;
     }
-    resp_ok(&k->w);
+    resp_int(&k->w, c->server->ks->n_dbs);
 }
 
 static void join_cluster(struct call *k)

@@ -71,7 +71,7 @@ bool check_string(struct call *c, const struct object *o)
 
 bool check_length(struct call *c, uint64_t len)
 {
-    if (len <= (uint64_t)c->ks->settings.proto_max_bulk_len) {
+    if (len <= (uint64_t)c->ks->settings.proto_max_bulk_len || c->db.applying) {
         return true;
     }
     resp_error(&c->w, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");

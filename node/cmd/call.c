@@ -2,6 +2,7 @@
 #include "node/cmd/call.h"
 
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 #include "node/cmd/session_priv.h"
 
 #include "common/base/mem.h"
@@ -107,10 +108,17 @@ void call_handler(struct call *c)
     struct session *s = c->session;
     c->w.proto = s->proto;
     c->db = (struct db){.ks = c->ks, .now_ms = c->now_ms, .index = s->db, .no_touch = s->no_touch};
+    c->shard = KEYSPACE_SERVED;
     if (c->table->before != NULL) {
         c->table->before(c);
     }
-    c->table->fn[c->cmd->id](c);
+    if (LIKELY(c->ks->collector == NULL)) {
+        c->table->fn[c->cmd->id](c);
+    } else {
+        record_begin(c);
+        c->table->fn[c->cmd->id](c);
+        record_end(c);
+    }
     if (c->table->after != NULL) {
         c->table->after(c);
     }
@@ -130,7 +138,14 @@ void call_run(const struct call_table *t, struct call *c)
         resp_simple(&c->w, "QUEUED");
         return;
     }
+    if (LIKELY(c->ks->collector == NULL)) {
+        call_handler(c);
+        return;
+    }
+    size_t before = c->w.out->bytes;
+    record_open(c);
     call_handler(c);
+    record_close(c, before);
 }
 
 void call_prefetch_bucket(struct call *c, size_t arg, int slot)

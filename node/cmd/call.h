@@ -24,11 +24,14 @@ struct call {
     struct keyspace *ks;
     struct rng *rng;
     int64_t now_ms;   /* wall clock of this loop turn: expiry */
+    uint64_t lane;    /* of the proxy's connection that it came by; 0: none */
+    uint64_t number;  /* counted on that lane */
     void *server;     /* for handlers of node/admin and node/serve; opaque here */
     uint64_t changes; /* out: keys that the command changed (Redis's dirty) */
     /* set by call_run */
     const struct call_table *table;
     struct db db;
+    int shard; /* what whole databases means: KEYSPACE_SERVED, or this one */
     /* A key whose hash is known already, see call_prefetch_bucket; 0: none. */
     size_t probe_arg;
     struct probe probe;

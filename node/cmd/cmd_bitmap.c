@@ -21,7 +21,7 @@ bool bits_offset(struct call *c, struct slice text, bool hash_allowed, unsigned 
     }
     if (!num_parse_i64(text, &offset) ||
         (hash && __builtin_mul_overflow(offset, (int64_t)width, &offset)) || offset < 0 ||
-        offset >> 3 >= c->ks->settings.proto_max_bulk_len) {
+        (offset >> 3 >= c->ks->settings.proto_max_bulk_len && !c->db.applying)) {
         resp_error(&c->w, "ERR bit offset is not an integer or out of range");
         return false;
     }
@@ -45,6 +45,7 @@ bool bits_open(struct call *c, struct bits *b, uint64_t bit)
         b->object = string_resize(o, wanted, &b->bytes);
     } else {
         struct table_entry was = table_entry_of(o);
+        db_before(&c->db, &b->probe, c->argv[1]);
         b->object = string_resize(o, wanted, &b->bytes);
         /* The table must know the address; whether the value changes is not known yet. */
         table_changed(keyspace_table(c->ks, c->db.index, b->probe.shard), b->probe.hash, was,

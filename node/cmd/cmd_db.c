@@ -174,7 +174,7 @@ static void flush(struct call *c, int db)
         arg_syntax_error(c);
         return;
     }
-    c->changes += keyspace_flush(c->ks, db, lazily, c->now_ms);
+    c->changes += keyspace_flush(c->ks, db, c->shard, lazily, c->now_ms);
     resp_ok(&c->w);
 }
 
@@ -202,7 +202,7 @@ void cmd_swapdb(struct call *c)
         resp_error(&c->w, ERR_DB_INDEX);
         return;
     }
-    keyspace_swap(c->ks, (int)a, (int)b, c->now_ms);
+    keyspace_swap(c->ks, (int)a, (int)b, c->shard, c->now_ms);
     c->changes++;
     resp_ok(&c->w);
 }

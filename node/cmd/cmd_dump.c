@@ -2,8 +2,11 @@
 /* DUMP and RESTORE. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 #include "node/keyspace/clock.h"
 #include "node/types/rdb.h"
+
+#include "common/base/num.h"
 
 void cmd_dump(struct call *c)
 {
@@ -100,6 +103,19 @@ static struct object *read_payload(struct call *c, const struct restoring *r)
     return o;
 }
 
+/* The same with the time absolute. The access clock is no part of the data. */
+static void say_restored(struct call *c, const struct probe *p, const struct restoring *r)
+{
+    if (r->absolute && r->replace) {
+        return; /* its own words do */
+    }
+    char digits[NUM_I64_MAX_LEN];
+    struct slice words[8] = {SLICE("RESTORE"), c->argv[1],       {.ptr = digits},
+                             c->argv[3],       SLICE("REPLACE"), SLICE("ABSTTL")};
+    words[2].len = num_print_i64(digits, r->at_ms == OBJECT_NO_EXPIRE ? 0 : r->at_ms);
+    record_say(c, p, words, 6);
+}
+
 void cmd_restore(struct call *c)
 {
     struct restoring r = {.idle_s = -1, .frequency = -1};
@@ -120,8 +136,12 @@ void cmd_restore(struct call *c)
         db_remove(&c->db, &p, old, c->ks->settings.lazy_server_del);
         c->changes++;
     }
-    if (r.at_ms != OBJECT_NO_EXPIRE && r.at_ms <= c->now_ms && c->ks->settings.expires_keys) {
+    if (r.at_ms != OBJECT_NO_EXPIRE && r.at_ms <= c->now_ms && !c->db.applying &&
+        db_may_expire(&c->db, &p)) {
         object_free(&o); /* over before it begins */
+        if (old != NULL) {
+            record_say_del(c, &p, c->argv[1]);
+        }
         resp_ok(&c->w);
         return;
     }
@@ -131,6 +151,7 @@ void cmd_restore(struct call *c)
     } else if (r.idle_s >= 0) {
         clock_set_idle(c->ks, o, c->now_ms, r.idle_s);
     }
+    say_restored(c, &p, &r);
     c->changes = 1;
     resp_ok(&c->w);
 }

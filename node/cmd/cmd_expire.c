@@ -2,6 +2,7 @@
 /* Times to live: the EXPIRE and TTL families, PERSIST. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 
 enum condition {
     IF_NONE = 1 << 0,    /* NX */
@@ -69,8 +70,10 @@ static void set_expiry(struct call *c, enum time_unit unit, bool relative)
     }
     if (at <= c->now_ms) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_expire);
+        record_say_del(c, &p, c->argv[1]);
     } else {
         db_set_expire(&c->db, &p, o, at);
+        record_say_expire(c, &p, c->argv[1], at);
     }
     c->changes++;
     resp_int(&c->w, 1);

@@ -2,6 +2,7 @@
 /* Keys as such: DEL, EXISTS, RENAME, COPY, MOVE, OBJECT and their relatives. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 
 /* ---- many keys ---- */
 
@@ -16,6 +17,7 @@ static void remove_keys(struct call *c, bool lazily)
             db_remove(&c->db, p, o, lazily);
             removed++;
         }
+        record_share(c, p, o != NULL);
     }
     c->changes += (uint64_t)removed;
     resp_int(&c->w, removed);

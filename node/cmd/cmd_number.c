@@ -2,6 +2,7 @@
 /* Strings as numbers: INCR and its relatives. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 #include "node/keyspace/table.h"
 #include "node/types/string.h"
 
@@ -29,6 +30,7 @@ static void add(struct call *c, int64_t by)
         db_add(&c->db, &p, string_new_int(c->argv[1], OBJECT_NO_EXPIRE, value));
     } else {
         struct table_entry was = table_entry_of(o);
+        db_before(&c->db, &p, c->argv[1]);
         if (string_set_int(o, value)) {
             db_changed(&c->db, &p, &was, o);
         } else {
@@ -98,5 +100,6 @@ void cmd_incrbyfloat(struct call *c)
         db_replace(&c->db, &p, o, string_new_bytes(c->argv[1], object_expire(o), result, false));
     }
     c->changes++;
+    record_say(c, &p, (struct slice[]){SLICE("SET"), c->argv[1], result, SLICE("KEEPTTL")}, 4);
     resp_bulk(&c->w, result);
 }

@@ -2,6 +2,7 @@
 /* Strings as a whole: SET, GET and their relatives. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 
 /* ---- options of SET and GETEX ---- */
 
@@ -114,6 +115,7 @@ void cmd_getdel(struct call *c)
     struct object *o = db_read(&c->db, &p, c->argv[1]);
     if (reply_value(c, o) && o != NULL) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_user_del);
+        record_say_del(c, &p, c->argv[1]);
         c->changes++;
     }
 }
@@ -137,9 +139,13 @@ void cmd_getex(struct call *c)
     reply_string(c, o);
     if (opt.expire_arg != 0 && at <= c->now_ms) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_expire);
-    } else if (opt.expire_arg != 0 ||
-               ((opt.set & OPT_PERSIST) != 0 && object_expire(o) != OBJECT_NO_EXPIRE)) {
+        record_say_del(c, &p, c->argv[1]);
+    } else if (opt.expire_arg != 0) {
         db_set_expire(&c->db, &p, o, at);
+        record_say_expire(c, &p, c->argv[1], at);
+    } else if ((opt.set & OPT_PERSIST) != 0 && object_expire(o) != OBJECT_NO_EXPIRE) {
+        db_set_expire(&c->db, &p, o, at);
+        record_say(c, &p, (struct slice[]){SLICE("PERSIST"), c->argv[1]}, 2);
     } else {
         return;
     }
@@ -178,6 +184,7 @@ static void set_with_options(struct call *c)
         at = object_expire(old);
     }
     store(c, &p, 1, old, 2, at);
+    record_say_set(c, &p, c->argv[1], c->argv[2], at);
     if (!get) {
         resp_ok(&c->w);
     }
@@ -202,6 +209,7 @@ static void set_expiring(struct call *c, enum time_unit unit)
     }
     struct probe p = call_probe(c, 1);
     store(c, &p, 1, db_peek(&c->db, &p, c->argv[1]), 3, at);
+    record_say_set(c, &p, c->argv[1], c->argv[3], at);
     resp_ok(&c->w);
 }
 
@@ -231,6 +239,7 @@ void cmd_getset(struct call *c)
     struct object *old = db_read(&c->db, &p, c->argv[1]);
     if (reply_value(c, old)) {
         store(c, &p, 1, old, 2, OBJECT_NO_EXPIRE);
+        record_say_set(c, &p, c->argv[1], c->argv[2], OBJECT_NO_EXPIRE);
     }
 }
 

@@ -35,6 +35,7 @@ void cmd_append(struct call *c)
         }
         struct table_entry was = table_entry_of(o);
         char *bytes;
+        db_before(&c->db, &p, c->argv[1]);
         o = string_resize(o, len, &bytes);
         if (more.len > 0) {
             memcpy(bytes + old, more.ptr, more.len);
@@ -78,6 +79,7 @@ void cmd_setrange(struct call *c)
         db_add(&c->db, &p, o);
     } else {
         struct table_entry was = table_entry_of(o);
+        db_before(&c->db, &p, c->argv[1]);
         o = string_resize(o, len, &bytes);
         memcpy(bytes + offset, value.ptr, value.len);
         db_changed(&c->db, &p, &was, o);

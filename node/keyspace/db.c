@@ -3,6 +3,7 @@
 
 #include "node/keyspace/clock.h"
 #include "node/keyspace/effect.h"
+#include "node/keyspace/guard.h"
 #include "node/keyspace/lazyfree.h"
 #include "node/keyspace/table.h"
 #include "node/types/string.h"
@@ -19,8 +20,14 @@ bool object_expired(const struct object *o, int64_t now_ms)
     return at != OBJECT_NO_EXPIRE && now_ms > at;
 }
 
+void db_before(const struct db *db, const struct probe *p, struct slice key)
+{
+    guard_key(db, p, key);
+}
+
 static void expire(const struct db *db, const struct probe *p, struct table *t, struct object *o)
 {
+    guard_key(db, p, object_key(o));
     table_take(t, p->hash, o);
     keyspace_expired(db, p, object_key(o));
     lazyfree_object(db->ks, o, db->ks->settings.lazy_expire);
@@ -30,13 +37,19 @@ struct object *db_peek(const struct db *db, const struct probe *p, struct slice 
 {
     struct table *t = table_of(db, p);
     struct object *o = t == NULL ? NULL : table_find(t, p->hash, key);
-    if (o != NULL && UNLIKELY(object_expired(o, db->now_ms))) {
-        if (db->ks->settings.expires_keys) {
+    if (o != NULL && UNLIKELY(object_expired(o, db->now_ms)) && !db->applying) {
+        if (db_may_expire(db, p)) {
             expire(db, p, t, o);
         }
         return NULL;
     }
     return o;
+}
+
+struct object *db_raw(const struct db *db, const struct probe *p, struct slice key)
+{
+    struct table *t = table_of(db, p);
+    return t == NULL ? NULL : table_find(t, p->hash, key);
 }
 
 struct object *db_find(const struct db *db, const struct probe *p, struct slice key)
@@ -73,6 +86,7 @@ void db_add(const struct db *db, const struct probe *p, struct object *o)
     if (o->clock == 0) { /* renamed and moved ones keep theirs */
         clock_start(db->ks, o, db->now_ms);
     }
+    guard_key(db, p, object_key(o));
     table_add(keyspace_table(db->ks, db->index, p->shard), p->hash, o);
     keyspace_changed(db, p, object_key(o));
 }
@@ -87,6 +101,7 @@ void db_changed(const struct db *db, const struct probe *p, const struct table_e
 void db_replace(const struct db *db, const struct probe *p, struct object *old, struct object *o)
 {
     struct table_entry was = table_entry_of(old);
+    guard_key(db, p, object_key(old));
     clock_start(db->ks, o, db->now_ms);
     db_changed(db, p, &was, o);
     lazyfree_object(db->ks, old, db->ks->settings.lazy_server_del);
@@ -94,6 +109,7 @@ void db_replace(const struct db *db, const struct probe *p, struct object *old, 
 
 struct object *db_take(const struct db *db, const struct probe *p, struct object *o)
 {
+    guard_key(db, p, object_key(o));
     table_take(table_of(db, p), p->hash, o);
     keyspace_changed(db, p, object_key(o));
     return o;
@@ -108,6 +124,7 @@ struct object *db_set_expire(const struct db *db, const struct probe *p, struct 
                              int64_t at_ms)
 {
     struct table_entry was = table_entry_of(o);
+    guard_key(db, p, object_key(o));
     if (o->expire_room) {
         object_set_expire(o, at_ms);
     } else if (at_ms != OBJECT_NO_EXPIRE) {
@@ -125,6 +142,7 @@ void db_set_string(const struct db *db, const struct probe *p, struct slice key,
         return;
     }
     struct table_entry was = table_entry_of(old);
+    guard_key(db, p, key);
     if (string_overwrite(old, at_ms, value)) {
         clock_start(db->ks, old, db->now_ms);
         db_changed(db, p, &was, old);

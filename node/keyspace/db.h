@@ -11,7 +11,16 @@ struct db {
     int64_t now_ms;
     int index;
     bool no_touch; /* leave the access clocks alone */
+    /* Runs an entry's effects: what has expired is still there until the DEL comes, and nothing
+     * is told on to the log. */
+    bool applying;
 };
+
+/* Whether a key whose time is over may be removed here; else it is only hidden. */
+static inline bool db_may_expire(const struct db *db, const struct probe *p)
+{
+    return db->ks->settings.expires_keys && !db->ks->shards[p->shard]->passive;
+}
 
 /* For commands that read: counts hit or miss and moves the access clock. NULL: no such key. An
  * expired key is removed on the way, where this node may. */
@@ -25,12 +34,19 @@ struct object *db_peek(const struct db *db, const struct probe *p, struct slice 
 
 bool object_expired(const struct object *o, int64_t now_ms);
 
+/* The object as the table has it, expired or not. */
+struct object *db_raw(const struct db *db, const struct probe *p, struct slice key);
+
+/* Before an object is changed in its place: whoever copies the shard must see it as it was. The
+ * functions below do this themselves. */
+void db_before(const struct db *db, const struct probe *p, struct slice key);
+
 /* Takes `o`. The key must not be there; the shard must be held. */
 void db_add(const struct db *db, const struct probe *p, struct object *o);
 /* Takes `o`, in the place of `old`, which the table holds and which is freed. */
 void db_replace(const struct db *db, const struct probe *p, struct object *old, struct object *o);
-/* Around a change of an object in the caller's hands, which may move it: `was` is
- * table_entry_of() from before. */
+/* Behind db_before and a change of an object in the caller's hands, which may have moved it: `was`
+ * is table_entry_of() from before. */
 struct table_entry;
 void db_changed(const struct db *db, const struct probe *p, const struct table_entry *was,
                 struct object *now);

@@ -3,6 +3,7 @@
  * the cycle only looks into those that have something to remove, and costs next to nothing when
  * nothing is due: no sampling, no guessing. */
 #include "node/keyspace/effect.h"
+#include "node/keyspace/guard.h"
 #include "node/keyspace/lazyfree.h"
 #include "node/keyspace/table.h"
 
@@ -26,17 +27,24 @@ static void collect(void *arg, struct object *o)
     due->objects[due->count++] = o;
 }
 
+/* One entry of the log for all of them. */
 static void remove_due(const struct db *db, struct table *t, uint32_t shard, struct due *due)
 {
+    if (due->count == 0) {
+        return;
+    }
+    effect_open(db->ks, db->now_ms);
     for (size_t i = 0; i < due->count; i++) {
         struct object *o = due->objects[i];
         struct slice key = object_key(o);
         struct probe p = keyspace_probe_key(db->ks, key);
         INVARIANT(p.shard == shard);
+        guard_key(db, &p, key);
         table_take(t, p.hash, o);
         keyspace_expired(db, &p, key);
         lazyfree_object(db->ks, o, db->ks->settings.lazy_expire);
     }
+    effect_close(db->ks, NULL);
     due->count = 0;
 }
 
@@ -79,7 +87,8 @@ uint64_t keyspace_expire_cycle(struct keyspace *ks, int64_t now_ms, uint64_t bud
         int shard = ks->expire_at.shard;
         struct table **tables = ks->dbs[db.index].tables;
         struct table *t = tables == NULL ? NULL : tables[shard];
-        if (t != NULL && table_expires(t) > 0 && table_expire_min(t) < now_ms) {
+        if (t != NULL && keyspace_serves(ks, shard) && table_expires(t) > 0 &&
+            table_expire_min(t) < now_ms) {
             if (!expire_in(&db, t, (uint32_t)shard, budget, &looked, &due)) {
                 break;
             }

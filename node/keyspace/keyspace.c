@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/keyspace.h"
 
+#include "node/keyspace/effect.h"
+#include "node/keyspace/guard.h"
 #include "node/keyspace/lazyfree.h"
 #include "node/keyspace/table.h"
 #include "node/keyspace/watch.h"
@@ -75,6 +77,7 @@ void keyspace_shard_create(struct keyspace *ks, int shard)
     INVARIANT(shard >= 0 && shard < ks->n_shards);
     if (ks->shards[shard] == NULL) {
         ks->shards[shard] = mem_zalloc(sizeof(struct shard));
+        list_init(&ks->shards[shard]->guards);
         ks->held++;
     }
 }
@@ -93,6 +96,7 @@ void keyspace_shard_drop(struct keyspace *ks, int shard)
         return;
     }
     watch_touch_shard(ks, shard);
+    guards_dropped(ks, shard);
     for (int db = 0; db < ks->n_dbs; db++) {
         struct table *t = table_at(ks, db, shard);
         if (t != NULL) {
@@ -119,6 +123,11 @@ struct table *keyspace_table(struct keyspace *ks, int db, uint32_t shard)
 }
 
 /* ---- probes ---- */
+
+uint64_t keyspace_hash(const struct keyspace *ks, struct slice key)
+{
+    return hash_key(key, ks->seed);
+}
 
 struct probe keyspace_probe(const struct keyspace *ks, int slot, struct slice key)
 {
@@ -150,11 +159,16 @@ void keyspace_prefetch_object(const struct keyspace *ks, int db, const struct pr
 
 /* ---- sums ---- */
 
+static const struct table *served_table(const struct keyspace *ks, int db, int shard)
+{
+    return keyspace_serves(ks, shard) ? table_at(ks, db, shard) : NULL;
+}
+
 uint64_t keyspace_keys(const struct keyspace *ks, int db)
 {
     uint64_t sum = 0;
     for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
-        const struct table *t = ks->dbs[db].tables[s];
+        const struct table *t = served_table(ks, db, s);
         sum += t == NULL ? 0 : table_count(t);
     }
     return sum;
@@ -164,7 +178,7 @@ uint64_t keyspace_expires(const struct keyspace *ks, int db)
 {
     uint64_t sum = 0;
     for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
-        const struct table *t = ks->dbs[db].tables[s];
+        const struct table *t = served_table(ks, db, s);
         sum += t == NULL ? 0 : table_expires(t);
     }
     return sum;
@@ -201,55 +215,104 @@ size_t keyspace_memory(const struct keyspace *ks)
 
 /* ---- whole databases ---- */
 
-/* The shards' versions count a flush as one change each. */
-static uint64_t empty(struct keyspace *ks, int db, bool lazily)
+/* Whether what is meant for `which` (a shard, or those served) concerns this one. */
+static bool concerns(const struct keyspace *ks, int which, int shard)
 {
-    uint64_t keys = keyspace_keys(ks, db);
-    for (int s = 0; ks->dbs[db].tables != NULL && s < ks->n_shards; s++) {
-        struct table *t = ks->dbs[db].tables[s];
-        if (t == NULL) {
-            continue;
-        }
-        ks->shards[s]->version++;
-        ks->dbs[db].tables[s] = NULL;
-        if (lazily) {
-            lazyfree_table(ks, t);
-        } else {
-            table_free(&t);
-        }
+    return which == KEYSPACE_SERVED ? keyspace_serves(ks, shard)
+                                    : which == shard && ks->shards[shard] != NULL;
+}
+
+/* The shard's version counts a flush as one change. Returns keys removed. */
+static uint64_t empty(struct keyspace *ks, int db, int shard, bool lazily)
+{
+    struct table *t = table_at(ks, db, shard);
+    if (t == NULL) {
+        return 0;
     }
-    mem_free(ks->dbs[db].tables);
-    ks->dbs[db].tables = NULL;
+    uint64_t keys = table_count(t);
+    ks->shards[shard]->version++;
+    ks->dbs[db].tables[shard] = NULL;
+    if (lazily) {
+        lazyfree_table(ks, t);
+    } else {
+        table_free(&t);
+    }
     return keys;
 }
 
-uint64_t keyspace_flush(struct keyspace *ks, int db, bool lazily, int64_t now_ms)
+/* A database without tables has no array of them. */
+static void drop_array(struct keyspace *ks, int db)
+{
+    struct table **tables = ks->dbs[db].tables;
+    for (int s = 0; tables != NULL && s < ks->n_shards; s++) {
+        if (tables[s] != NULL) {
+            return;
+        }
+    }
+    mem_free(tables);
+    ks->dbs[db].tables = NULL;
+}
+
+uint64_t keyspace_flush(struct keyspace *ks, int db, int shard, bool lazily, int64_t now_ms)
 {
     uint64_t keys = 0;
     for (int i = 0; i < ks->n_dbs; i++) {
         if (db == i || db < 0) {
-            watch_touch_db(ks, i, -1, now_ms);
-            keys += empty(ks, i, lazily);
+            watch_touch_db(ks, i, -1, shard, now_ms);
         }
+    }
+    for (int s = 0; s < ks->n_shards; s++) {
+        if (!concerns(ks, shard, s)) {
+            continue;
+        }
+        guards_flush(ks, s, db);
+        uint64_t here = 0;
+        for (int i = 0; i < ks->n_dbs; i++) {
+            here += db == i || db < 0 ? empty(ks, i, s, lazily) : 0;
+        }
+        effect_flush(ks, s, db, here, shard == KEYSPACE_SERVED);
+        keys += here;
+    }
+    for (int i = 0; shard == KEYSPACE_SERVED && i < ks->n_dbs; i++) {
+        drop_array(ks, i);
     }
     ks->stats.dirty += keys;
     return keys;
 }
 
-void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int64_t now_ms)
+static void make_tables(struct keyspace *ks, int db)
+{
+    if (ks->dbs[db].tables == NULL) {
+        ks->dbs[db].tables = mem_zalloc((size_t)ks->n_shards * sizeof(struct table *));
+    }
+}
+
+void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int shard, int64_t now_ms)
 {
     if (db_a == db_b) {
         return;
     }
-    watch_touch_db(ks, db_a, db_b, now_ms);
-    watch_touch_db(ks, db_b, db_a, now_ms);
-    struct database a = ks->dbs[db_a];
-    ks->dbs[db_a] = ks->dbs[db_b];
-    ks->dbs[db_b] = a;
+    watch_touch_db(ks, db_a, db_b, shard, now_ms);
+    watch_touch_db(ks, db_b, db_a, shard, now_ms);
+    make_tables(ks, db_a);
+    make_tables(ks, db_b);
     for (int s = 0; s < ks->n_shards; s++) {
-        if (table_at(ks, db_a, s) != NULL || table_at(ks, db_b, s) != NULL) {
-            ks->shards[s]->version++;
+        if (!concerns(ks, shard, s)) {
+            continue;
         }
+        guards_swap(ks, s, db_a, db_b);
+        struct table **a = &ks->dbs[db_a].tables[s];
+        struct table **b = &ks->dbs[db_b].tables[s];
+        if (*a == NULL && *b == NULL) {
+            continue;
+        }
+        struct table *was = *a;
+        *a = *b;
+        *b = was;
+        ks->shards[s]->version++;
+        effect_swap(ks, s, db_a, db_b, shard == KEYSPACE_SERVED);
     }
+    drop_array(ks, db_a);
+    drop_array(ks, db_b);
     ks->stats.dirty++;
 }

@@ -18,6 +18,7 @@
 
 struct table;
 struct watches;
+struct collector;
 
 /* Read by everyone, changed by CONFIG SET between commands. */
 struct keyspace_settings {
@@ -31,7 +32,7 @@ struct keyspace_settings {
     bool lazy_user_del;   /* lazyfree-lazy-user-del */
     bool lazy_user_flush; /* lazyfree-lazy-user-flush */
     bool active_expire;   /* DEBUG SET-ACTIVE-EXPIRE */
-    bool expires_keys;    /* false on a replica: expired keys are hidden, not removed */
+    bool expires_keys;    /* false while writes pause: expired keys are hidden, not removed */
 };
 
 struct keyspace_stats {
@@ -47,7 +48,13 @@ struct keyspace_stats {
 
 struct shard {
     uint64_t version; /* changes so far */
-    bool passive;     /* another node serves it: SCAN leaves it to that one */
+    /* Not served from here: expired keys are hidden, never removed, and what concerns whole
+     * databases (SCAN, DBSIZE, FLUSHALL...) passes it by. Changed at run time. */
+    bool passive;
+    bool guarded;        /* guards is not empty */
+    struct list guards;  /* guard.h: copies and snapshots that run */
+    uint64_t guard_hash; /* of the key that they were told of last */
+    uint32_t part;       /* effect.c: its part of the command under way, from 1; 0: none */
 };
 
 struct database {
@@ -65,8 +72,9 @@ struct keyspace {
     struct keyspace_settings settings;
     struct keyspace_stats stats;
     struct watches *watches;
-    struct list lazyfree; /* what keyspace_lazyfree_step frees */
-    uint64_t sampling;    /* where samples are taken, and LFU's dice: nothing that matters */
+    struct collector *collector; /* the owner's; NULL: nobody wants to know what commands did */
+    struct list lazyfree;        /* what keyspace_lazyfree_step frees */
+    uint64_t sampling;           /* where samples are taken, and LFU's dice: nothing that matters */
     struct {
         int db;
         int shard;
@@ -99,14 +107,22 @@ struct probe {
     uint32_t slot;
 };
 struct probe keyspace_probe(const struct keyspace *ks, int slot, struct slice key);
+uint64_t keyspace_hash(const struct keyspace *ks, struct slice key);
 /* Slot from the key itself. */
 struct probe keyspace_probe_key(const struct keyspace *ks, struct slice key);
+
+/* Its commands are run here: held and not passive. */
+static inline bool keyspace_serves(const struct keyspace *ks, int shard)
+{
+    return ks->shards[shard] != NULL && !ks->shards[shard]->passive;
+}
 
 /* For a batch of commands: all buckets first, then all objects, then run them. The second stage
  * reads the bucket, so give the first one time: 8 to 16 keys between. */
 void keyspace_prefetch_bucket(const struct keyspace *ks, int db, const struct probe *p);
 void keyspace_prefetch_object(const struct keyspace *ks, int db, const struct probe *p);
 
+/* In the shards that are served here. */
 uint64_t keyspace_keys(const struct keyspace *ks, int db);
 uint64_t keyspace_expires(const struct keyspace *ks, int db); /* keys with an expiry */
 /* Over all databases; 0 if it is not held. Memory is exact: tables and objects. */
@@ -129,15 +145,17 @@ void keyspace_keys_in_slot(const struct keyspace *ks, int slot, uint64_t max,
 typedef void keyspace_object_fn(void *arg, struct object *o);
 bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count, uint64_t *next,
                    keyspace_object_fn *visit, void *arg) MUSTCHECK;
-/* Every object of a database; the visitor changes nothing. */
+/* Every object of a database in the shards served here; the visitor changes nothing. */
 void keyspace_each(struct keyspace *ks, int db, keyspace_object_fn *visit, void *arg);
 /* Any key, each about as likely. NULL: none. */
 struct object *keyspace_random(struct keyspace *ks, int db, struct rng *rng);
 
-/* Empties one database, or all with db = -1; later in slices when `lazily`. Returns keys removed.
- */
-uint64_t keyspace_flush(struct keyspace *ks, int db, bool lazily, int64_t now_ms);
-void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int64_t now_ms);
+#define KEYSPACE_SERVED (-1) /* in the place of a shard: all that are served here */
+
+/* Empties one database, or all with db = -1, in one shard or those served; later in slices when
+ * `lazily`. Returns keys removed. */
+uint64_t keyspace_flush(struct keyspace *ks, int db, int shard, bool lazily, int64_t now_ms);
+void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int shard, int64_t now_ms);
 
 /* Removes expired keys, from where the last call stopped: looks at about `budget` keys at most.
  * Returns how many it looked at; equal to or above budget means that there may be more to do. */
@@ -145,8 +163,11 @@ uint64_t keyspace_expire_cycle(struct keyspace *ks, int64_t now_ms, uint64_t bud
 /* Frees about `budget` objects that wait for it. False: nothing is left. */
 bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget);
 
-/* Digest of everything (DEBUG DIGEST): XOR it with that of other nodes for the digest of all. */
+/* Digest of everything served here (DEBUG DIGEST): XOR it with that of other nodes for the digest
+ * of all. */
 void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms);
+/* Of one held shard, served or not; with now_ms = INT64_MIN also of what has expired. */
+void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out, int64_t now_ms);
 
 /* For this folder: the table of a database in a held shard, made if it is not there yet. */
 struct table *keyspace_table(struct keyspace *ks, int db, uint32_t shard);

@@ -37,14 +37,9 @@ static inline uint64_t cursor_of(uint64_t inner, int shard)
     return inner << SHARD_BITS | (uint64_t)shard;
 }
 
-static bool scanned(const struct keyspace *ks, int shard)
-{
-    return ks->shards[shard] != NULL && !ks->shards[shard]->passive;
-}
-
 static int next_scanned(const struct keyspace *ks, int shard)
 {
-    while (shard < ks->n_shards && !scanned(ks, shard)) {
+    while (shard < ks->n_shards && !keyspace_serves(ks, shard)) {
         shard++;
     }
     return shard;
@@ -58,7 +53,7 @@ bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count,
     if (inner >= TABLE_SCAN_END) {
         return false;
     }
-    if (shard >= ks->n_shards || !scanned(ks, shard)) {
+    if (shard >= ks->n_shards || !keyspace_serves(ks, shard)) {
         shard = next_scanned(ks, shard);
         inner = 0;
     }
@@ -66,7 +61,7 @@ bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count,
     *next = 0;
     for (; shard < ks->n_shards; shard++, inner = 0) {
         *next = cursor_of(inner, shard);
-        if (!scanned(ks, shard) || c.visited >= count) {
+        if (!keyspace_serves(ks, shard) || c.visited >= count) {
             return true;
         }
         const struct table *t = table_at(ks, db, shard);
@@ -85,12 +80,19 @@ bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count,
     return true;
 }
 
+static void each_in(struct keyspace *ks, int db, int shard, keyspace_object_fn *visit, void *arg)
+{
+    const struct table *t = table_at(ks, db, shard);
+    for (uint64_t cursor = 0; t != NULL && cursor < TABLE_SCAN_END;) {
+        cursor = table_scan(t, cursor, visit, arg);
+    }
+}
+
 void keyspace_each(struct keyspace *ks, int db, keyspace_object_fn *visit, void *arg)
 {
     for (int s = 0; s < ks->n_shards; s++) {
-        const struct table *t = table_at(ks, db, s);
-        for (uint64_t cursor = 0; t != NULL && cursor < TABLE_SCAN_END;) {
-            cursor = table_scan(t, cursor, visit, arg);
+        if (keyspace_serves(ks, s)) {
+            each_in(ks, db, s, visit, arg);
         }
     }
 }
@@ -183,7 +185,7 @@ struct object *keyspace_random(struct keyspace *ks, int db, struct rng *rng)
     }
     uint64_t nth = rng_below(rng, keys);
     for (int s = 0; s < ks->n_shards; s++) {
-        const struct table *t = table_at(ks, db, s);
+        const struct table *t = keyspace_serves(ks, s) ? table_at(ks, db, s) : NULL;
         uint64_t here = t == NULL ? 0 : table_count(t);
         if (nth < here) {
             return random_in(t, rng_next(rng), draw_rng, rng);
@@ -200,7 +202,7 @@ int64_t keyspace_avg_ttl(const struct keyspace *ks, int db, int64_t now_ms)
     double sum = 0; /* what the longest times add up to is beyond an int64 */
     int64_t found = 0;
     for (int s = 0; s < ks->n_shards && found < TTL_SAMPLES; s++) {
-        const struct table *t = table_at(ks, db, s);
+        const struct table *t = keyspace_serves(ks, s) ? table_at(ks, db, s) : NULL;
         if (t == NULL || table_expires(t) == 0) {
             continue;
         }
@@ -245,5 +247,14 @@ void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms)
     for (int db = 0; db < ks->n_dbs; db++) {
         struct digesting d = {.sum = out, .db = db, .now_ms = now_ms};
         keyspace_each(ks, db, add_digest, &d);
+    }
+}
+
+void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out, int64_t now_ms)
+{
+    *out = (struct digest){0};
+    for (int db = 0; db < ks->n_dbs; db++) {
+        struct digesting d = {.sum = out, .db = db, .now_ms = now_ms};
+        each_in(ks, db, shard, add_digest, &d);
     }
 }

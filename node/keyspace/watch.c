@@ -186,11 +186,12 @@ static void touch_replaced(struct keyspace *ks, struct watched_key *k, int with,
     }
 }
 
-void watch_touch_db(struct keyspace *ks, int db, int with, int64_t now_ms)
+void watch_touch_db(struct keyspace *ks, int db, int with, int shard, int64_t now_ms)
 {
     HMAP_FOREACH(n, &ks->watches->keys) {
         struct watched_key *k = container_of(n, struct watched_key, node);
-        if (k->db == db) {
+        int in = (int)k->probe.shard;
+        if (k->db == db && (shard == KEYSPACE_SERVED ? keyspace_serves(ks, in) : in == shard)) {
             touch_replaced(ks, k, with, now_ms);
         }
     }

@@ -27,7 +27,8 @@ bool watch_is_dirty(const struct watcher *w, struct keyspace *ks, int64_t now_ms
 
 /* Told by effect.c and keyspace.c. */
 void watch_touch(const struct db *db, const struct probe *p, struct slice key);
-/* Before a database is emptied (with < 0) or takes the content of database `with`. */
-void watch_touch_db(struct keyspace *ks, int db, int with, int64_t now_ms);
+/* Before a database is emptied (with < 0) or takes the content of database `with`, in one shard or
+ * in KEYSPACE_SERVED. */
+void watch_touch_db(struct keyspace *ks, int db, int with, int shard, int64_t now_ms);
 void watch_touch_shard(struct keyspace *ks, int shard);
 size_t watches_count(const struct keyspace *ks); /* keys watched by anyone */

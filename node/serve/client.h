@@ -61,7 +61,8 @@ struct client {
     char *name;            /* NULL: none */
     char *lib_name;
     char *lib_version;
-    uint64_t lane;                 /* the proxy's number for it */
+    uint64_t lane;                 /* the proxy's number for it; 0: none */
+    uint64_t lane_from;            /* `commands` when its count began: the next has number 1 */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     size_t memory_seen;            /* its share of server->clients_memory */
     uint32_t in_batch;             /* its commands that wait in the batch */

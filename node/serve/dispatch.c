@@ -273,6 +273,8 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     k->now_ms = now_ms;
     k->w.out = client_out(c);
     k->w.proto = c->session.proto;
+    k->lane = c->lane;
+    k->number = c->commands + 1 - c->lane_from;
     touch(s, c);
     if (UNLIKELY(k->cmd != NULL && k->cmd->id == CMD_QUIT)) {
         resp_ok(&k->w);

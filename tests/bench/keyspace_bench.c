@@ -163,7 +163,7 @@ int main(int argc, char **argv)
             measure(&b, "SET", true, sizes[s], pipelines[i], operations, NULL);
             measure(&b, "GET", false, sizes[s], pipelines[i], operations, NULL);
         }
-        keyspace_flush(b.ks, -1, false, 0);
+        keyspace_flush(b.ks, -1, KEYSPACE_SERVED, false, 0);
     }
     keyspace_free(&b.ks);
     outbuf_fini(&b.out);

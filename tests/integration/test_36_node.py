@@ -199,7 +199,7 @@ def test_lanes_come_in_when_the_node_is_full(fresh):
             assert third.command("PING") == Error("ERR max number of clients reached")
             assert third.is_closed()
         with node.wire() as lane:
-            assert lane.command("SHOAL", "LANE", "7") == b"OK"
+            assert lane.command("SHOAL", "LANE", "7") == 16
             assert lane.command("SET", "x", "1") == b"OK"
             assert b"flags=L" in one.command("CLIENT", "LIST")
             info = one.command("INFO", "clients").decode()

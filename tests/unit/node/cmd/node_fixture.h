@@ -29,6 +29,8 @@ struct fixture {
     struct outbuf out;
     struct str text;
     uint64_t changes;
+    uint64_t lane; /* of the commands that are said */
+    uint64_t number;
 };
 
 static inline void fixture_open(struct fixture *f)
@@ -90,7 +92,9 @@ static inline const char *say_args(struct fixture *f, struct session *s, const s
                      .session = s,
                      .ks = f->ks,
                      .rng = &f->rng,
-                     .now_ms = f->now_ms};
+                     .now_ms = f->now_ms,
+                     .lane = f->lane,
+                     .number = f->number};
     if (cmd == NULL) {
         session_tx_failed(s);
         c.w.proto = s->proto;

@@ -285,13 +285,13 @@ static void test_swap_flush_and_digest(void **state)
     keyspace_digest(ks, &second, 0);
     assert_memory_equal(&all, &second, sizeof(all));
 
-    keyspace_swap(ks, 0, 3, 0);
+    keyspace_swap(ks, 0, 3, KEYSPACE_SERVED, 0);
     assert_int_equal(keyspace_keys(ks, 0), 0);
     assert_int_equal(keyspace_keys(ks, 3), 500);
     keyspace_digest(ks, &second, 0);
     assert_memory_not_equal(&all, &second, sizeof(all));
-    assert_int_equal(keyspace_flush(ks, 0, false, 0), 0);
-    assert_int_equal(keyspace_flush(ks, 3, true, 0), 500);
+    assert_int_equal(keyspace_flush(ks, 0, KEYSPACE_SERVED, false, 0), 0);
+    assert_int_equal(keyspace_flush(ks, 3, KEYSPACE_SERVED, true, 0), 500);
     assert_int_equal(ks->stats.lazyfree_pending, 500);
     assert_int_equal(keyspace_memory(ks), 0);
     keyspace_free(&ks); /* with some still waiting */

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/cmd/apply.h"
+
+#include "common/base/mem.h"
+#include "common/cmd/keys.h"
+#include "common/cmd/slot.h"
+
+#include <stdio.h>
+
+#define ARGV_KEEP 1024 /* a longer one is given back */
+
+void applier_init(struct applier *a, const struct call_table *table)
+{
+    *a = (struct applier){.table = table};
+    session_init(&a->session);
+    rng_init(&a->rng, 1);
+}
+
+void applier_fini(struct applier *a)
+{
+    outbuf_fini(&a->out);
+    mem_free(a->argv);
+    *a = (struct applier){0};
+}
+
+static bool fail(struct applier *a, const char *why, struct slice word)
+{
+    snprintf(a->error, sizeof(a->error), "%s: %.*s", why, (int)MIN(word.len, 64U), word.ptr);
+    return false;
+}
+
+/* Only what a collector writes: commands of the data that write. */
+static bool may_run(struct applier *a, const struct call *c)
+{
+    return (c->cmd != NULL && command_is_write(c->cmd) && a->table->fn[c->cmd->id] != NULL &&
+            command_arity_ok(c->cmd, c->argc)) ||
+           fail(a, "no effect", c->argv[0]);
+}
+
+static bool in_shard(struct applier *a, const struct call *c)
+{
+    struct key_list keys;
+    key_list_init(&keys);
+    bool right = true;
+    if (keys_find(c->cmd, c->argv, c->argc, &keys) == KEYS_OK) {
+        for (uint32_t i = 0; right && i < keys.count; i++) {
+            int slot = slot_of(c->argv[keys.keys[i].index]);
+            right = keyspace_shard_of(c->ks, slot) == c->shard;
+        }
+    }
+    key_list_fini(&keys);
+    return right || fail(a, "a key of another shard", c->argv[0]);
+}
+
+static bool find_key(struct applier *a, struct call *c)
+{
+    c->probe_arg = 0;
+    uint32_t at = keys_single(c->cmd);
+    if (at == 0) {
+        return in_shard(a, c);
+    }
+    c->probe = keyspace_probe_key(c->ks, c->argv[at]);
+    c->probe_arg = at;
+    return (int)c->probe.shard == c->shard || fail(a, "a key of another shard", c->argv[at]);
+}
+
+static void read_words(struct applier *a, const struct effect *e)
+{
+    if (e->argc > a->argv_cap) {
+        a->argv_cap = MAX(e->argc, 16U);
+        mem_free(a->argv);
+        a->argv = mem_alloc(a->argv_cap * sizeof(*a->argv));
+    }
+    effect_args(e, a->argv);
+}
+
+static bool run(struct applier *a, struct call *c, const struct effect *e)
+{
+    if (e->db >= c->ks->n_dbs) {
+        return fail(a, "this node has fewer databases", SLICE("databases"));
+    }
+    read_words(a, e);
+    c->argv = a->argv;
+    c->argc = e->argc;
+    c->cmd = command_find(c->argv, c->argc);
+    if (!may_run(a, c) || !find_key(a, c)) {
+        return false;
+    }
+    a->session.db = e->db;
+    c->db.index = e->db;
+    c->changes = 0;
+    c->w.errors = 0;
+    a->table->fn[c->cmd->id](c);
+    outbuf_consume(&a->out, a->out.bytes);
+    a->effects++;
+    return c->w.errors == 0 || fail(a, c->w.code, c->argv[0]);
+}
+
+bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e)
+{
+    struct keyspace_stats was = ks->stats;
+    struct call c = {.w = {.out = &a->out, .proto = 2},
+                     .session = &a->session,
+                     .ks = ks,
+                     .rng = &a->rng,
+                     .now_ms = e->time_ms,
+                     .table = a->table,
+                     .shard = e->shard};
+    c.db = (struct db){.ks = ks, .now_ms = e->time_ms, .applying = true};
+    INVARIANT(ks->shards[e->shard] != NULL);
+    struct effects it = effects_of(e);
+    struct effect one;
+    bool right = true;
+    while (right && effects_next(&it, &one)) {
+        right = run(a, &c, &one);
+    }
+    a->entries++;
+    ks->stats.hits = was.hits;
+    ks->stats.misses = was.misses;
+    if (UNLIKELY(a->argv_cap > ARGV_KEEP)) {
+        mem_free(a->argv);
+        a->argv = NULL;
+        a->argv_cap = 0;
+    }
+    return right;
+}
+
+void apply_prefetch(const struct keyspace *ks, const struct entry *e)
+{
+    struct effects it = effects_of(e);
+    struct effect one;
+    if (!effects_next(&it, &one) || one.argc < 2 || one.argc > 8 || one.db >= ks->n_dbs) {
+        return;
+    }
+    struct slice argv[8];
+    effect_args(&one, argv);
+    struct probe p = {.shard = (uint32_t)e->shard};
+    p.hash = keyspace_hash(ks, argv[1]);
+    keyspace_prefetch_bucket(ks, one.db, &p);
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Runs entries of a log on this node's copy of their shard: on replicas, and when a node recovers.
+ * The commands' own handlers do it, at the entry's time: nothing expires by itself, no reply is
+ * given, no statistics count it. The same entries in the same order make the same state. The
+ * node's thread. Pure. */
+#pragma once
+
+#include "node/cmd/call.h"
+#include "node/log/entry.h"
+
+struct applier {
+    const struct call_table *table;
+    struct session session;
+    struct rng rng;
+    struct outbuf out; /* replies that nobody wants */
+    struct slice *argv;
+    size_t argv_cap;
+    char error[160]; /* why apply_entry failed */
+    uint64_t entries;
+    uint64_t effects;
+};
+
+void applier_init(struct applier *a, const struct call_table *table);
+void applier_fini(struct applier *a);
+
+/* The shard is held. False: an effect is none that this node can run, a->error says why; what came
+ * before it in the entry was run, so this copy is no prefix of any log any more. */
+bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e) MUSTCHECK;
+/* For entries that will be applied soon: what they touch on its way into the cache. */
+void apply_prefetch(const struct keyspace *ks, const struct entry *e);

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/cmd/record.h"
+
+#include "node/cmd/args.h"
+#include "node/keyspace/effect.h"
+
+#include "common/base/num.h"
+#include "common/cmd/keys.h"
+#include "common/cmd/slot.h"
+
+/* ---- which shards ---- */
+
+typedef void shard_fn(struct call *c, uint32_t shard);
+
+static inline uint32_t shard_of(const struct call *c, struct slice key)
+{
+    return (uint32_t)keyspace_shard_of(c->ks, slot_of(key));
+}
+
+static bool is_keyless_write(const struct command *cmd)
+{
+    return cmd->id == CMD_FLUSHALL || cmd->id == CMD_FLUSHDB || cmd->id == CMD_SWAPDB;
+}
+
+/* Every shard of a command's keys, some more than once. */
+static void each_shard(struct call *c, const struct command *cmd, const struct slice *argv,
+                       size_t argc, shard_fn *visit)
+{
+    if (LIKELY(cmd->key_single != 0)) {
+        visit(c, argv == c->argv && cmd->key_single == c->probe_arg
+                     ? c->probe.shard
+                     : shard_of(c, argv[cmd->key_single]));
+        return;
+    }
+    if (is_keyless_write(cmd)) {
+        for (int s = 0; s < c->ks->n_shards; s++) {
+            if (keyspace_serves(c->ks, s)) {
+                visit(c, (uint32_t)s);
+            }
+        }
+        return;
+    }
+    struct key_list keys;
+    key_list_init(&keys);
+    if (keys_find(cmd, argv, argc, &keys) == KEYS_OK) {
+        for (uint32_t i = 0; i < keys.count; i++) {
+            visit(c, shard_of(c, argv[keys.keys[i].index]));
+        }
+    }
+    key_list_fini(&keys);
+}
+
+/* The keys of a command whose words will be run again on copies: what it only reads must be there
+ * too. */
+static void guard_all(const struct call *c, const struct key_list *keys)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        struct slice key = c->argv[keys->keys[i].index];
+        struct probe p = keyspace_probe_key(c->ks, key);
+        db_before(&c->db, &p, key);
+    }
+}
+
+static bool in_one_shard(const struct call *c)
+{
+    if (LIKELY(c->cmd->key_single != 0)) {
+        return true;
+    }
+    struct key_list keys;
+    key_list_init(&keys);
+    bool one = keys_find(c->cmd, c->argv, c->argc, &keys) == KEYS_OK && keys.count > 0;
+    uint32_t first = one ? shard_of(c, c->argv[keys.keys[0].index]) : 0;
+    for (uint32_t i = 1; one && i < keys.count; i++) {
+        one = shard_of(c, c->argv[keys.keys[i].index]) == first;
+    }
+    if (one && c->ks->shards[first] != NULL && c->ks->shards[first]->guarded) {
+        guard_all(c, &keys);
+    }
+    key_list_fini(&keys);
+    return one;
+}
+
+/* ---- groups ---- */
+
+static void answer(struct call *c, uint32_t shard)
+{
+    if (LIKELY(keyspace_serves(c->ks, (int)shard))) {
+        effect_answers(c->ks, shard);
+    }
+}
+
+/* The shards in which a lane may ask what became of this. */
+static void open_answers(struct call *c)
+{
+    if (command_is_write(c->cmd)) {
+        each_shard(c, c->cmd, c->argv, c->argc, answer);
+    } else if (c->cmd->id == CMD_EXEC) {
+        const struct session *s = c->session;
+        for (size_t i = 0; i < s->queued; i++) {
+            const struct queued *q = &s->queue[i];
+            if (command_is_write(q->cmd)) {
+                each_shard(c, q->cmd, q->argv, q->argc, answer);
+            }
+        }
+    }
+}
+
+void record_open(struct call *c)
+{
+    effect_open(c->ks, c->now_ms);
+    if (c->lane != 0) {
+        open_answers(c);
+    }
+}
+
+void record_close(struct call *c, size_t before)
+{
+    if (c->ks->collector->n == 0 || c->lane == 0) {
+        effect_close(c->ks, NULL);
+        return;
+    }
+    char reply[ENTRY_REPLY_MAX];
+    size_t len = c->w.out->bytes - before;
+    struct effect_origin o = {.lane = c->lane, .number = c->number, .reply = SLICE("")};
+    if (len <= sizeof(reply)) {
+        outbuf_copy_last(c->w.out, reply, len);
+        o.reply = slice_of(reply, len);
+    } else {
+        o.reply_gone = true;
+    }
+    effect_close(c->ks, &o);
+}
+
+/* ---- commands ---- */
+
+void record_begin(struct call *c)
+{
+    struct collector *e = c->ks->collector;
+    e->changed = false;
+    e->said = false;
+    e->by_value = !command_is_write(c->cmd) || !in_one_shard(c);
+}
+
+void record_end(struct call *c)
+{
+    const struct collector *e = c->ks->collector;
+    /* EXEC's commands have spoken for themselves. */
+    if (e->changed && !e->said && !e->by_value && command_is_write(c->cmd)) {
+        effect_put(c->ks, e->changed_shard, c->db.index, c->argv, c->argc);
+    }
+}
+
+/* ---- said by handlers ---- */
+
+void record_say(struct call *c, const struct probe *p, const struct slice *words, size_t n)
+{
+    if (record_wanted(c) && !c->ks->collector->by_value) {
+        c->ks->collector->said = true;
+        effect_put(c->ks, p->shard, c->db.index, words, n);
+    }
+}
+
+void record_say_set(struct call *c, const struct probe *p, struct slice key, struct slice value,
+                    int64_t at_ms)
+{
+    if (record_wanted(c)) {
+        char digits[NUM_I64_MAX_LEN];
+        struct slice at = slice_of(digits, num_print_i64(digits, at_ms));
+        record_say(c, p, (struct slice[]){SLICE("SET"), key, value, SLICE("PXAT"), at},
+                   at_ms == OBJECT_NO_EXPIRE ? 3 : 5);
+    }
+}
+
+void record_say_expire(struct call *c, const struct probe *p, struct slice key, int64_t at_ms)
+{
+    if (record_wanted(c)) {
+        char digits[NUM_I64_MAX_LEN];
+        struct slice at = slice_of(digits, num_print_i64(digits, at_ms));
+        record_say(c, p, (struct slice[]){SLICE("PEXPIREAT"), key, at}, 3);
+    }
+}
+
+void record_say_del(struct call *c, const struct probe *p, struct slice key)
+{
+    record_say(c, p, (struct slice[]){SLICE("DEL"), key}, 2);
+}
+
+void record_share(struct call *c, const struct probe *p, int64_t n)
+{
+    if (record_wanted(c) && c->lane != 0 && c->ks->collector->by_value && !c->session->in_exec) {
+        effect_share(c->ks, p->shard, n);
+    }
+}

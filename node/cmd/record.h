@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What a command did, for the log: decides which effects stand for it (keyspace/effect.h).
+ *
+ *   its own words   it changed something, all its keys are of one shard, and the words alone say
+ *                   what it did: INCR, APPEND, RENAME within a shard...
+ *   other words     the handler says them with record_say: SET .. EX is SET .. PXAT
+ *   by value        keys of several shards: each shard learns what became of its keys
+ *   nothing         nothing changed. But a lane's write that came so far as to its handler leaves
+ *                   an entry in each shard of its keys, with the reply: the lane may ask for it
+ *
+ * A transaction is one group: one entry a shard. Called by call.c; handlers call record_say only.
+ * The node's thread. Pure. */
+#pragma once
+
+#include "node/cmd/call.h"
+
+/* Around a command that is not queued, or a transaction. `before` is bytes of c->w.out. */
+void record_open(struct call *c);
+void record_close(struct call *c, size_t before);
+/* Around each handler, inside. */
+void record_begin(struct call *c);
+void record_end(struct call *c);
+
+/* Whether anybody wants to know: spares the handler the making of words. */
+static inline bool record_wanted(const struct call *c)
+{
+    return UNLIKELY(c->ks->collector != NULL) && !c->db.applying;
+}
+/* In place of the command's own words; only for commands of one key, which is that of `p`. */
+void record_say(struct call *c, const struct probe *p, const struct slice *words, size_t n);
+/* "SET key value PXAT at", "PEXPIREAT key at", "DEL key". */
+void record_say_set(struct call *c, const struct probe *p, struct slice key, struct slice value,
+                    int64_t at_ms);
+void record_say_expire(struct call *c, const struct probe *p, struct slice key, int64_t at_ms);
+void record_say_del(struct call *c, const struct probe *p, struct slice key);
+/* Of a command whose reply is a sum over its keys: what this key adds. */
+void record_share(struct call *c, const struct probe *p, int64_t n);

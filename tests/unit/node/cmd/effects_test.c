@@ -1,0 +1,553 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What commands leave in the log, and that a copy to which it is applied is equal. */
+#include "node/cmd/apply.h"
+#include "node/keyspace/effect.h"
+#include "node/keyspace/guard.h"
+#include "node/types/string.h"
+
+#include "tests/unit/node/cmd/node_fixture.h"
+#include "tests/unit/unit.h"
+
+/* ---- a primary whose entries are written down as text, and applied to a copy ---- */
+
+struct pair {
+    struct fixture f;
+    struct keyspace *copy; /* with another seed: nothing may depend on the order of keys */
+    struct applier applier;
+    struct str log; /* "shard/lane:number 'reply' db WORDS | db WORDS; " */
+    uint64_t entries;
+    uint64_t touched;
+};
+
+static void write_down(struct pair *p, const struct entry *e)
+{
+    if (p->log.len > 0) {
+        str_appendz(&p->log, "; ");
+    }
+    if (e->lane != 0) {
+        str_printf(&p->log, "%llu:%llu ", (unsigned long long)e->lane,
+                   (unsigned long long)e->number);
+        if (e->flags & ENTRY_REPLY_GONE) {
+            str_appendz(&p->log, "gone");
+        } else {
+            for (size_t i = 0; i < e->reply.len; i++) {
+                char c = e->reply.ptr[i];
+                if (c != '\n') {
+                    str_append_char(&p->log, c);
+                }
+                if (c == '\r') {
+                    p->log.ptr[p->log.len - 1] = i + 2 < e->reply.len ? ' ' : '.';
+                }
+            }
+        }
+    }
+    struct effects it = effects_of(e);
+    struct effect one;
+    uint32_t n = 0;
+    while (effects_next(&it, &one)) {
+        struct slice argv[64];
+        assert_true(one.argc <= 64);
+        effect_args(&one, argv);
+        str_appendz(&p->log, n++ > 0 ? " |" : e->lane != 0 ? " " : "");
+        str_printf(&p->log, "%s%d", n > 1 ? " " : "", one.db);
+        for (uint32_t i = 0; i < one.argc; i++) {
+            str_printf(&p->log, " %.*s", (int)argv[i].len, argv[i].ptr);
+        }
+    }
+    assert_int_equal(n, e->n_effects);
+}
+
+static void take_entry(void *arg, struct entry *e)
+{
+    struct pair *p = arg;
+    assert_true(e->n_effects > 0 || e->lane != 0);
+    assert_true(e->time_ms <= p->f.now_ms);
+    write_down(p, e);
+    p->entries++;
+    if (!apply_entry(&p->applier, p->copy, e)) {
+        fail_msg("%s", p->applier.error);
+    }
+}
+
+static void take_touch(void *arg, uint32_t shard, uint64_t hash)
+{
+    (void)shard;
+    (void)hash;
+    ((struct pair *)arg)->touched++;
+}
+
+static void take_touch_all(void *arg, uint32_t shard)
+{
+    (void)shard;
+    ((struct pair *)arg)->touched++;
+}
+
+static void pair_open(struct pair *p)
+{
+    *p = (struct pair){0};
+    fixture_open(&p->f);
+    struct effect_sink sink = {
+        .arg = p, .entry = take_entry, .touched = take_touch, .touched_all = take_touch_all};
+    p->f.ks->collector = collector_new(&sink);
+    p->copy = keyspace_new(FIXTURE_SHARDS, FIXTURE_DBS, 4711);
+    for (int i = 0; i < FIXTURE_SHARDS; i++) {
+        keyspace_shard_create(p->copy, i);
+        p->copy->shards[i]->passive = true;
+    }
+    applier_init(&p->applier, &p->f.table);
+}
+
+static void pair_close(struct pair *p)
+{
+    collector_free(&p->f.ks->collector);
+    keyspace_free(&p->copy);
+    applier_fini(&p->applier);
+    str_fini(&p->log);
+    fixture_close(&p->f);
+}
+
+/* ---- equality ---- */
+
+struct comparing {
+    struct keyspace *with;
+    int db;
+    uint64_t keys;
+};
+
+static void compare_object(void *arg, struct object *o)
+{
+    struct comparing *c = arg;
+    struct slice key = object_key(o);
+    struct probe p = keyspace_probe_key(c->with, key);
+    struct db db = {.ks = c->with, .index = c->db};
+    const struct object *other = db_raw(&db, &p, key);
+    assert_non_null(other);
+    assert_int_equal(object_expire(o), object_expire(other));
+    char digits[2][NUM_I64_MAX_LEN];
+    assert_true(slice_eq(string_bytes(o, digits[0]), string_bytes(other, digits[1])));
+    c->keys++;
+}
+
+static void assert_equal(struct pair *p)
+{
+    for (int s = 0; s < FIXTURE_SHARDS; s++) {
+        struct digest a;
+        struct digest b;
+        keyspace_digest_shard(p->f.ks, s, &a, INT64_MIN);
+        keyspace_digest_shard(p->copy, s, &b, INT64_MIN);
+        assert_memory_equal(&a, &b, sizeof(a));
+        assert_int_equal(keyspace_shard_keys(p->f.ks, s), keyspace_shard_keys(p->copy, s));
+    }
+    for (int db = 0; db < FIXTURE_DBS; db++) {
+        struct comparing c = {.with = p->copy, .db = db};
+        keyspace_each(p->f.ks, db, compare_object, &c);
+        assert_int_equal(c.keys, keyspace_keys(p->f.ks, db));
+    }
+}
+
+static const char *does(struct pair *p, const char *line)
+{
+    str_clear(&p->log);
+    say(&p->f, line);
+    return str_cstr(&p->log);
+}
+
+static uint64_t lane_number;
+
+/* As number `n` of lane 9. */
+static const char *lane_does(struct pair *p, const char *line)
+{
+    str_clear(&p->log);
+    p->f.lane = 9;
+    p->f.number = ++lane_number;
+    say(&p->f, line);
+    p->f.lane = 0;
+    return str_cstr(&p->log);
+}
+
+#define LEAVES(p, line, text)      assert_string_equal(does(p, line), text)
+#define LANE_LEAVES(p, line, text) assert_string_equal(lane_does(p, line), text)
+
+/* ---- words ---- */
+
+static void test_effects_are_deterministic_words(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    p.f.now_ms = 1000000;
+    LEAVES(&p, "set a 1", "0 set a 1");
+    LEAVES(&p, "SET a 1 ex 10", "0 SET a 1 PXAT 1010000");
+    LEAVES(&p, "SET a 1 px 10 get", "0 SET a 1 PXAT 1000010");
+    LEAVES(&p, "SET a 1 exat 2000", "0 SET a 1 PXAT 2000000");
+    LEAVES(&p, "SET a 2 keepttl", "0 SET a 2 PXAT 2000000");
+    LEAVES(&p, "SET a 2 nx", "");
+    LEAVES(&p, "SET b 2 xx", "");
+    LEAVES(&p, "setex a 10 v", "0 SET a v PXAT 1010000");
+    LEAVES(&p, "psetex a 10 v", "0 SET a v PXAT 1000010");
+    LEAVES(&p, "setnx a v", "");
+    LEAVES(&p, "setnx b v", "0 setnx b v");
+    LEAVES(&p, "getset b w", "0 SET b w");
+    LEAVES(&p, "getex b", "");
+    LEAVES(&p, "getex b ex 7", "0 PEXPIREAT b 1007000");
+    LEAVES(&p, "getex b persist", "0 PERSIST b");
+    LEAVES(&p, "getex b persist", "");
+    LEAVES(&p, "getex b exat 1", "0 DEL b");
+    LEAVES(&p, "expire a 100", "0 PEXPIREAT a 1100000");
+    LEAVES(&p, "expire a 100 nx", "");
+    LEAVES(&p, "pexpireat a 1200000 gt", "0 PEXPIREAT a 1200000");
+    LEAVES(&p, "persist a", "0 persist a");
+    LEAVES(&p, "expire a -1", "0 DEL a");
+    LEAVES(&p, "getdel a", "");
+    LEAVES(&p, "incr n", "0 incr n");
+    LEAVES(&p, "incrbyfloat n 0.5", "0 SET n 1.5 KEEPTTL");
+    LEAVES(&p, "append n x", "0 append n x");
+    LEAVES(&p, "incr n", "");
+    LEAVES(&p, "getdel n", "0 DEL n");
+    LEAVES(&p, "setrange s 3 x", "0 setrange s 3 x");
+    LEAVES(&p, "setbit s 1 1", "0 setbit s 1 1");
+    LEAVES(&p, "setbit s 1 1", "");
+    LEAVES(&p, "bitfield s get u8 0", "");
+    LEAVES(&p, "bitfield s set u8 0 7", "0 bitfield s set u8 0 7");
+    LEAVES(&p, "select 3", "");
+    LEAVES(&p, "set x 1", "3 set x 1");
+    LEAVES(&p, "move x 4", "3 move x 4");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
+static void test_commands_of_several_shards_are_told_by_value(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    p.f.now_ms = 1000000;
+    /* a, b and c are of different shards, {a}x is of a's. */
+    LEAVES(&p, "mset a 1 {a}x 2", "0 mset a 1 {a}x 2");
+    LEAVES(&p, "mset a 1 b 2", "0 SET a 1; 0 SET b 2");
+    LEAVES(&p, "msetnx a 1 c 2", "");
+    LEAVES(&p, "msetnx c 1 d 2", "0 SET c 1; 0 SET d 2");
+    LEAVES(&p, "del a nothere d", "0 DEL a; 0 DEL d");
+    LEAVES(&p, "del b", "0 del b");
+    LEAVES(&p, "unlink b", "");
+    LEAVES(&p, "rename c {c}y", "0 rename c {c}y");
+    LEAVES(&p, "pexpireat {c}y 2000000", "0 PEXPIREAT {c}y 2000000");
+    LEAVES(&p, "rename {c}y a", "0 DEL {c}y; 0 SET a 1 PXAT 2000000");
+    LEAVES(&p, "copy a b", "0 SET b 1 PXAT 2000000");
+    LEAVES(&p, "copy a b", "");
+    LEAVES(&p, "copy a {a}z db 3", "0 copy a {a}z db 3");
+    LEAVES(&p, "copy a b db 3", "3 SET b 1 PXAT 2000000");
+    LEAVES(&p, "bitop not b a", "0 SET b \xce");
+    LEAVES(&p, "bitop not b nothere", "0 DEL b");
+    LEAVES(&p, "bitop not {a}b a", "0 bitop not {a}b a");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
+static void test_whole_databases_in_every_shard_that_has_something(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    say(&p.f, "mset a 1 b 2");
+    LEAVES(&p, "swapdb 0 1", "0 SWAPDB 0 1; 0 SWAPDB 0 1");
+    assert_equal(&p);
+    LEAVES(&p, "flushdb", "");
+    say(&p.f, "set a 5");
+    LEAVES(&p, "flushdb", "0 FLUSHDB");
+    assert_equal(&p);
+    LEAVES(&p, "flushall", "0 FLUSHALL; 0 FLUSHALL");
+    LEAVES(&p, "flushall", "");
+    assert_equal(&p);
+    /* Shards that another node serves are not concerned. */
+    say(&p.f, "mset a 1 b 2");
+    struct probe a = keyspace_probe_key(p.f.ks, SLICE("a"));
+    p.f.ks->shards[a.shard]->passive = true;
+    EXPECT(&p.f, "dbsize", ":1");
+    EXPECT(&p.f, "keys *", "*1 $1 b");
+    LEAVES(&p, "flushall", "0 FLUSHALL");
+    p.f.ks->shards[a.shard]->passive = false;
+    EXPECT(&p.f, "get a", "$1 1");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
+static void test_expiry_is_del(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    say(&p.f, "set a 1 px 10");
+    say(&p.f, "set {a}b 1 px 10");
+    say(&p.f, "set c 1 px 10");
+    p.f.now_ms += 11;
+    LEAVES(&p, "get a", "0 DEL a");
+    LEAVES(&p, "incr {a}b", "0 DEL {a}b | 0 incr {a}b");
+    assert_equal(&p);
+    str_clear(&p.log);
+    keyspace_expire_cycle(p.f.ks, p.f.now_ms, 1000);
+    assert_string_equal(str_cstr(&p.log), "0 DEL c");
+    assert_equal(&p);
+    /* Nobody removes anything where the shard is not served. */
+    say(&p.f, "set c 1 px 10");
+    struct probe c = keyspace_probe_key(p.f.ks, SLICE("c"));
+    p.f.ks->shards[c.shard]->passive = true;
+    p.f.now_ms += 11;
+    LEAVES(&p, "get c", "");
+    EXPECT(&p.f, "exists c", ":0");
+    keyspace_expire_cycle(p.f.ks, p.f.now_ms, 1000);
+    assert_int_equal(keyspace_shard_keys(p.f.ks, (int)c.shard), 1);
+    p.f.ks->shards[c.shard]->passive = false;
+    keyspace_expire_cycle(p.f.ks, p.f.now_ms, 1000);
+    assert_string_equal(str_cstr(&p.log), "0 DEL c");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
+static void test_a_transaction_is_one_entry_a_shard(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    say(&p.f, "multi");
+    LEAVES(&p, "set a 1", "");
+    say(&p.f, "incr a");
+    say(&p.f, "get a");
+    say(&p.f, "incr b");
+    say(&p.f, "select 1");
+    say(&p.f, "set a x");
+    say(&p.f, "incr a");
+    LEAVES(&p, "exec", "0 set a 1 | 0 incr a | 1 set a x; 0 incr b");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
+/* ---- lanes ---- */
+
+static void test_a_lane_learns_of_every_write_that_ran(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    lane_number = 0;
+    LANE_LEAVES(&p, "set a 1", "9:1 +OK. 0 set a 1");
+    LANE_LEAVES(&p, "get a", "");
+    LANE_LEAVES(&p, "incr a", "9:3 :2. 0 incr a");
+    LANE_LEAVES(&p, "setnx a 1", "9:4 :0.");
+    LANE_LEAVES(&p, "del b", "9:5 :0.");
+    LANE_LEAVES(&p, "del a b {a}x", "9:6 :1. 0 DEL a; 9:6 :0.");
+    LANE_LEAVES(&p, "mset a 1 b 2", "9:7 +OK. 0 SET a 1; 9:7 +OK. 0 SET b 2");
+    LANE_LEAVES(&p, "append a xxxxxxxxxx", "9:8 :11. 0 append a xxxxxxxxxx");
+    LANE_LEAVES(&p, "getset a 1xxxxxxxxxx", "9:9 $11 1xxxxxxxxxx. 0 SET a 1xxxxxxxxxx");
+    LANE_LEAVES(&p, "incr a", "9:10 -ERR value is not an integer or out of range.");
+    LANE_LEAVES(&p, "setrange a 60 x", "9:11 :61. 0 setrange a 60 x");
+    LANE_LEAVES(&p, "getdel a", "9:12 gone 0 DEL a");
+    /* Refused before they ran. */
+    LANE_LEAVES(&p, "set a", "");
+    p.f.ks->settings.maxmemory = 1;
+    LANE_LEAVES(&p, "set a 1", "");
+    p.f.ks->settings.maxmemory = 0;
+    /* Read with an expiry on the way: nobody's. */
+    lane_does(&p, "set e 1 px 1");
+    p.f.now_ms += 2;
+    LANE_LEAVES(&p, "get e", "0 DEL e");
+    /* A transaction has EXEC's number. */
+    LANE_LEAVES(&p, "multi", "");
+    LANE_LEAVES(&p, "set a 1", "");
+    LANE_LEAVES(&p, "get b", "");
+    lane_number = 99;
+    LANE_LEAVES(&p, "exec", "9:100 *2 +OK $1 2. 0 set a 1");
+    /* One that a watched key stopped, too. */
+    lane_does(&p, "watch a");
+    say_as(&p.f, &p.f.other, "set a 2");
+    lane_does(&p, "multi");
+    lane_does(&p, "set a 1");
+    lane_number = 199;
+    LANE_LEAVES(&p, "exec", "9:200 *-1.");
+    LANE_LEAVES(&p, "exec", ""); /* no transaction: no key, no shard */
+    assert_equal(&p);
+    str_clear(&p.log);
+    lane_does(&p, "flushall");
+    assert_int_equal(p.applier.entries, p.entries);
+    assert_non_null(strstr(str_cstr(&p.log), "+OK. 0 FLUSHALL"));
+    pair_close(&p);
+}
+
+/* ---- random ones ---- */
+
+static void random_key(struct pair *p, struct str *to)
+{
+    static const char *const keys[] = {"a", "b", "{a}c", "{a}d", "{b}e", "f", "{a}g", "{f}h", "i"};
+    str_append_char(to, ' ');
+    str_appendz(to, keys[rng_below(&p->f.rng, ARRAY_LEN(keys))]);
+}
+
+/* k a key, v a value, n a number, t a short time from now, T a time on the clock, d a database */
+static const char *const random_commands[] = {
+    "set k v",
+    "set k v",
+    "set k v px t",
+    "set k v ex t nx",
+    "set k v pxat T xx get",
+    "set k v keepttl",
+    "setnx k v",
+    "psetex k t v",
+    "getset k v",
+    "getdel k",
+    "getex k px t",
+    "getex k persist",
+    "mset k v k v k v",
+    "msetnx k v k v",
+    "append k v",
+    "setrange k n v",
+    "incr k",
+    "decrby k n",
+    "incrbyfloat k n",
+    "setbit k n 1",
+    "setbit k n 0",
+    "bitop and k k k",
+    "bitop not k k",
+    "bitfield k set u8 #1 n incrby i5 3 n",
+    "bitfield k overflow fail incrby u4 0 n",
+    "del k k k",
+    "unlink k",
+    "rename k k",
+    "renamenx k k",
+    "copy k k",
+    "copy k k db d replace",
+    "move k d",
+    "pexpire k t",
+    "pexpire k t gt",
+    "pexpireat k T",
+    "expire k -1",
+    "persist k",
+    "select d",
+    "get k",
+    "mget k k k",
+    "exists k k",
+    "scan 0",
+    "randomkey",
+    "swapdb d d",
+    "flushdb",
+    "multi",
+    "exec",
+    "exec",
+    "discard",
+    "touch k k",
+    "keys *",
+    "strlen k",
+    "set k v",
+    "set k v px t",
+};
+
+static void random_line(struct pair *p, struct str *to)
+{
+    const char *t = random_commands[rng_below(&p->f.rng, ARRAY_LEN(random_commands))];
+    if (strcmp(t, "flushdb") == 0 && rng_below(&p->f.rng, 4) != 0) {
+        t = "get k";
+    }
+    str_clear(to);
+    for (const char *c = t; *c != '\0'; c++) {
+        bool lone = (c == t || c[-1] == ' ') && (c[1] == '\0' || c[1] == ' ');
+        if (!lone) {
+            str_append_char(to, *c);
+            continue;
+        }
+        to->len--; /* the space: random_key has its own */
+        switch (*c) {
+        case 'k':
+            random_key(p, to);
+            break;
+        case 'v':
+            if (rng_below(&p->f.rng, 2) == 0) {
+                str_printf(to, " %d", (int)rng_below(&p->f.rng, 300));
+            } else {
+                str_printf(to, " v%0*d", (int)rng_below(&p->f.rng, 90) + 1, 7);
+            }
+            break;
+        case 'n':
+            str_printf(to, " %d", (int)rng_below(&p->f.rng, 200));
+            break;
+        case 't':
+            str_printf(to, " %d", (int)rng_below(&p->f.rng, 40) + 1);
+            break;
+        case 'T':
+            str_printf(to, " %lld",
+                       (long long)(p->f.now_ms + (int64_t)rng_below(&p->f.rng, 60) - 20));
+            break;
+        case 'd':
+            str_printf(to, " %d", (int)rng_below(&p->f.rng, 3));
+            break;
+        default:
+            str_append_char(to, ' ');
+            str_append_char(to, *c);
+            break;
+        }
+    }
+}
+
+static void test_a_copy_is_equal_after_every_command(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct str line = {0};
+    for (int i = 0; i < 30000; i++) {
+        p.f.now_ms += (int64_t)rng_below(&p.f.rng, 4);
+        if (rng_below(&p.f.rng, 50) == 0) {
+            keyspace_expire_cycle(p.f.ks, p.f.now_ms, 100);
+        } else {
+            random_line(&p, &line);
+            str_clear(&p.log);
+            p.f.lane = rng_below(&p.f.rng, 2) * 5;
+            p.f.number = (uint64_t)i;
+            say(&p.f, str_cstr(&line));
+        }
+        assert_equal(&p);
+    }
+    assert_true(p.entries > 5000);
+    assert_true(p.f.ks->stats.expired_keys > 500);
+    assert_int_equal(p.copy->stats.expired_keys, 0);
+    assert_int_equal(p.copy->stats.hits + p.copy->stats.misses, 0);
+    str_fini(&line);
+    pair_close(&p);
+}
+
+static void test_what_is_no_effect_is_refused(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    struct probe a = keyspace_probe_key(p.copy, SLICE("a"));
+    static const char *const bad[] = {"get a",        "nonsense a", "set a",    "set b 1",
+                                      "mset a 1 b 2", "eval x 0",   "incr a x", "shutdown"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct slice argv[8];
+        char *copy = mem_strdup(bad[i]);
+        size_t argc = split_words(copy, argv);
+        struct str bytes = {0};
+        effects_add(&bytes, 0, argv, argc);
+        struct entry e = {.shard = (int)a.shard, .n_effects = 1, .effects = str_slice(&bytes)};
+        assert_false(apply_entry(&p.applier, p.copy, &e));
+        assert_true(strlen(p.applier.error) > 0);
+        str_fini(&bytes);
+        mem_free(copy);
+    }
+    assert_int_equal(keyspace_shard_keys(p.copy, (int)a.shard), 0);
+    pair_close(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_effects_are_deterministic_words),
+        cmocka_unit_test(test_commands_of_several_shards_are_told_by_value),
+        cmocka_unit_test(test_whole_databases_in_every_shard_that_has_something),
+        cmocka_unit_test(test_expiry_is_del),
+        cmocka_unit_test(test_a_transaction_is_one_entry_a_shard),
+        cmocka_unit_test(test_a_lane_learns_of_every_write_that_ran),
+        cmocka_unit_test(test_a_copy_is_equal_after_every_command),
+        cmocka_unit_test(test_what_is_no_effect_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
