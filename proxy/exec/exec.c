@@ -10,16 +10,6 @@
 
 /* --- life --- */
 
-static void no_routes(struct exec *x, uint32_t shards)
-{
-    mem_free(x->routes);
-    x->shards = shards;
-    x->routes = mem_zalloc(shards * sizeof(*x->routes));
-    for (uint32_t i = 0; i < shards; i++) {
-        x->routes[i].lost_us = x->now_us;
-    }
-}
-
 static void fill_routes(struct exec *x)
 {
     for (uint32_t id = 1; id < CMD_MAX; id++) {
@@ -41,12 +31,14 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->paused);
     list_init(&x->holders);
     list_init(&x->spent);
+    list_init(&x->fates);
     rng_init(&x->rng, seed);
     key_list_init(&x->keys);
     resp_parser_init(&x->parser);
     x->parser.bulk_max = INT64_MAX; /* front has checked */
     session_init(&x->nobody, 0, NULL);
-    no_routes(x, 1);
+    routes_reset(x, 1);
+    x->lane_id_last = seed;
     fill_routes(x);
     exec_set(x, settings);
     return x;
@@ -67,9 +59,9 @@ void exec_set_now(struct exec *x, int64_t now_us)
     x->now_us = now_us;
 }
 
-static void free_lanes(struct exec *x, struct target *t)
+void target_free_lanes(struct exec *x, struct target *t)
 {
-    for (int kind = 0; kind < 2; kind++) {
+    for (int kind = 0; kind < LANE_KINDS; kind++) {
         for (int proto = 0; proto < 2; proto++) {
             lane_free(x, &t->lanes[kind][proto]);
         }
@@ -88,9 +80,9 @@ static void free_spent(struct exec *x)
     }
 }
 
-static void target_free(struct exec *x, struct target *t)
+void target_free(struct exec *x, struct target *t)
 {
-    free_lanes(x, t);
+    target_free_lanes(x, t);
     list_remove(&t->link);
     t->magic = 0;
     mem_free(t);
@@ -108,9 +100,10 @@ void exec_free(struct exec **xp)
     while (!list_empty(&x->holders)) {
         hold_drop(x, container_of(x->holders.next, struct session, holds));
     }
+    fate_drop_all(x);
     free_spent(x);
     LIST_FOREACH(it, &x->targets) { /* all before any is freed: answers name them */
-        free_lanes(x, container_of(it, struct target, link));
+        target_free_lanes(x, container_of(it, struct target, link));
     }
     LIST_FOREACH_SAFE(it, &x->targets) {
         target_free(x, container_of(it, struct target, link));
@@ -433,184 +426,6 @@ void exec_session_reset_tx(struct exec *x, struct session *s)
     tx_free(x, s);
 }
 
-/* --- the map --- */
-
-static struct target *target_by_id(struct exec *x, const char *id)
-{
-    LIST_FOREACH(it, &x->targets) {
-        struct target *t = container_of(it, struct target, link);
-        if (strcmp(t->id, id) == 0) {
-            return t;
-        }
-    }
-    return NULL;
-}
-
-static struct target *target_for(struct exec *x, const struct map_node *n)
-{
-    struct target *t = target_by_id(x, n->id);
-    if (t == NULL) {
-        t = mem_zalloc(sizeof(*t));
-        t->magic = TARGET_MAGIC;
-        memcpy(t->id, n->id, sizeof(t->id));
-        memcpy(t->host, n->host, sizeof(t->host));
-        t->port = n->port;
-        list_init(&t->pinned_idle);
-        list_append(&x->targets, &t->link);
-    }
-    return t;
-}
-
-/* Its connections are of no more use: their calls end or are tried elsewhere. */
-static void dismiss_lanes(struct exec *x, struct target *t)
-{
-    LIST_FOREACH_SAFE(it, &x->lanes) {
-        struct lane *l = container_of(it, struct lane, link);
-        if (l->target == t) {
-            lane_break(x, l, LANE_DISMISSED);
-        }
-    }
-}
-
-static void update_target(struct target *t, const struct map_node *n, int index, bool *moved)
-{
-    *moved = t->port != n->port || strcmp(t->host, n->host) != 0;
-    memcpy(t->host, n->host, sizeof(t->host));
-    t->port = n->port;
-    t->node = index;
-    t->weight = n->weight;
-    bool alive = n->state != NODE_DEAD && n->state != NODE_LEFT;
-    if ((alive && !t->alive) || *moved) {
-        t->failures = 0;
-        t->retry_at_us = 0;
-        t->down_since_us = 0;
-    }
-    t->alive = alive;
-}
-
-static void set_route(struct exec *x, struct shard_route *route, const struct map_shard *sh,
-                      struct target *const *targets)
-{
-    /* A shard that is being handed over is nobody's for a moment: the next map says whose. */
-    bool served = sh->primary != NODE_NONE && sh->moving_to == NODE_NONE;
-    struct target *primary = served && targets[sh->primary]->alive ? targets[sh->primary] : NULL;
-    if (primary == NULL && route->lost_us == 0) {
-        route->lost_us = x->now_us;
-    }
-    if (primary != NULL) {
-        route->lost_us = 0;
-    }
-    if (primary != route->primary) {
-        x->routes_changed = true;
-    }
-    route->primary = primary;
-    route->n_readers = 0;
-    if (primary == NULL) {
-        return;
-    }
-    route->readers[route->n_readers++] = primary;
-    for (int i = 0; i < sh->n_members; i++) {
-        const struct map_member *m = &sh->members[i];
-        struct target *t = targets[m->node];
-        if (t != primary && m->in_sync && m->state == REPLICA_ACTIVE && t->alive) {
-            route->readers[route->n_readers++] = t;
-        }
-    }
-}
-
-static void drop_spare_targets(struct exec *x)
-{
-    LIST_FOREACH_SAFE(it, &x->targets) {
-        struct target *t = container_of(it, struct target, link);
-        if (t->node == NODE_NONE && t->in_flight == 0 && t->fans == 0 && x->n_held == 0) {
-            struct target *gone = t;
-            free_lanes(x, gone);
-            if (gone->n_pinned == 0) {
-                target_free(x, gone);
-            }
-        }
-    }
-}
-
-static void choose_any(struct exec *x)
-{
-    x->any = NULL;
-    for (uint32_t i = 0; i < x->shards && x->any == NULL; i++) {
-        x->any = x->routes[i].primary;
-    }
-    LIST_FOREACH(it, &x->targets) {
-        struct target *t = container_of(it, struct target, link);
-        if (x->any == NULL && t->alive) {
-            x->any = t;
-        }
-    }
-}
-
-void exec_set_map(struct exec *x, struct map *m)
-{
-    CHECK_OBJ(x, EXEC_MAGIC);
-    struct target **targets = mem_zalloc((size_t)(m->n_nodes + 1) * sizeof(struct target *));
-    if (x->shards != (uint32_t)m->n_shards) {
-        INVARIANT(x->n_held == 0 || x->map == NULL);
-        no_routes(x, (uint32_t)m->n_shards);
-    }
-    map_unref(&x->map);
-    x->map = m;
-    LIST_FOREACH(it, &x->targets) {
-        struct target *t = container_of(it, struct target, link);
-        if (map_node_by_id(m, t->id) == NODE_NONE) {
-            t->node = NODE_NONE;
-            t->alive = false;
-        }
-    }
-    bool *moved = mem_zalloc((size_t)m->n_nodes + 1);
-    for (int i = 0; i < m->n_nodes; i++) {
-        targets[i] = target_for(x, &m->nodes[i]);
-        update_target(targets[i], &m->nodes[i], i, &moved[i]);
-    }
-    for (int i = 0; i < m->n_shards; i++) {
-        set_route(x, &x->routes[i], &m->shards[i], targets);
-    }
-    x->routes_version += x->routes_changed;
-    x->routes_changed = false;
-    choose_any(x);
-    for (int i = 0; i < m->n_nodes; i++) { /* only now: what breaks finds its way by the new map */
-        if (moved[i] || !targets[i]->alive) {
-            dismiss_lanes(x, targets[i]);
-        }
-    }
-    mem_free(moved);
-    mem_free(targets);
-    hold_tick(x, true);
-    drop_spare_targets(x);
-}
-
-struct map *exec_map(const struct exec *x)
-{
-    return x->map;
-}
-
-void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent)
-{
-    struct target *t = target_by_id(x, node_id);
-    if (t != NULL) {
-        t->load_percent = load_percent;
-    }
-}
-
-void exec_each_node(struct exec *x, exec_node_fn fn, void *arg)
-{
-    LIST_FOREACH(it, &x->targets) {
-        const struct target *t = container_of(it, struct target, link);
-        struct exec_node_view v = {.node_id = t->id,
-                                   .in_flight = t->in_flight,
-                                   .latency_us = t->latency_us,
-                                   .failures = t->failures,
-                                   .down = t->down_since_us != 0};
-        fn(arg, &v);
-    }
-}
-
 /* --- time --- */
 
 /* Whether the call at the head of its lane has waited long enough for the lane to be given up. One
@@ -647,7 +462,8 @@ void exec_tick(struct exec *x)
     check_timeouts(x);
     hold_tick(x, false);
     pause_tick(x);
-    drop_spare_targets(x);
+    lanes_settle(x);
+    routes_drop_spare(x);
     if (x->n_open > 0) {
         exec_wake(x, x->now_us + TICK_US);
     }

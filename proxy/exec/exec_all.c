@@ -25,10 +25,10 @@ static bool mark_targets(struct exec *x, bool shards_only)
         return !list_empty(&x->targets);
     }
     for (uint32_t i = 0; i < x->shards; i++) {
-        if (x->routes[i].primary == NULL) {
+        if (x->routes[i].chosen == NULL) {
             return false;
         }
-        x->routes[i].primary->mark = x->walk;
+        x->routes[i].chosen->mark = x->walk;
     }
     return true;
 }
@@ -88,7 +88,7 @@ static struct target *random_target(struct exec *x, const struct gather *g)
 {
     uint32_t from = (uint32_t)rng_below(&x->rng, x->shards);
     for (uint32_t i = 0; i < x->shards; i++) {
-        struct target *t = x->routes[(from + i) % x->shards].primary;
+        struct target *t = x->routes[(from + i) % x->shards].chosen;
         if (t != NULL && t->node >= 0 && (uint32_t)t->node < g->n_asked && !g->asked[t->node]) {
             return t;
         }

@@ -39,14 +39,14 @@ static void fill(struct call *c, struct session *s, int shard, bool write)
     c->write = write;
 }
 
-static enum exec_verdict held(struct exec *x, struct session *s, const struct command *c,
-                              const struct exec_input *in, int shard, struct target *t)
+/* Nobody takes it right now, or it has to find out whether somebody does. */
+static enum exec_verdict not_now(struct exec *x, struct session *s, const struct command *c,
+                                 const struct exec_input *in, int shard)
 {
     struct request *r = request_take(x, s, c);
     fill(&r->call, s, shard, !(c->flags & CF_READONLY));
-    r->call.target = t;
     call_keep_bytes(x, &r->call, in, &x->park);
-    call_hold(x, &r->call, t == NULL ? 0 : t->retry_at_us);
+    call_send(x, &r->call);
     return EXEC_TAKEN;
 }
 
@@ -70,14 +70,14 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
         t = shard >= 0 ? pick_reader(x, shard) : x->any;
     }
     if (UNLIKELY(t == NULL)) {
-        return held(x, s, c, in, shard, NULL);
+        return not_now(x, s, c, in, shard);
     }
     struct lane *l = t->lanes[kind][s->proto - 2];
     if (UNLIKELY(l == NULL)) {
         l = lane_of(x, t, kind, s->proto);
     }
     if (UNLIKELY(l->state == LANE_DOWN) && !lane_ready(x, l)) {
-        return held(x, s, c, in, shard, t);
+        return not_now(x, s, c, in, shard);
     }
     if (UNLIKELY(!lane_has_room(x, l))) {
         session_stop(x, s, STOP_LANE);

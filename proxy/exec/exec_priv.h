@@ -27,18 +27,27 @@
 #define ERR_OVERTAKEN                                                                              \
     "TRYAGAIN not executed in its order: a later command of this client was, or may have been"
 
-/* Who serves a shard, as the current map says it. */
+/* Who serves a shard: as the current map says it, and as the nodes answer. */
 struct shard_route {
-    struct target *primary; /* NULL: nobody */
-    int64_t lost_us;        /* since when nobody does */
-    uint64_t mark;          /* of the last walk that met it, and as what */
+    struct target
+        *primary; /* takes calls; NULL: nobody, or it is not known whether `chosen` does */
+    int n_readers;
+    bool ever;                           /* a map had a primary */
+    struct target *readers[MEMBERS_MAX]; /* replicas that may answer reads */
+    int64_t shunned_us[MEMBERS_MAX];     /* until then this one gets none: it refused */
+    struct target *chosen;               /* the map's primary; NULL: none */
+    const struct call *probe;            /* on its way to `chosen`; NULL: none */
+    int64_t probe_at_us;                 /* no probe before */
+    uint32_t refusals;                   /* in a row */
+    int64_t refused_us;                  /* the last one */
+    int64_t opened_us;                   /* when `primary` was last set by an answer */
+    int64_t lost_us;                     /* since when nobody serves it; 0: somebody may */
+    uint64_t mark;                       /* of the last walk that met it, and as what */
     uint32_t mark_at;
     uint64_t ahead_walk; /* of the last look at a holding client's calls on lanes, and the number */
     uint64_t ahead;      /* of its last request there for this shard */
     uint64_t sent_walk;  /* the same for what stands before a held call: the lane it went by; */
-    struct lane *sent_lane; /* NULL: several */
-    int n_readers;
-    struct target *readers[MEMBERS_MAX]; /* eligible for reads, the primary first */
+    struct lane *sent_lane; /* NULL: several, or before the shard was found to be served */
 };
 
 struct exec {
@@ -50,6 +59,8 @@ struct exec {
     struct shard_route *routes;
     uint64_t routes_version; /* grows when a shard's primary changes */
     bool routes_changed;
+    bool release; /* a shard is served again: who waits for it may go */
+    struct list fates;
     struct exec_settings settings;
     struct exec_counters counters;
     struct request *free_requests;
@@ -125,8 +136,11 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
 /* Breaks the connection from our side: its calls are retried or failed. */
 void lane_break(struct exec *x, struct lane *l, enum lane_end how);
 void lane_free(struct exec *x, struct lane **l);
-/* The lane's own words; the answer is swallowed, an error breaks it. */
-void lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc);
+/* The lane's own words; the answer is swallowed, an error breaks it. Returns the call. */
+struct call *lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc,
+                      enum call_kind kind);
+/* Silent lanes' requests get memory of their own, so that they hold no larger chunks alive. */
+void lanes_settle(struct exec *x);
 struct lane *lane_take_pinned(struct exec *x, struct target *t, int proto);
 void lane_give_pinned(struct exec *x, struct lane *l);
 /* Keeps the call's bytes where they outlive the client's buffer. */
@@ -148,8 +162,16 @@ void call_send_to(struct exec *x, struct call *c, struct target *t, enum lane_ki
 void call_retry(struct exec *x, struct call *c, const char *error);
 /* Waits, within the limits: until `due_us`, or 0: until the map changes. */
 void call_hold(struct exec *x, struct call *c, int64_t due_us);
-/* The target for a read of the shard; NULL: nobody. */
-struct target *pick_reader(struct exec *x, int shard);
+/* Its connection broke: a read, or what had not left. */
+void call_lost(struct exec *x, struct call *c, bool left, const char *error);
+/* The node refused: the call was not executed. Tries again where that can help, `error` if not. */
+void call_refused(struct exec *x, struct call *c, const char *error);
+/* A call with a fate waits for it. False: too many wait. */
+bool hold_unresolved(struct exec *x, struct call *c);
+/* It does not wait any more; the caller goes on with it. */
+void hold_take(struct exec *x, struct call *c);
+/* Its bytes get a copy of their own, unless they lie in a chunk of about their size. */
+void call_own_bytes(struct call *c);
 /* Tries what is due, ends what is late. */
 void hold_tick(struct exec *x, bool map_changed);
 /* The call was executed, or may have been: what its session has held before it for the same shard
@@ -162,6 +184,46 @@ void hold_drop(struct exec *x, struct session *s);
 /* The call's answer: the reply, or an error's text with its code. */
 void call_answer(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr, size_t len);
 void call_error(struct exec *x, struct call *c, const char *text);
+
+/* --- routes.c --- */
+void routes_reset(struct exec *x, uint32_t shards);
+void routes_drop_spare(struct exec *x);
+void target_free(struct exec *x, struct target *t);
+void target_free_lanes(struct exec *x, struct target *t);
+/* `chosen` serves it. */
+void route_open(struct exec *x, int shard);
+/* `chosen` has refused. */
+void route_refused(struct exec *x, int shard);
+/* A connection to the node broke: it may be another process when it is back. */
+void routes_doubt(struct exec *x, const struct target *t);
+/* The call is no longer on its way to find out. */
+void route_probe_over(struct exec *x, const struct call *c);
+/* Since when nobody serves the shard; 0: somebody may. */
+int64_t route_lost_us(const struct exec *x, int shard);
+/* A call for the primary may go now. */
+bool route_takes(const struct exec *x, int shard);
+/* Where it goes, perhaps as a probe; NULL: nowhere now. */
+struct target *route_primary(struct exec *x, struct call *c);
+/* The target for a read of the shard; NULL: nobody. */
+struct target *pick_reader(struct exec *x, int shard);
+/* A refused read: true if a replica did it, which then gets none for a while. */
+bool reader_refused(struct exec *x, const struct call *c);
+
+/* --- fate.c: what became of writes that were under way when their lane broke --- */
+/* The lane has just broken and the write had left: its fate is found out. */
+void fate_begin(struct exec *x, const struct lane *l, struct call *c);
+/* The call waits no longer for its fate. */
+void fate_forget(struct call *c);
+/* It may have been executed: the client is told so. */
+void fate_unknown(struct exec *x, struct call *c);
+int64_t fate_deadline(const struct fate *f);
+/* The question's answer; the question is freed. */
+void fate_answered(struct exec *x, struct call *question, struct chunk *chunk, const char *ptr,
+                   size_t len);
+void fate_question_lost(struct exec *x, struct call *question);
+/* Asks what is to be asked. */
+void fates_tick(struct exec *x, bool map_changed);
+void fate_drop_all(struct exec *x);
 
 /* --- gather.c: several calls, one reply --- */
 enum gather_kind { GATHER_SPLIT, GATHER_ALL, GATHER_FAN, GATHER_SCAN, GATHER_RANDOM, GATHER_TX };
@@ -200,6 +262,8 @@ void gather_drop_replies(struct gather *g);
 /* Around sending: the last answer may come before all is sent. */
 void gather_begin(struct request *r);
 void gather_end(struct exec *x, struct request *r);
+/* The same shard by shard: the parts wait, for their fates if `lost` is the lane that broke. */
+void gather_scatter(struct exec *x, struct call *c, const struct lane *lost);
 /* Bytes of a command for one or more parts; the caller unrefs the chunk. */
 struct chunk *gather_encode(const struct slice *argv, size_t argc, const char **bytes, size_t *len);
 void part_set_bytes(struct part *p, struct chunk *chunk, const char *bytes, size_t len);
@@ -240,5 +304,8 @@ void tx_run_free(struct tx_run **run);
 /* Inside MULTI: queues or refuses. */
 enum exec_verdict tx_queue(struct exec *x, struct session *s, const struct command *c,
                            const struct exec_input *in);
+/* The call of a watching connection was not executed, or has left no trace: what is watched may
+ * have changed since. */
+void tx_watch_broken(struct exec *x, struct call *c);
 /* Forgets MULTI and WATCH. */
 void tx_free(struct exec *x, struct session *s);

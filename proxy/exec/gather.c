@@ -160,6 +160,7 @@ struct cut {
     uint32_t step;
     uint32_t n_keys;
     uint32_t first_part; /* parts before it are not ours */
+    bool by_shard;       /* a part each, whoever serves them */
     struct cut_part {
         struct target *target; /* NULL: nobody serves the shard */
         int shard;             /* CALL_MULTI: several */
@@ -186,7 +187,7 @@ static uint32_t cut_add(struct cut *cut, struct target *t, int shard)
 static uint32_t part_for(struct exec *x, struct cut *cut, int shard)
 {
     struct shard_route *route = &x->routes[shard];
-    struct target *t = route->primary;
+    struct target *t = cut->by_shard ? NULL : route->primary;
     uint64_t *mark = t == NULL ? &route->mark : &t->mark;
     uint32_t *at = t == NULL ? &route->mark_at : &t->mark_at;
     INVARIANT(cut->n_parts > 0 || *mark != x->walk);
@@ -258,7 +259,7 @@ static void send_parts(struct exec *x, struct request *r, uint32_t first, uint32
     for (uint32_t i = 0; i < n; i++) {
         struct call *c = &r->gather->parts[first + i]->call;
         if (c->target == NULL) {
-            call_hold(x, c, 0);
+            call_send(x, c);
         } else {
             call_send_to(x, c, c->target, LANE_WRITE);
         }
@@ -301,7 +302,9 @@ enum exec_verdict exec_split(struct exec *x, struct session *s, const struct com
     return EXEC_TAKEN;
 }
 
-void gather_replan(struct exec *x, struct call *c)
+/* The part's keys go to new parts, n of them from *first on; the old part is to be ended by
+ * gather_end(). */
+static uint32_t cut_anew(struct exec *x, struct call *c, bool by_shard, uint32_t *first)
 {
     struct request *r = c->request;
     struct gather *g = r->gather;
@@ -310,7 +313,10 @@ void gather_replan(struct exec *x, struct call *c)
     struct resp_parser *p = &x->parser;
     enum resp_status st = resp_parse(p, slice_of(c->bytes, c->len));
     INVARIANT(st == RESP_OK);
-    struct cut cut = {.argv = p->argv, .argc = p->argc, .step = router_key_step(r->command)};
+    struct cut cut = {.argv = p->argv,
+                      .argc = p->argc,
+                      .step = router_key_step(r->command),
+                      .by_shard = by_shard};
     cut.n_keys = (uint32_t)(cut.argc - 1) / cut.step;
     assign_keys(x, &cut);
     make_parts(x, r, &cut, c);
@@ -324,10 +330,35 @@ void gather_replan(struct exec *x, struct call *c)
     call_drop_bytes(c);
     resp_parser_trim(p);
     uint32_t n = cut.n_parts;
-    uint32_t first = cut.first_part;
+    *first = cut.first_part;
     cut_fini(&cut);
-    send_parts(x, r, first, n);
-    gather_end(x, r); /* the old part's */
+    return n;
+}
+
+void gather_replan(struct exec *x, struct call *c)
+{
+    uint32_t first;
+    uint32_t n = cut_anew(x, c, false, &first);
+    send_parts(x, c->request, first, n);
+    gather_end(x, c->request); /* the old part's */
+}
+
+void gather_scatter(struct exec *x, struct call *c, const struct lane *lost)
+{
+    uint32_t first;
+    struct request *r = c->request;
+    uint32_t n = cut_anew(x, c, true, &first);
+    for (uint32_t i = first; i < first + n; i++) {
+        struct call *part = &r->gather->parts[i]->call;
+        part->number = c->number;
+        part->sent_us = c->sent_us;
+        if (lost != NULL) {
+            fate_begin(x, lost, part);
+        } else {
+            call_hold(x, part, x->now_us + 1000);
+        }
+    }
+    gather_end(x, r);
 }
 
 void split_answered(struct exec *x, struct request *r)

@@ -15,18 +15,29 @@ static size_t cost_of(const struct call *c)
 
 static int64_t deadline_of(const struct exec *x, const struct call *c)
 {
-    int64_t last = c->request->start_us + x->settings.request_timeout_us;
-    if (c->shard >= 0 && x->routes[c->shard].primary == NULL) {
-        return MIN(last, x->routes[c->shard].lost_us + x->settings.failover_hold_us);
+    if (c->fate != NULL) {
+        return fate_deadline(c->fate);
+    }
+    int64_t from = c->granted ? c->sent_us : c->request->start_us;
+    int64_t last = from + x->settings.request_timeout_us;
+    int64_t lost = c->shard >= 0 ? route_lost_us(x, c->shard) : 0;
+    if (lost != 0) {
+        return MIN(last, (c->granted ? MAX(lost, from) : lost) + x->settings.failover_hold_us);
     }
     if (c->target != NULL && c->target->down_since_us != 0) {
-        return MIN(last, c->target->down_since_us + x->settings.failover_hold_us);
+        return MIN(last, MAX(c->target->down_since_us, c->granted ? from : 0) +
+                             x->settings.failover_hold_us);
     }
     return last;
 }
 
 static void hold_error(struct exec *x, struct call *c)
 {
+    if (c->fate != NULL) {
+        fate_forget(c);
+        fate_unknown(x, c);
+        return;
+    }
     if (x->now_us >= c->request->start_us + x->settings.request_timeout_us) {
         x->counters.timeouts++;
         call_error(x, c, ERR_TIMED_OUT);
@@ -50,6 +61,27 @@ static void unhold(struct exec *x, const struct call *c)
     c->request->session->held--;
 }
 
+void hold_take(struct exec *x, struct call *c)
+{
+    struct session *s = c->request->session;
+    struct call *last = NULL;
+    for (struct call **at = &s->held_head; *at != NULL; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+        last = *at;
+    }
+    if (s->held_tail == c) {
+        s->held_tail = last;
+    }
+    if (s->held_head == NULL) {
+        list_remove(&s->holds);
+    }
+    unhold(x, c);
+    fate_forget(c);
+}
+
 /* Into its client's queue, which is in request order; nearly always at its end. */
 static void queue_held(struct exec *x, struct session *s, struct call *c)
 {
@@ -70,10 +102,9 @@ static void queue_held(struct exec *x, struct session *s, struct call *c)
     }
 }
 
-/* Its own copy, unless it lies in a chunk of about its size: for seconds, a few bytes must not keep
- * a large chunk alive. */
-static void own_bytes(struct call *c)
+void call_own_bytes(struct call *c)
 {
+    c->own_bytes = true;
     if (c->chunk->cap / 2 <= c->len) {
         return;
     }
@@ -85,12 +116,44 @@ static void own_bytes(struct call *c)
     c->bytes = own->data;
 }
 
+static bool too_many(const struct exec *x, const struct call *c)
+{
+    return x->n_held >= (uint64_t)x->settings.hold_max_requests ||
+           x->held_bytes + cost_of(c) > (uint64_t)x->settings.hold_max_bytes;
+}
+
+static void put_held(struct exec *x, struct call *c)
+{
+    struct session *s = c->request->session;
+    call_own_bytes(c); /* for seconds, a few bytes must not keep a large chunk alive */
+    x->counters.held++;
+    x->n_held++;
+    x->held_bytes += cost_of(c);
+    s->held++;
+    queue_held(x, s, c);
+}
+
+bool hold_unresolved(struct exec *x, struct call *c)
+{
+    c->lane = NULL;
+    c->due_us = 0;
+    c->again = true;
+    if (too_many(x, c)) {
+        x->counters.hold_refused++;
+        return false;
+    }
+    put_held(x, c);
+    exec_wake(x, x->now_us + TICK_US);
+    return true;
+}
+
 void call_hold(struct exec *x, struct call *c, int64_t due_us)
 {
     struct session *s = c->request->session;
     c->lane = NULL;
     c->due_us = due_us;
     c->again = true;
+    c->probes = false;
     if (s == NULL) {
         call_error(x, c, ERR_CLUSTERDOWN); /* nobody waits for it */
         return;
@@ -100,18 +163,12 @@ void call_hold(struct exec *x, struct call *c, int64_t due_us)
         hold_error(x, c);
         return;
     }
-    if (x->n_held >= (uint64_t)x->settings.hold_max_requests ||
-        x->held_bytes + cost_of(c) > (uint64_t)x->settings.hold_max_bytes) {
+    if (too_many(x, c)) {
         x->counters.hold_refused++;
         call_error(x, c, ERR_CLUSTERDOWN);
         return;
     }
-    own_bytes(c);
-    x->counters.held++;
-    x->n_held++;
-    x->held_bytes += cost_of(c);
-    s->held++;
-    queue_held(x, s, c);
+    put_held(x, c);
     exec_wake(x, due_us == 0 ? x->now_us + TICK_US : MIN(due_us, x->now_us + TICK_US));
 }
 
@@ -130,30 +187,46 @@ void call_retry(struct exec *x, struct call *c, const char *error)
     call_hold(x, c, x->now_us + delay);
 }
 
-struct target *pick_reader(struct exec *x, int shard)
+void call_lost(struct exec *x, struct call *c, bool left, const char *error)
 {
-    const struct shard_route *route = &x->routes[shard];
-    if (LIKELY(route->n_readers <= 1) || x->settings.read_from == READ_PRIMARY) {
-        return route->primary;
+    if (left) {
+        call_retry(x, c, error); /* a read: some node may break whenever it is asked this */
+    } else if (c->request->session == NULL || x->settings.retry_max_attempts == 0) {
+        call_error(x, c, error);
+    } else {
+        x->counters.retries++;
+        call_hold(x, c, x->now_us + 1000);
     }
-    struct balance_choice choices[MEMBERS_MAX];
-    struct target *targets[MEMBERS_MAX];
-    int n = 0;
-    for (int i = 0; i < route->n_readers; i++) {
-        struct target *t = route->readers[i];
-        if (t->down_since_us == 0 || x->now_us >= t->retry_at_us) {
-            targets[n] = t;
-            choices[n++] = (struct balance_choice){.in_flight = t->in_flight,
-                                                   .latency_us = t->latency_us,
-                                                   .load_percent = t->load_percent,
-                                                   .weight = t->weight};
-        }
+}
+
+void call_refused(struct exec *x, struct call *c, const char *error)
+{
+    bool probe = c->probes;
+    c->probes = false;
+    if (c->request->session == NULL || x->settings.retry_max_attempts == 0) {
+        call_error(x, c, error);
+        return;
     }
-    if (n == 0) {
-        return route->primary;
+    if (c->shard == CALL_MULTI) {
+        gather_scatter(x, c, NULL);
+        return;
     }
-    return targets[balance_pick((enum read_from)x->settings.read_from, choices, n, &x->rng,
-                                &x->turn)];
+    if (c->shard < 0) {
+        call_retry(x, c, error);
+        return;
+    }
+    x->counters.retries++;
+    struct shard_route *route = &x->routes[c->shard];
+    if (reader_refused(x, c)) {
+        x->counters.reader_refusals++;
+        c->primary = ++c->tries > (uint32_t)route->n_readers;
+        call_send(x, c);
+        return;
+    }
+    if (c->target == route->chosen && (probe || route->primary != NULL)) {
+        route_refused(x, c->shard);
+    }
+    call_hold(x, c, 0);
 }
 
 bool shards_touch(int a, int b)
@@ -215,11 +288,13 @@ void call_send(struct exec *x, struct call *c)
         t = x->any;
         break;
     default:
-        if (!c->write && s->writes_open == 0 && s->mixes == 0) {
+        t = NULL;
+        if (!c->write && !c->primary && s->writes_open == 0 && s->mixes == 0) {
             kind = LANE_READ;
             t = pick_reader(x, c->shard);
-        } else {
-            t = x->routes[c->shard].primary;
+        }
+        if (t == NULL) {
+            t = route_primary(x, c);
         }
     }
     if (t == NULL) {
@@ -227,6 +302,59 @@ void call_send(struct exec *x, struct call *c)
         return;
     }
     call_send_to(x, c, t, kind);
+}
+
+/* The keys of a single command; false: there are none, or it is more than one command. */
+static bool keys_of(const struct call *c, struct resp_parser *p, struct key_list *keys)
+{
+    if (c->swallow_own > 0 || c->bytes == NULL ||
+        resp_parse(p, slice_of(c->bytes, c->len)) != RESP_OK) {
+        return false;
+    }
+    const struct command *command = command_find(p->argv, p->argc);
+    return command != NULL && keys_find(command, p->argv, p->argc, keys) == KEYS_OK &&
+           keys->count > 0 && keys->count <= 64;
+}
+
+static bool same_key(const struct resp_parser *p, const struct key_list *keys,
+                     const struct resp_parser *q, const struct key_list *others)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        struct slice a = p->argv[keys->keys[i].index];
+        for (uint32_t j = 0; j < others->count; j++) {
+            struct slice b = q->argv[others->keys[j].index];
+            if (a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether it would be seen which of the two of a client came first. Of writes others may see it,
+ * whatever their keys are; of a read only its own client does, by what it reads. */
+static bool order_matters(const struct call *a, const struct call *b)
+{
+    if (!shards_touch(a->shard, b->shard) || (!a->write && !b->write)) {
+        return false;
+    }
+    if ((a->write && b->write) || a->db != b->db) {
+        return a->write && b->write;
+    }
+    struct resp_parser p, q;
+    struct key_list keys, others;
+    resp_parser_init(&p);
+    resp_parser_init(&q);
+    p.bulk_max = q.bulk_max = INT64_MAX;
+    key_list_init(&keys);
+    key_list_init(&others);
+    bool matters =
+        !keys_of(a, &p, &keys) || !keys_of(b, &q, &others) || same_key(&p, &keys, &q, &others);
+    key_list_fini(&keys);
+    key_list_fini(&others);
+    resp_parser_fini(&p);
+    resp_parser_fini(&q);
+    return matters;
 }
 
 void hold_overtaken(struct exec *x, const struct call *by)
@@ -241,7 +369,7 @@ void hold_overtaken(struct exec *x, const struct call *by)
     struct call **at = &s->held_head;
     while (*at != NULL && (*at)->request->number < by->request->number) {
         struct call *c = *at;
-        if (shards_touch(c->shard, by->shard) && (c->write || by->write)) {
+        if (c->fate == NULL && order_matters(c, by)) {
             *at = c->next;
             unhold(x, c);
             c->next = lost;
@@ -348,7 +476,22 @@ static bool would_fall_behind(const struct exec *x, const struct ahead *a, const
 
 static bool is_due(const struct exec *x, const struct call *c, bool map_changed)
 {
-    return map_changed || (c->due_us != 0 && x->now_us >= c->due_us);
+    if (c->fate != NULL) {
+        return false;
+    }
+    return map_changed ||
+           (c->due_us != 0 ? x->now_us >= c->due_us : c->shard >= 0 && route_takes(x, c->shard));
+}
+
+/* A later write of its client may have been executed: first it must be known. */
+static bool waits_for_fate(const struct call *c)
+{
+    for (const struct call *later = c->next; later != NULL; later = later->next) {
+        if (later->fate != NULL && order_matters(c, later)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void note_behind(struct exec *x, const struct call *c)
@@ -362,8 +505,9 @@ static void note_behind(struct exec *x, const struct call *c)
         return;
     }
     struct shard_route *route = &x->routes[c->shard];
-    route->sent_lane =
-        route->sent_walk == x->hold_walk && route->sent_lane != c->lane ? NULL : c->lane;
+    bool other = route->sent_walk == x->hold_walk && route->sent_lane != c->lane;
+    /* One that was sent before the shard was found to be served may still be refused. */
+    route->sent_lane = other || c->sent_us < route->opened_us ? NULL : c->lane;
     route->sent_walk = x->hold_walk;
 }
 
@@ -406,7 +550,7 @@ static void release_session(struct exec *x, struct session *s, bool map_changed)
                 exec_wake(x, c->due_us);
             }
             queue_held(x, s, c);
-        } else if (blocked || would_fall_behind(x, &ahead, c)) {
+        } else if (blocked || would_fall_behind(x, &ahead, c) || waits_for_fate(c)) {
             blocked = true;
             c->due_us = x->now_us; /* as soon as it may; the next tick looks again */
             queue_held(x, s, c);
@@ -429,6 +573,8 @@ static void release_session(struct exec *x, struct session *s, bool map_changed)
 void hold_tick(struct exec *x, bool map_changed)
 {
     struct list now;
+    x->release = false;
+    fates_tick(x, map_changed);
     list_init(&now);
     while (!list_empty(&x->holders)) {
         struct list *it = x->holders.next;
@@ -450,6 +596,7 @@ void hold_drop(struct exec *x, struct session *s)
         x->n_held--;
         x->held_bytes -= cost_of(c);
         s->held--;
+        fate_forget(c);
         call_error(x, c, ERR_CLUSTERDOWN);
         c = next;
     }

@@ -6,6 +6,10 @@
 #include "common/base/log.h"
 #include "common/base/num.h"
 
+#include <stdio.h>
+
+#define SETTLE_US (100 * 1000)
+
 static struct lane *make(struct target *t, enum lane_kind kind, int proto)
 {
     struct lane *l = mem_zalloc(sizeof(*l));
@@ -67,16 +71,25 @@ static void queue_call(struct exec *x, struct lane *l, struct call *c)
     l->target->in_flight++;
 }
 
-void lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc)
+struct call *lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc,
+                      enum call_kind kind)
 {
     size_t before = l->out->bytes;
     resp_request(l->out, argv, argc);
     l->out_total += l->out->bytes - before;
     struct call *c = mem_zalloc(sizeof(*c));
-    c->kind = CALL_HANDSHAKE;
+    c->kind = (uint8_t)kind;
     c->db = -1;
+    c->number = ++l->count;
     queue_call(x, l, c);
     x->port.lane_flush(x->port.back, l);
+    return c;
+}
+
+static void say_first(struct exec *x, struct lane *l, const struct slice *argv, size_t argc)
+{
+    (void)lane_say(x, l, argv, argc, CALL_HANDSHAKE);
+    l->words++;
 }
 
 static void shake_hands(struct exec *x, struct lane *l)
@@ -85,19 +98,24 @@ static void shake_hands(struct exec *x, struct lane *l)
     if (x->node_password != NULL && l->proto == 2) {
         words[0] = SLICE("AUTH");
         words[1] = slice_str(x->node_password);
-        lane_say(x, l, words, 2);
+        say_first(x, l, words, 2);
     } else if (x->node_password != NULL) {
         words[4] = slice_str(x->node_password);
-        lane_say(x, l, words, 5);
+        say_first(x, l, words, 5);
     } else if (l->proto == 3) {
-        lane_say(x, l, words, 2);
+        say_first(x, l, words, 2);
     }
     if (x->settings.lanes_announced) {
         char digits[NUM_I64_MAX_LEN];
         words[0] = SLICE("SHOAL");
         words[1] = SLICE("LANE");
         words[2] = slice_of(digits, num_print_u64(digits, l->id));
-        lane_say(x, l, words, 3);
+        say_first(x, l, words, 3);
+    }
+    l->count = 0;
+    if (l->words > 0) { /* the rest waits until the node has taken them */
+        l->wire = l->out;
+        l->out = &l->staged;
     }
 }
 
@@ -109,10 +127,14 @@ bool lane_ready(struct exec *x, struct lane *l)
     if (x->now_us < l->target->retry_at_us || !l->target->alive) {
         return false;
     }
-    l->id = ++x->lane_id_last;
+    x->lane_id_last += x->lane_id_last == UINT64_MAX ? 2 : 1; /* 0 is no lane's */
+    l->id = x->lane_id_last;
     l->state = LANE_CONNECTING;
     l->db = 0;
     l->out_total = 0;
+    l->bytes = 0;
+    l->words = 0;
+    l->counted = false;
     resp_skip_init(&l->skip);
     list_append(&x->lanes, &l->link);
     x->counters.lanes_opened++;
@@ -125,7 +147,7 @@ bool lane_ready(struct exec *x, struct lane *l)
 bool lane_has_room(const struct exec *x, const struct lane *l)
 {
     return l->in_flight < (uint64_t)x->settings.lane_max_in_flight &&
-           l->out->bytes < (uint64_t)x->settings.lane_max_bytes;
+           l->bytes < (uint64_t)x->settings.lane_max_bytes;
 }
 
 void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in,
@@ -173,19 +195,34 @@ static void put_select(struct lane *l, struct call *c)
     c->swallow++;
 }
 
+static bool lacks_database(const struct target *t, const struct call *c)
+{
+    return t->databases != 0 && c->db >= t->databases;
+}
+
 void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_input *in)
 {
     size_t before = l->out->bytes;
     c->swallow = c->swallow_own;
     c->refused = ANSWER_REPLY;
     if (UNLIKELY(c->db >= 0 && c->db != l->db)) {
+        if (c->db > 0 && lacks_database(l->target, c)) {
+            call_error(x, c, ERR_DB_INDEX);
+            return;
+        }
         put_select(l, c);
     }
+    if (UNLIKELY(c->probes)) {
+        x->routes[c->shard].probe = c;
+    }
+    l->count += c->swallow + 1;
+    c->number = l->count;
     if (LIKELY(c->chunk == NULL)) {
         call_keep_bytes(x, c, in, &l->tape);
     }
     outbuf_append_ref(l->out, c->chunk, c->bytes, c->len);
     l->out_total += l->out->bytes - before;
+    l->bytes += c->len;
     if (UNLIKELY(c->leaves_db)) {
         l->db = -1;
     }
@@ -221,7 +258,7 @@ static void check_room(struct exec *x, struct lane *l)
 {
     if (UNLIKELY(l->full) && l->state != LANE_DOWN &&
         l->in_flight <= (uint64_t)x->settings.lane_max_in_flight / 2 &&
-        l->out->bytes <= (uint64_t)x->settings.lane_max_bytes / 2) {
+        l->bytes <= (uint64_t)x->settings.lane_max_bytes / 2) {
         resume_stopped(x, l);
     }
 }
@@ -231,14 +268,28 @@ void exec_lane_drained(struct exec *x, struct lane *l)
     check_room(x, l);
 }
 
-void exec_lane_up(struct exec *x, struct lane *l)
+/* It takes calls: what waited may leave. */
+static void stand_up(struct exec *x, struct lane *l)
 {
-    (void)x;
-    CHECK_OBJ(l, LANE_MAGIC);
     l->state = LANE_UP;
     l->target->failures = 0;
     l->target->down_since_us = 0;
     l->target->retry_at_us = 0;
+    l->target->refusal[0] = '\0';
+    if (l->wire != NULL) {
+        l->out = l->wire;
+        l->wire = NULL;
+        outbuf_splice(l->out, &l->staged);
+        x->port.lane_flush(x->port.back, l);
+    }
+}
+
+void exec_lane_up(struct exec *x, struct lane *l)
+{
+    CHECK_OBJ(l, LANE_MAGIC);
+    if (l->words == 0) {
+        stand_up(x, l);
+    }
 }
 
 static void note_failure(struct exec *x, struct target *t)
@@ -253,10 +304,13 @@ static void note_failure(struct exec *x, struct target *t)
     }
 }
 
-static void account_gone(struct call *c)
+static void account_gone(struct exec *x, struct call *c)
 {
     struct session *s = c->request->session;
     c->lane = NULL;
+    if (UNLIKELY(c->probes)) {
+        route_probe_over(x, c);
+    }
     if (s == NULL) {
         return;
     }
@@ -267,24 +321,11 @@ static void account_gone(struct call *c)
     }
 }
 
-/* A write that the same client sent later to the same shard went with the connection too, and may
- * have been executed: a read that is repeated now could see it. */
-static bool later_write_left(const struct call *c, const struct lane *l, uint64_t written)
+/* It goes to any node, and changes nothing there: it may run twice. */
+static bool is_harmless(const struct call *c)
 {
-    if (c->request->session->writes_open == 0) {
-        return false;
-    }
-    for (const struct request *r = c->request->next; r != NULL; r = r->next) {
-        if (r->gather != NULL) {
-            if (r->gather->open > 0 && !(r->command->flags & CF_READONLY)) {
-                return true;
-            }
-        } else if (r->call.write && r->call.lane == l && shards_touch(r->call.shard, c->shard) &&
-                   r->call.out_end <= written) {
-            return true;
-        }
-    }
-    return false;
+    return c->shard == CALL_ANY && c->kind == CALL_ONE &&
+           (c->request->command->flags & (CF_WRITE | CF_MAY_REPLICATE)) == 0;
 }
 
 /* A call whose connection broke. */
@@ -295,20 +336,27 @@ static void lost_call(struct exec *x, struct lane *l, struct call *c, uint64_t w
         mem_free(c);
         return;
     }
-    bool overtaken =
-        !c->write && left && c->request->session != NULL && later_write_left(c, l, written);
-    account_gone(c);
-    if (overtaken) {
-        call_error(x, c, ERR_OVERTAKEN);
-    } else if (c->write && left) {
-        x->counters.unknown_outcome++;
-        hold_overtaken(x, c);
-        call_error(x, c, ERR_UNKNOWN_OUTCOME);
-    } else if (c->pinned) {
-        call_error(x, c, ERR_CLUSTERDOWN);
-    } else {
-        call_retry(x, c, ERR_CLUSTERDOWN);
+    if (c->kind == CALL_FATE) {
+        fate_question_lost(x, c);
+        return;
     }
+    account_gone(x, c);
+    c->probes = false;
+    if (c->write && left && !is_harmless(c) &&
+        !(c->pinned && c->request->command->id == CMD_WATCH)) {
+        fate_begin(x, l, c);
+    } else if (c->pinned) {
+        tx_watch_broken(x, c);
+    } else {
+        const char *refusal = l->target->refusal;
+        call_lost(x, c, left, *refusal == '\0' ? ERR_CLUSTERDOWN : refusal);
+    }
+}
+
+static const char *kind_name(const struct lane *l)
+{
+    static const char *const names[] = {"read", "write", "fate", "pinned"};
+    return names[l->kind];
 }
 
 void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t written)
@@ -319,18 +367,23 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
     bool stood = l->state == LANE_UP;
     struct call *c = l->head;
     l->state = LANE_DOWN;
-    l->out = NULL;
+    l->out = l->wire = NULL;
+    outbuf_fini(&l->staged);
     l->head = l->tail = NULL;
+    l->bytes = 0;
     t->in_flight -= l->in_flight;
     l->in_flight = 0;
     list_remove(&l->link);
     if (how != LANE_DISMISSED) {
         log_event(LOG_VERBOSE, "lane", "%s node=%s kind=%s", stood ? "lost" : "refused", t->id,
-                  l->kind == LANE_READ ? "read" : "write");
+                  kind_name(l));
         x->counters.lanes_lost++;
         x->port.refused(x->port.back, t->id);
         if (!stood) {
             note_failure(x, t);
+        }
+        if (l->kind == LANE_READ || l->kind == LANE_WRITE) {
+            routes_doubt(x, t);
         }
     }
     while (c != NULL) {
@@ -393,24 +446,59 @@ static bool swallow(struct lane *l, struct call *c, const char *ptr, size_t len)
         return true;
     }
     if (selects) {
-        log_event(LOG_WARNING, "lane",
-                  "refuses a database: `databases` must be the same here and there node=%s db=%d",
-                  l->target->id, c->db);
+        log_event(LOG_WARNING, "lane", "refuses a database node=%s db=%d answer=%.*s",
+                  l->target->id, c->db, (int)MIN(len - 2, 60u), ptr);
         return false;
     }
     c->refused = (uint8_t)retry_classify(slice_of(ptr, len)); /* at queue time, inside MULTI */
     return true;
 }
 
-static void handshake_answered(struct exec *x, struct lane *l, struct call *c, bool *good,
-                               const char *ptr, size_t len)
+/* The last of the lane's own words is answered. False: calls that wait ask for what it lacks. */
+static bool words_over(struct exec *x, struct lane *l, const char *ptr, size_t len)
+{
+    int64_t databases;
+    if (x->settings.lanes_announced && *ptr == ':' &&
+        num_parse_i64(slice_of(ptr + 1, len - 3), &databases) && databases > 0) {
+        l->counted = true;
+        l->target->databases = (int32_t)MIN(databases, INT32_MAX);
+    }
+    for (const struct call *c = l->head; c != NULL; c = c->next) {
+        if (c->request != NULL && lacks_database(l->target, c)) {
+            log_event(LOG_WARNING, "lane", "fewer databases than here node=%s databases=%d",
+                      l->target->id, l->target->databases);
+            return false; /* they go to the next lane, which knows */
+        }
+    }
+    stand_up(x, l);
+    return true;
+}
+
+/* False: the lane is of no use. */
+static bool word_answered(struct exec *x, struct lane *l, struct call *c, const char *ptr,
+                          size_t len)
 {
     mem_free(c);
-    *good = *ptr != '-';
-    if (!*good) {
-        log_event(LOG_WARNING, "lane", "handshake refused node=%s answer=%.*s", l->target->id,
-                  (int)MIN(len - 2, 60u), ptr);
-        note_failure(x, l->target);
+    if (l->words == 0) {
+        return *ptr != '-'; /* UNWATCH */
+    }
+    if (*ptr != '-') {
+        return --l->words > 0 || words_over(x, l, ptr, len);
+    }
+    struct target *t = l->target;
+    snprintf(t->refusal, sizeof(t->refusal), "CLUSTERDOWN The node refused this proxy: %.*s",
+             (int)MIN(len - 3, 50u), ptr + 1);
+    log_event(LOG_WARNING, "lane", "refused node=%s answer=%.*s", t->id, (int)MIN(len - 2, 60u),
+              ptr);
+    return false;
+}
+
+/* Its shard is served. */
+static void probe_answered(struct exec *x, struct call *c)
+{
+    c->probes = false;
+    if (c->target == x->routes[c->shard].chosen) {
+        route_open(x, c->shard);
     }
 }
 
@@ -423,21 +511,28 @@ static void answered_error(struct exec *x, struct call *c, struct chunk *chunk, 
         answer = (enum node_answer)c->refused;
         c->refused = ANSWER_REPLY;
     }
-    switch (c->pinned ? ANSWER_REPLY : answer) {
+    if (UNLIKELY(c->pinned) && answer != ANSWER_REPLY) {
+        tx_watch_broken(x, c);
+        return;
+    }
+    switch (answer) {
     case ANSWER_REPLY:
         break;
     case ANSWER_MOVED:
         x->counters.redirects++;
-        call_retry(x, c, ERR_CLUSTERDOWN);
+        call_refused(x, c, ERR_CLUSTERDOWN);
         return;
     case ANSWER_LATER: {
         char text[256];
         size_t shown = MIN(len - 3, sizeof(text) - 1);
         memcpy(text, ptr + 1, shown);
         text[shown] = '\0';
-        call_retry(x, c, text);
+        call_refused(x, c, text);
         return;
     }
+    }
+    if (UNLIKELY(c->probes)) {
+        probe_answered(x, c);
     }
     call_answer(x, c, chunk, ptr, len);
 }
@@ -457,16 +552,22 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
         l->tail = NULL;
     }
     l->in_flight--;
+    l->bytes -= c->len;
     l->target->in_flight--;
     if (UNLIKELY(c->kind == CALL_HANDSHAKE)) {
-        bool good;
-        handshake_answered(x, l, c, &good, ptr, len);
-        return good;
+        return word_answered(x, l, c, ptr, len);
     }
-    account_gone(c);
+    if (UNLIKELY(c->kind == CALL_FATE)) {
+        fate_answered(x, c, chunk, ptr, len);
+        return true;
+    }
+    account_gone(x, c);
     if (UNLIKELY(*ptr == '-')) {
         answered_error(x, c, chunk, ptr, len);
         return true;
+    }
+    if (UNLIKELY(c->probes)) {
+        probe_answered(x, c);
     }
     struct request *r = c->request;
     if (LIKELY(c->kind == CALL_ONE && r->session != NULL && r->session->held == 0)) {
@@ -510,5 +611,30 @@ size_t exec_replies(struct exec *x, struct lane *l, struct chunk *chunk, struct 
         used += end;
     }
     check_room(x, l);
+    if (UNLIKELY(x->release)) {
+        hold_tick(x, false);
+    }
     return used;
+}
+
+/* Those that have waited long for an answer: a few bytes of a large chunk must not keep it. */
+static void settle_lane(const struct exec *x, struct lane *l)
+{
+    int64_t before_us = x->now_us - SETTLE_US;
+    if (l->head == NULL || l->head->sent_us > before_us) {
+        return;
+    }
+    outbuf_settle(l->out);
+    for (struct call *c = l->head; c != NULL && c->sent_us <= before_us; c = c->next) {
+        if (c->len >= OUTBUF_REF_MIN && !c->own_bytes) {
+            call_own_bytes(c);
+        }
+    }
+}
+
+void lanes_settle(struct exec *x)
+{
+    LIST_FOREACH(it, &x->lanes) {
+        settle_lane(x, container_of(it, struct lane, link));
+    }
 }

@@ -56,12 +56,8 @@ static void hop(struct exec *x, struct request *r)
     p->call.shard = scan_shard(x, scan->cursor);
     scan->hops++;
     gather_begin(r);
-    struct target *t = x->routes[p->call.shard].primary;
-    if (t == NULL) {
-        call_hold(x, &p->call, 0);
-    } else {
-        call_send_to(x, &p->call, t, LANE_WRITE);
-    }
+    p->call.primary = true; /* whose table the cursor is about */
+    call_send(x, &p->call);
     gather_end(x, r);
 }
 

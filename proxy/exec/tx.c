@@ -219,7 +219,7 @@ static void release_pinned(struct exec *x, struct tx *tx, bool clean)
         return;
     }
     if (!clean && l->state == LANE_UP && l->id == tx->watch_lane_id) {
-        lane_say(x, l, unwatch, 1);
+        (void)lane_say(x, l, unwatch, 1, CALL_HANDSHAKE);
     }
     lane_give_pinned(x, l);
 }
@@ -254,7 +254,7 @@ static enum exec_verdict do_watch(struct exec *x, struct session *s, const struc
         return exec_refuse(x, s, c, ERR_CROSSSLOT);
     }
     struct tx *tx = tx_of(s);
-    struct target *t = x->routes[shard].primary;
+    struct target *t = x->routes[shard].chosen;
     if (tx->pinned != NULL &&
         (tx->pinned->state == LANE_DOWN || tx->pinned->id != tx->watch_lane_id)) {
         tx->lost = true;
@@ -283,6 +283,21 @@ static enum exec_verdict do_watch(struct exec *x, struct session *s, const struc
     r->call.pinned = true;
     lane_put(x, tx->pinned, &r->call, in);
     return EXEC_TAKEN;
+}
+
+void tx_watch_broken(struct exec *x, struct call *c)
+{
+    struct request *r = c->request;
+    if (r->command->id == CMD_WATCH) {
+        if (r->session != NULL && r->session->tx != NULL) {
+            r->session->tx->lost = true; /* EXEC will say nil */
+        }
+        call_answer(x, c, NULL, "+OK\r\n", 5);
+    } else if (r->proto == 3) {
+        call_answer(x, c, NULL, "_\r\n", 3);
+    } else {
+        call_answer(x, c, NULL, "*-1\r\n", 5);
+    }
 }
 
 /* --- EXEC --- */

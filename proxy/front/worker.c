@@ -14,8 +14,9 @@
 #include "common/io/ticks.h"
 #include "common/resp/errors.h"
 
-#include <fcntl.h>
+#include <errno.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #define MAX_CLIENTS_TEXT "-ERR max number of clients reached\r\n"
@@ -315,18 +316,16 @@ static bool claim_port(struct worker *w, int *port, struct errmsg *err)
     return good;
 }
 
+/* The kernel's: lanes' ids, which are never used again by anybody, begin with them. */
 static uint64_t random_bits(void)
 {
     uint64_t v = 0;
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t n = read(fd, &v, sizeof(v));
-        close(fd);
-        if (n == (ssize_t)sizeof(v)) {
-            return v;
-        }
-    }
-    return (uint64_t)ticks_wall_us() * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid();
+    ssize_t n;
+    do {
+        n = getrandom(&v, sizeof(v), 0);
+    } while (n < 0 && errno == EINTR);
+    INVARIANT(n == (ssize_t)sizeof(v));
+    return v;
 }
 
 static int worker_number(const struct proxy_options *o)

@@ -16,6 +16,7 @@
 #include "common/base/buf.h"
 
 struct command;
+struct fate;
 struct lane;
 struct request;
 struct session;
@@ -25,6 +26,7 @@ enum call_kind {
     CALL_ONE,       /* the request's embedded call */
     CALL_PART,      /* one of several calls of a request: split, all nodes, transaction */
     CALL_HANDSHAKE, /* a lane's own words: HELLO, AUTH; no request */
+    CALL_FATE,      /* what became of a broken lane's writes; no request */
 };
 
 /* Values of call.shard for calls that do not belong to just one. */
@@ -49,6 +51,8 @@ struct call {
     uint32_t swallow_own;  /* of those, the bytes' own (+QUEUED); the rest is a SELECT's */
     uint32_t part;         /* its place among the request's calls */
     struct target *target; /* CALL_NODE, CALL_MULTI: the node meant; else where it went last */
+    struct fate *fate;     /* a write that may have been executed, held until that is known */
+    uint64_t number;       /* of its last command among its lane's */
     int64_t sent_us;       /* loop time when it joined its lane */
     int64_t due_us;        /* held: not before; 0: when the map changes */
     uint8_t kind;          /* enum call_kind */
@@ -58,6 +62,10 @@ struct call {
     bool read_lane;  /* went by a read lane: a later write must not overtake it */
     bool leaves_db;  /* its lane is at an unknown database behind it */
     bool pinned;     /* its lane is the session's own */
+    bool primary;    /* a read that only the primary may answer */
+    bool probes;     /* its answer tells whether its shard is served */
+    bool granted;    /* its time counts from sent_us: it was found not to have been executed */
+    bool own_bytes;  /* they keep no more memory than they need */
     uint8_t refused; /* enum node_answer: what a swallowed queue-time error said */
 };
 

@@ -166,8 +166,10 @@ static void test_a_resp3_client_has_lanes_that_speak_it(void **state)
     person_init(&a);
     a.session.proto = 3;
     SAY(&a, "GET x");
-    SENT(wire_to(0, LANE_READ), "HELLO 3;GET x;");
-    answer(wire_to(0, LANE_READ), "%0\r\n_\r\n");
+    SENT(wire_to(0, LANE_READ), "HELLO 3;");
+    answer(wire_to(0, LANE_READ), "%0\r\n");
+    SENT(wire_to(0, LANE_READ), "GET x;");
+    answer(wire_to(0, LANE_READ), "_\r\n");
     assert_string_equal(heard(&a), "_\r\n");
     person_fini(&a);
     world_end();
@@ -182,15 +184,77 @@ static void test_lanes_log_in_with_the_nodes_password(void **state)
     world_start(1);
     person_init(&a);
     SAY(&a, "GET x");
-    SENT(wire_to(0, LANE_READ), "AUTH secret;GET x;");
-    assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n+x\r\n"));
+    SENT(wire_to(0, LANE_READ), "AUTH secret;");
+    assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n"));
+    SENT(wire_to(0, LANE_READ), "GET x;");
+    assert_true(answer(wire_to(0, LANE_READ), "+x\r\n"));
     assert_string_equal(heard(&a), "+x\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+/* Nothing was executed, so nobody's outcome is unknown: it is tried again, and the error tells. */
+static void test_a_lane_that_is_refused_sends_nothing(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.node_password = "secret";
+    world_start(1);
+    person_init(&a);
     a.session.proto = 3;
+    SAY(&a, "INCR x");
+    SENT(wire_to(0, LANE_WRITE), "HELLO 3 AUTH default secret;");
+    assert_false(answer(wire_to(0, LANE_WRITE), "-WRONGPASS no\r\n"));
+    assert_string_equal(sent(wire_to(0, LANE_WRITE)), "");
+    snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+    assert_string_equal(heard(&a), "");
+    pass_time(100000);
+    SENT(wire_to(0, LANE_WRITE), "HELLO 3 AUTH default secret;");
+    assert_true(answer(wire_to(0, LANE_WRITE), "%0\r\n"));
+    SENT(wire_to(0, LANE_WRITE), "INCR x;");
+    assert_true(answer(wire_to(0, LANE_WRITE), ":1\r\n"));
+    assert_string_equal(heard(&a), ":1\r\n");
+    assert_int_equal(exec_counters(world.x)->unknown_outcome, 0);
+    world.settings.retry_max_attempts = 0;
+    exec_set(world.x, &world.settings);
     SAY(&a, "GET x");
-    SENT(wire_to(0, LANE_READ), "HELLO 3 AUTH default secret;GET x;");
+    SENT(wire_to(0, LANE_READ), "HELLO 3 AUTH default secret;");
     assert_false(answer(wire_to(0, LANE_READ), "-WRONGPASS no\r\n"));
     snap(wire_to(0, LANE_READ), LANE_BROKEN);
+    assert_string_equal(heard(&a), "-CLUSTERDOWN The node refused this proxy: WRONGPASS no\r\n");
     person_fini(&a);
+    world_end();
+}
+
+static void test_a_database_that_the_node_lacks_is_never_used(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_begin();
+    world.settings.lanes_announced = true;
+    world_start(1);
+    person_init(&a);
+    person_init(&b);
+    a.session.db = 5;
+    b.session.db = 3;
+    SAY(&a, "SET x 1");
+    SAY(&b, "SET x 2");
+    SENT(wire_to(0, LANE_WRITE), "SHOAL LANE 43;");
+    assert_false(answer(wire_to(0, LANE_WRITE), ":4\r\n"));
+    snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+    pass_time(100000);
+    SENT(wire_to(0, LANE_WRITE), "SHOAL LANE 44;");
+    assert_string_equal(heard(&a), "-ERR DB index is out of range\r\n");
+    assert_true(answer(wire_to(0, LANE_WRITE), ":4\r\n"));
+    SENT(wire_to(0, LANE_WRITE), "SELECT 3;SET x 2;");
+    assert_true(answer(wire_to(0, LANE_WRITE), "+OK\r\n+OK\r\n"));
+    assert_string_equal(heard(&b), "+OK\r\n");
+    SAY(&a, "SET x 1");
+    assert_string_equal(heard(&a), "-ERR DB index is out of range\r\n");
+    assert_string_equal(sent(wire_to(0, LANE_WRITE)), "");
+    person_fini(&a);
+    person_fini(&b);
     world_end();
 }
 
@@ -204,8 +268,10 @@ static void test_lanes_say_what_they_are(void **state)
     world_start(1);
     person_init(&a);
     SAY(&a, "GET x");
-    SENT(wire_to(0, LANE_READ), "AUTH secret;SHOAL LANE 1;GET x;");
-    assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n+OK\r\n+x\r\n"));
+    SENT(wire_to(0, LANE_READ), "AUTH secret;SHOAL LANE 43;");
+    assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n:16\r\n"));
+    SENT(wire_to(0, LANE_READ), "GET x;");
+    assert_true(answer(wire_to(0, LANE_READ), "+x\r\n"));
     assert_string_equal(heard(&a), "+x\r\n");
     person_fini(&a);
     world_end();
@@ -291,7 +357,7 @@ static void test_a_read_is_tried_again(void **state)
     world_end();
 }
 
-static void test_tries_are_bounded(void **state)
+static void test_a_node_that_refuses_is_asked_until_the_time_is_over(void **state)
 {
     (void)state;
     struct person a;
@@ -299,13 +365,98 @@ static void test_tries_are_bounded(void **state)
     person_init(&a);
     SAY(&a, "SET x 1");
     int tries = 0;
+    int64_t waited = 0;
     while (strcmp(heard(&a), "") == 0) {
-        SENT(wire_to(0, LANE_WRITE), "SET x 1;");
-        answer(wire_to(0, LANE_WRITE), "-LOADING soon\r\n");
+        if (strcmp(sent(wire_to(0, LANE_WRITE)), "") != 0) {
+            answer(wire_to(0, LANE_WRITE), "-LOADING soon\r\n");
+            tries++;
+        }
+        pass_time(10000);
+        waited += 10000;
+        assert_true(waited < 2200000); /* failover-hold is 2 s */
+    }
+    assert_true(waited >= 2000000);
+    assert_in_range(tries, 20, 100);
+    person_fini(&a);
+    world_end();
+}
+
+static void test_reads_whose_connections_break_are_tried_so_often(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "GET x");
+    int tries = 0;
+    while (strcmp(heard(&a), "") == 0) {
+        SENT(wire_to(0, LANE_READ), "GET x;");
+        snap(wire_to(0, LANE_READ), LANE_BROKEN);
         pass_time(100000);
         assert_true(++tries <= 4);
     }
     assert_int_equal(tries, 4); /* retry-max-attempts 3 */
+    person_fini(&a);
+    world_end();
+}
+
+/* Else the first might be refused, and the next be executed a moment later. */
+static void test_a_new_primary_gets_one_command_first(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(2);
+    person_init(&a);
+    person_init(&b);
+    struct map *m = map_of(2, false);
+    lose_shard(m, 0);
+    give_map(m);
+    SAY(&a, "SET %s 1", key_of(0, 0));
+    SAY(&b, "SET %s 2", key_of(0, 1));
+    give_map(map_of(2, false));
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;", key_of(0, 0));
+    answer(wire_to(0, LANE_WRITE), "-TRYAGAIN not yet\r\n");
+    SAY_STOPS(&b, "SET %s 3", key_of(0, 1));
+    assert_string_equal(sent(wire_to(0, LANE_WRITE)), "");
+    pass_time(20000);
+    SENT(wire_to(0, LANE_WRITE), "SET %s 2;", key_of(0, 1));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n"); /* it serves: all may go, at once */
+    SENT(wire_to(0, LANE_WRITE), "SET %s 1;", key_of(0, 0));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    assert_string_equal(heard(&b), "+OK\r\n");
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
+static void test_a_replica_that_refuses_costs_nothing(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.read_from = READ_ROUND_ROBIN;
+    world_start(2);
+    give_map(map_of(2, true));
+    person_init(&a);
+    const char *key = key_of(0, 0);
+    SAY(&a, "GET %s", key);
+    SAY(&a, "GET %s", key);
+    sent(wire_to(0, LANE_READ));
+    sent(wire_to(1, LANE_READ));
+    answer(wire_to(1, LANE_READ), "-MASTERDOWN no lease\r\n");
+    struct wire *w = find_wire(0, LANE_WRITE);
+    SENT(w != NULL ? w : wire_to(0, LANE_READ), "GET %s;", key);
+    for (int i = 0; i < 10; i++) {
+        SAY(&a, "GET %s", key); /* it gets no more of them for a while */
+    }
+    assert_string_equal(sent(wire_to(1, LANE_READ)), "");
+    answer(wire_to(0, LANE_READ), "+1\r\n+2\r\n");
+    assert_non_null(strstr(heard(&a), "+1\r\n+2\r\n"));
+    pass_time(100000);
+    SAY(&a, "GET %s", key);
+    SAY(&a, "GET %s", key);
+    SENT(wire_to(1, LANE_READ), "GET %s;", key);
     person_fini(&a);
     world_end();
 }
@@ -422,13 +573,15 @@ static void test_what_waits_leaves_in_its_clients_order(void **state)
             pass_time(1000);
             if (find_wire(0, LANE_WRITE) != NULL && round == 2) {
                 str_appendz(&all, sent(wire_to(0, LANE_WRITE)));
+                while (wire_to(0, LANE_WRITE)->lane->in_flight > 0) {
+                    answer(wire_to(0, LANE_WRITE), "+x\r\n");
+                }
             } else if (find_wire(0, LANE_WRITE) != NULL && exec_held_requests(world.x) <= 10) {
                 break; /* some have joined the lane, the others wait: it breaks again */
             }
         }
     }
     assert_string_equal(str_cstr(&all), str_cstr(&want));
-    assert_string_equal(heard(&a), "");
     str_fini(&all);
     str_fini(&want);
     person_fini(&a);
@@ -793,7 +946,12 @@ int main(void)
         cmocka_unit_test(test_wrong_commands_are_refused_in_order),
         cmocka_unit_test(test_a_write_that_left_has_an_unknown_outcome),
         cmocka_unit_test(test_a_read_is_tried_again),
-        cmocka_unit_test(test_tries_are_bounded),
+        cmocka_unit_test(test_a_node_that_refuses_is_asked_until_the_time_is_over),
+        cmocka_unit_test(test_reads_whose_connections_break_are_tried_so_often),
+        cmocka_unit_test(test_a_new_primary_gets_one_command_first),
+        cmocka_unit_test(test_a_replica_that_refuses_costs_nothing),
+        cmocka_unit_test(test_a_lane_that_is_refused_sends_nothing),
+        cmocka_unit_test(test_a_database_that_the_node_lacks_is_never_used),
         cmocka_unit_test(test_moved_goes_where_the_new_map_says),
         cmocka_unit_test(test_what_was_overtaken_is_not_executed_later),
         cmocka_unit_test(test_a_read_may_be_overtaken_by_a_read),

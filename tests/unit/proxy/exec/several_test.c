@@ -81,7 +81,9 @@ static void test_a_part_whose_shards_moved_is_cut_anew(void **state)
 {
     (void)state;
     struct person a;
-    world_setup(2);
+    world_begin();
+    world.settings.read_from = READ_PRIMARY;
+    world_start(2);
     person_init(&a);
     const char *k0 = key_of(0, 0), *k1 = key_of(1, 0), *k2 = key_of(2, 0);
     SAY(&a, "MGET %s %s %s", k0, k1, k2);
@@ -93,10 +95,10 @@ static void test_a_part_whose_shards_moved_is_cut_anew(void **state)
     assert_true(map_build_add_member(&m->shards[2], 1));
     map_build_set_primary(&m->shards[2], 1);
     give_map(m);
-    SENT(wire_to(0, LANE_WRITE), "MGET %s;", k0);
-    SENT(wire_to(1, LANE_WRITE), "MGET %s;", k2);
-    answer(wire_to(1, LANE_WRITE), "*1\r\n$1\r\n2\r\n");
-    answer(wire_to(0, LANE_WRITE), "*1\r\n$1\r\n0\r\n");
+    SENT(wire_to(0, LANE_READ), "MGET %s;", k0);
+    SENT(wire_to(1, LANE_READ), "MGET %s;", k2);
+    answer(wire_to(1, LANE_READ), "*1\r\n$1\r\n2\r\n");
+    answer(wire_to(0, LANE_READ), "*1\r\n$1\r\n0\r\n");
     HEARD(&a, "*3\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n");
     person_fini(&a);
     world_end();
