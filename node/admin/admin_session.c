@@ -136,11 +136,15 @@ static void become_lane(struct call *k)
 {
     struct client *c = client_of(k);
     uint64_t lane;
-    if (k->argc != 3 || !num_parse_u64(k->argv[2], &lane)) {
+    if (k->argc != 3 || !num_parse_u64(k->argv[2], &lane) || lane == 0) {
         resp_error(&k->w, "ERR SHOAL LANE takes the lane's number");
         return;
     }
-    c->lane = lane;
+    if (lane != c->lane && !lanes_enter(&c->server->lanes, c, lane)) {
+        resp_error(&k->w, "ERR this lane has ended");
+        client_close_after_reply(c);
+        return;
+    }
     c->lane_from = c->commands + 1; /* this one does not count */
     if ((c->flags & CLIENT_LANE) == 0) {
         c->flags |= CLIENT_LANE;

@@ -84,6 +84,7 @@ void client_free(struct client **cp)
     INVARIANT(c->in_batch == 0);
     INVARIANT(s->current != c);
     leave_roles(c);
+    lanes_leave(&s->lanes, c);
     holds_forget(s->holds, c);
     list_remove(&c->link);
     list_remove(&c->round);

@@ -11,6 +11,7 @@
 #include "node/cmd/session.h"
 #include "node/serve/holds.h"
 
+#include "common/base/hmap.h"
 #include "common/base/list.h"
 #include "common/base/str.h"
 #include "common/io/stream.h"
@@ -61,7 +62,8 @@ struct client {
     char *name;            /* NULL: none */
     char *lib_name;
     char *lib_version;
-    uint64_t lane;                 /* the proxy's number for it; 0: none */
+    uint64_t lane;                 /* the proxy's number for it (lanes.h); 0: none */
+    struct hmap_node lane_node;    /* server->lanes */
     uint64_t lane_from;            /* `commands` when its count began: the next has number 1 */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     size_t memory_seen;            /* its share of server->clients_memory */

@@ -337,8 +337,10 @@ void server_make_keyspace(struct server *s, int n_shards)
     }
     holds_free(&s->holds);
     s->holds = holds_new(n_shards);
+    struct collector *collector = s->ks == NULL ? NULL : s->ks->collector;
     keyspace_free(&s->ks);
     s->ks = keyspace_new(n_shards, (int)s->settings->databases, seed);
+    s->ks->collector = collector;
     s->ks->settings.active_expire = true;
     s->ks->settings.expires_keys = true;
     mem_free(s->serves);
@@ -432,6 +434,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     list_init(&s->clients);
     list_init(&s->round);
     list_init(&s->adopted);
+    lanes_init(&s->lanes);
     loop_task_init(&s->adopt_task, on_adopt);
     seed(s);
     random_hex(s, s->run_id);
@@ -478,6 +481,7 @@ void server_free(struct server **sp)
     loop_timer_fini(&s->pause_timer);
     account_fini(s);
     batch_free(&s->batch);
+    lanes_fini(&s->lanes);
     holds_free(&s->holds);
     loop_undefer(&s->adopt_task);
     outbuf_fini(&s->sink);

@@ -7,6 +7,7 @@
 
 #include "node/agent/agent.h"
 #include "node/cmd/call.h"
+#include "node/serve/lanes.h"
 #include "node/serve/settings.h"
 
 #include "common/base/err.h"
@@ -96,7 +97,8 @@ struct server {
     struct client *current; /* whose command runs */
     struct list adopted;    /* those that are to become links */
     struct loop_task adopt_task;
-    struct outbuf sink;  /* replies that nobody wants */
+    struct outbuf sink; /* replies that nobody wants */
+    struct lanes lanes;
     struct holds *holds; /* replies that wait for commits */
 
     /* execution */
