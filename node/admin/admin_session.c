@@ -2,10 +2,13 @@
 /* What a connection says about itself: AUTH, HELLO, RESET, PING, and SHOAL for our own programs. */
 #include "node/admin/admin_priv.h"
 #include "node/serve/membership.h"
+#include "node/serve/pause.h"
 
 #include "common/app/hello.h"
 #include "common/base/num.h"
 #include "common/cmd/reply.h"
+
+#define PAUSE_EXPIRY_MS_MAX (INT64_MAX / 4000)
 
 /* --- who --- */
 
@@ -172,15 +175,32 @@ static void join_cluster(struct call *k)
     }
 }
 
+static void hold_expiry(struct call *k)
+{
+    int64_t ms;
+    if (k->argc != 3 || !num_parse_i64(k->argv[2], &ms) || ms < 0 || ms > PAUSE_EXPIRY_MS_MAX) {
+        resp_error(&k->w, "ERR SHOAL PAUSE-EXPIRY takes milliseconds");
+    } else {
+        pause_expiry(server_of(k), ms);
+        resp_ok(&k->w);
+    }
+}
+
 static void do_shoal(struct call *k)
 {
-    static const char *const help[] = {
-        "JOIN <host> <port>", "    Register with the coordinator at that address.", "LANE <number>",
-        "    This connection is a proxy's lane.", NULL};
+    static const char *const help[] = {"JOIN <host> <port>",
+                                       "    Register with the coordinator at that address.",
+                                       "LANE <number>",
+                                       "    This connection is a proxy's lane.",
+                                       "PAUSE-EXPIRY <milliseconds>",
+                                       "    Let no key expire for so long.",
+                                       NULL};
     if (slice_is(k->argv[1], "join")) {
         join_cluster(k);
     } else if (slice_is(k->argv[1], "lane")) {
         become_lane(k);
+    } else if (slice_is(k->argv[1], "pause-expiry")) {
+        hold_expiry(k);
     } else if (slice_is(k->argv[1], "help")) {
         command_help_reply(&k->w, "SHOAL", help);
     } else {

@@ -8,8 +8,20 @@ static void on_timer(struct loop_timer *t)
     pause_end(t->arg);
 }
 
+static void set_expiry(struct server *s)
+{
+    s->ks->settings.expires_keys =
+        s->pause == PAUSE_NONE && !loop_timer_active(&s->pause_expiry_timer);
+}
+
+static void on_expiry_timer(struct loop_timer *t)
+{
+    set_expiry(t->arg);
+}
+
 void pause_init(struct server *s)
 {
+    loop_timer_init(&s->pause_expiry_timer, s->loop, on_expiry_timer, s);
     list_init(&s->paused);
     loop_timer_init(&s->pause_timer, s->loop, on_timer, s);
 }
@@ -20,7 +32,7 @@ void pause_start(struct server *s, enum pause_kind kind, int64_t for_ms)
     int64_t until_us = now_us + for_ms * 1000;
     s->pause = MAX(s->pause, kind);
     s->pause_until_us = MAX(s->pause_until_us, until_us);
-    s->ks->settings.expires_keys = false;
+    set_expiry(s);
     loop_timer_start(&s->pause_timer, (s->pause_until_us - now_us + 999) / 1000, 0);
 }
 
@@ -31,7 +43,7 @@ void pause_end(struct server *s)
     }
     s->pause = PAUSE_NONE;
     s->pause_until_us = 0;
-    s->ks->settings.expires_keys = true;
+    set_expiry(s);
     loop_timer_stop(&s->pause_timer);
     LIST_FOREACH_SAFE(it, &s->paused) {
         struct client *c = container_of(it, struct client, waiting);
@@ -39,6 +51,22 @@ void pause_end(struct server *s)
         c->flags &= ~(uint32_t)CLIENT_PAUSED;
         stream_resume(c->stream);
     }
+}
+
+void pause_expiry(struct server *s, int64_t for_ms)
+{
+    if (for_ms > 0) {
+        loop_timer_start(&s->pause_expiry_timer, for_ms, 0);
+    } else {
+        loop_timer_stop(&s->pause_expiry_timer);
+    }
+    set_expiry(s);
+}
+
+void pause_fini(struct server *s)
+{
+    loop_timer_fini(&s->pause_timer);
+    loop_timer_fini(&s->pause_expiry_timer);
 }
 
 static bool may_change(const struct client *c, const struct call *k)

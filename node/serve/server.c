@@ -478,7 +478,7 @@ void server_free(struct server **sp)
     loop_timer_fini(&s->cron_timer);
     loop_timer_fini(&s->lazyfree_timer);
     loop_timer_fini(&s->stop_timer);
-    loop_timer_fini(&s->pause_timer);
+    pause_fini(s);
     account_fini(s);
     batch_free(&s->batch);
     lanes_fini(&s->lanes);

@@ -115,6 +115,7 @@ struct server {
     int64_t pause_until_us;
     struct list paused;
     struct loop_timer pause_timer;
+    struct loop_timer pause_expiry_timer; /* active: no key expires */
 
     /* periodic and statistics */
     struct loop_timer cron_timer;

@@ -260,14 +260,32 @@ static void visit_pause(struct worker *w, void *arg, struct str *answer)
     }
 }
 
+/* Whatever the nodes said: the pause is on. One that could not be asked lets keys expire. */
+static void merge_pause(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
+{
+    (void)answers;
+    (void)n;
+    (void)arg;
+    resp_ok(c->w);
+}
+
+/* Keys do not expire while clients pause: that is the nodes' part. */
 static void paused(struct worker *asker, void *arg, struct str *answers, int n)
 {
     struct pausing *p = arg;
+    char ms[24];
     (void)asker;
     (void)answers;
     (void)n;
-    resp_ok(&p->later->w);
-    later_finish(&p->later);
+    (void)snprintf(ms, sizeof(ms), "%lld", (long long)(p->for_us / 1000));
+    const struct slice words[] = {SLICE("SHOAL"), SLICE("PAUSE-EXPIRY"), slice_str(ms)};
+    if (later_gone(p->later)) {
+        later_finish(&p->later);
+    } else {
+        struct local_call c = later_call(p->later);
+        later_drop(&p->later);
+        (void)local_fan(&c, words, ARRAY_LEN(words), merge_pause, NULL);
+    }
     mem_free(p);
 }
 

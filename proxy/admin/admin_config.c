@@ -4,14 +4,15 @@
  * A directive that the proxy has is the proxy's; one that both have and that must be the same
  * (OPT_SHARED) is set on both; the rest is the nodes'. GET shows the proxy's first, then what one
  * node knows besides. SET is all or none: the proxy's part is tried on a copy, then the nodes get
- * theirs (each takes all or none, and all answer alike), and only when they agreed the copy becomes
- * what is used. */
+ * theirs (each takes all or none; when one of them fails, the others get back what they had), and
+ * only when they agreed the copy becomes what is used. */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/front/observe.h"
 
 #include "common/app/config_command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/model/map.h"
 #include "common/resp/value.h"
 
 #include <stdio.h>
@@ -178,21 +179,91 @@ static void apply(struct set_run *r)
     workers_ask(w, nothing, r, applied);
 }
 
-/* The nodes' answers are in: all took it, or the first that did not says why. */
+/* Which pairs are for the nodes, and which for the proxy; each list begins with CONFIG SET. */
+struct shares {
+    struct slice *own, *theirs;
+    size_t n_own, n_theirs;
+    struct slice first_foreign; /* len 0: none */
+};
+
+/* The nodes' part of a SET: what they had before is asked for, then they are told, and when one of
+ * them did not take it, those that did are told what they had. */
 struct node_set {
     struct set_run *run;
     char unknown[128]; /* a directive that only nodes could know */
+    struct node_before {
+        char id[NODE_ID_LEN + 1];
+        struct resp_value *pairs; /* as CONFIG GET told */
+        struct slice *undo;       /* CONFIG SET with them */
+        size_t n_undo;
+    } * before;
+    size_t n_before;
+    struct str error; /* the reply, once one of them refused */
 };
 
+static void node_set_free(struct node_set *s)
+{
+    for (size_t i = 0; i < s->n_before; i++) {
+        resp_value_free(&s->before[i].pairs);
+        mem_free(s->before[i].undo);
+    }
+    mem_free(s->before);
+    str_fini(&s->error);
+    later_drop(&s->run->later);
+    run_free(s->run);
+    mem_free(s);
+}
+
+static bool is_error(const struct fan_answer *a)
+{
+    return a->reply.len > 0 && a->reply.ptr[0] == '-';
+}
+
+static bool undo_words(void *arg, const char *node_id, const struct slice **argv, size_t *argc)
+{
+    const struct node_set *s = arg;
+    for (size_t i = 0; i < s->n_before; i++) {
+        if (strcmp(s->before[i].id, node_id) == 0 && s->before[i].n_undo > 2) {
+            *argv = s->before[i].undo;
+            *argc = s->before[i].n_undo;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void merge_undo(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
+{
+    struct node_set *s = arg;
+    for (size_t i = 0; i < n; i++) {
+        if (is_error(&answers[i])) {
+            log_event(LOG_WARNING, "config", "not put back after a failed CONFIG SET node=%s",
+                      answers[i].node_id);
+        }
+    }
+    outbuf_append(c->w->out, s->error.ptr, s->error.len);
+    node_set_free(s);
+}
+
+/* All took it, or the first that did not says why. */
 static void merge_set(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
 {
     struct node_set *s = arg;
-    const struct fan_answer *bad = NULL;
-    for (size_t i = 0; i < n && bad == NULL; i++) {
-        bad = answers[i].reply.len > 0 && answers[i].reply.ptr[0] == '-' ? &answers[i] : NULL;
+    size_t bad = 0;
+    while (bad < n && !is_error(&answers[bad])) {
+        bad++;
     }
-    if (bad != NULL) {
-        outbuf_append(c->w->out, bad->reply.ptr, bad->reply.len);
+    bool any_good = false;
+    for (size_t i = 0; i < n; i++) {
+        any_good = any_good || !is_error(&answers[i]);
+    }
+    if (bad < n && any_good && !later_gone(s->run->later)) {
+        str_append_slice(&s->error, answers[bad].reply);
+        (void)local_fan_each(c, undo_words, merge_undo, s);
+        return;
+    }
+    if (bad < n) {
+        outbuf_append(c->w->out, answers[bad].reply.ptr, answers[bad].reply.len);
     } else if (n == 0 && s->unknown[0] != '\0') {
         resp_errorf(c->w, "ERR Unknown option or number of arguments for CONFIG SET - '%s'",
                     s->unknown);
@@ -203,17 +274,62 @@ static void merge_set(struct local_call *c, const struct fan_answer *answers, si
         }
         resp_ok(c->w);
     }
-    later_drop(&s->run->later);
-    run_free(s->run);
-    mem_free(s);
+    node_set_free(s);
 }
 
-/* Which pairs are for the nodes, and which for the proxy; each list begins with CONFIG SET. */
-struct shares {
-    struct slice *own, *theirs;
-    size_t n_own, n_theirs;
-    struct slice first_foreign; /* len 0: none */
-};
+static void keep_before(struct node_set *s, const struct fan_answer *a)
+{
+    struct node_before *b = &s->before[s->n_before];
+    *b = (struct node_before){.pairs = resp_value_parse(a->reply)};
+    if (b->pairs == NULL || (b->pairs->type != RESP_MAP && b->pairs->type != RESP_ARRAY)) {
+        resp_value_free(&b->pairs);
+        return;
+    }
+    (void)snprintf(b->id, sizeof(b->id), "%s", a->node_id);
+    b->undo = mem_alloc((b->pairs->count + 2) * sizeof(*b->undo));
+    b->undo[0] = SLICE("CONFIG");
+    b->undo[1] = SLICE("SET");
+    for (size_t i = 0; i < b->pairs->count; i++) {
+        b->undo[2 + i] = b->pairs->items[i].text;
+    }
+    b->n_undo = 2 + b->pairs->count / 2 * 2;
+    s->n_before++;
+}
+
+static void merge_before(struct local_call *c, const struct fan_answer *answers, size_t n,
+                         void *arg)
+{
+    struct node_set *s = arg;
+    s->before = mem_alloc((n + 1) * sizeof(*s->before));
+    for (size_t i = 0; i < n; i++) {
+        keep_before(s, &answers[i]);
+    }
+    if (later_gone(s->run->later)) {
+        node_set_free(s); /* nobody is there to be told, so nothing is done */
+        return;
+    }
+    (void)local_fan(c, s->run->later->argv, s->run->later->argc, merge_set, s);
+}
+
+/* Takes the run. */
+static enum local_result set_nodes(struct local_call *c, struct set_run *r,
+                                   const struct shares *shares)
+{
+    struct node_set *s = mem_zalloc(sizeof(*s));
+    struct slice *names = mem_alloc(shares->n_theirs * sizeof(*names));
+    size_t n = 2;
+    names[0] = SLICE("CONFIG");
+    names[1] = SLICE("GET");
+    s->run = r;
+    r->later = later_of(c, shares->theirs, shares->n_theirs);
+    for (size_t i = 2; i < shares->n_theirs; i += 2) {
+        names[n++] = shares->theirs[i];
+    }
+    (void)snprintf(s->unknown, sizeof(s->unknown), "%.*s", ARG_PRINT(shares->first_foreign));
+    enum local_result result = local_fan(c, names, n, merge_before, s);
+    mem_free(names);
+    return result;
+}
 
 static void share_out(const struct local_call *c, struct shares *s)
 {
@@ -269,11 +385,7 @@ static enum local_result do_set(struct local_call *c)
         r->later = later_new(c);
         apply(r);
     } else {
-        struct node_set *n = mem_zalloc(sizeof(*n));
-        n->run = r;
-        r->later = later_new(c);
-        snprintf(n->unknown, sizeof(n->unknown), "%.*s", ARG_PRINT(s.first_foreign));
-        result = local_fan(c, s.theirs, s.n_theirs, merge_set, n);
+        result = set_nodes(c, r, &s);
     }
     mem_free(s.own);
     mem_free(s.theirs);

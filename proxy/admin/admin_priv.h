@@ -43,6 +43,8 @@ struct later {
     struct outbuf out;
 };
 struct later *later_new(const struct local_call *c);
+/* With other words than the call's. */
+struct later *later_of(const struct local_call *c, const struct slice *argv, size_t argc);
 void later_finish(struct later **l);
 /* Frees only: the reply went another way. */
 void later_drop(struct later **l);

@@ -3,27 +3,32 @@
 
 #include "common/base/mem.h"
 
-struct later *later_new(const struct local_call *c)
+struct later *later_of(const struct local_call *c, const struct slice *argv, size_t argc)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < c->argc; i++) {
-        bytes += c->argv[i].len;
+    for (size_t i = 0; i < argc; i++) {
+        bytes += argv[i].len;
     }
     struct later *l = mem_zalloc(sizeof(*l));
     l->exec = c->exec;
     l->worker = c->worker;
     l->request = c->request;
     l->command = c->command;
-    l->argc = c->argc;
-    l->argv = mem_alloc((c->argc + 1) * sizeof(*l->argv) + bytes);
-    char *at = (char *)(l->argv + c->argc + 1);
-    for (size_t i = 0; i < c->argc; i++) {
-        memcpy(at, c->argv[i].ptr, c->argv[i].len);
-        l->argv[i] = slice_of(at, c->argv[i].len);
-        at += c->argv[i].len;
+    l->argc = argc;
+    l->argv = mem_alloc((argc + 1) * sizeof(*l->argv) + bytes);
+    char *at = (char *)(l->argv + argc + 1);
+    for (size_t i = 0; i < argc; i++) {
+        memcpy(at, argv[i].ptr, argv[i].len);
+        l->argv[i] = slice_of(at, argv[i].len);
+        at += argv[i].len;
     }
     l->w = (struct resp_writer){.out = &l->out, .proto = c->request->proto};
     return l;
+}
+
+struct later *later_new(const struct local_call *c)
+{
+    return later_of(c, c->argv, c->argc);
 }
 
 void later_drop(struct later **lp)

@@ -100,62 +100,112 @@ void local_finish_slice(struct exec *x, struct request *r, struct slice reply)
     local_finish(x, r, &o);
 }
 
-void fan_answered(struct exec *x, struct request *r)
+/* The merge function may ask again: its gather is the request's then. */
+static bool merge_fan(struct exec *x, struct request *r, struct resp_writer *w)
 {
     struct gather *g = r->gather;
-    struct outbuf o = {0};
-    struct resp_writer w = {.out = &o, .proto = r->proto};
-    if (g->fan == NULL) {
-        merge_parts(r, &w);
-    } else {
-        struct fan_answer *answers = mem_alloc((g->n_parts + 1) * sizeof(*answers));
-        for (uint32_t i = 0; i < g->n_parts; i++) {
-            const struct part *p = g->parts[i];
-            answers[i] = (struct fan_answer){.node_id = p->call.target->id,
-                                             .reply = slice_of(p->reply, p->reply_len)};
-        }
-        struct local_call call = {.exec = x,
-                                  .worker = x->port.front,
-                                  .session = client_session(x, r->session),
-                                  .request = r,
-                                  .command = r->command,
-                                  .w = &w};
-        g->fan(&call, answers, g->n_parts, g->fan_arg);
-        mem_free(answers);
+    struct fan_answer *answers = mem_alloc((g->n_parts + 1) * sizeof(*answers));
+    for (uint32_t i = 0; i < g->n_parts; i++) {
+        const struct part *p = g->parts[i];
+        answers[i] = (struct fan_answer){.node_id = p->call.target->id,
+                                         .reply = slice_of(p->reply, p->reply_len)};
     }
-    request_reply_out(x, r, &o);
+    struct local_call call = {.exec = x,
+                              .worker = x->port.front,
+                              .session = client_session(x, r->session),
+                              .request = r,
+                              .command = r->command,
+                              .w = w};
+    r->gather = NULL;
+    g->fan(&call, answers, g->n_parts, g->fan_arg);
+    mem_free(answers);
+    gather_free(&g);
+    return !call.fanned;
 }
 
-enum local_result local_fan(struct local_call *c, const struct slice *argv, size_t argc,
-                            fan_merge_fn merge, void *arg)
+void fan_answered(struct exec *x, struct request *r)
+{
+    struct outbuf o = {0};
+    struct resp_writer w = {.out = &o, .proto = r->proto};
+    bool replied = true;
+    if (r->gather->fan == NULL) {
+        merge_parts(r, &w);
+    } else {
+        replied = merge_fan(x, r, &w);
+    }
+    if (replied) {
+        request_reply_out(x, r, &o);
+    } else {
+        INVARIANT(o.bytes == 0); /* the request may be over already */
+    }
+}
+
+static void add_fan_part(struct local_call *c, struct target *t, const struct slice *argv,
+                         size_t argc)
+{
+    const char *bytes;
+    size_t len;
+    struct chunk *chunk = gather_encode(argv, argc, &bytes, &len);
+    struct part *p = gather_add(c->request);
+    part_set_bytes(p, chunk, bytes, len);
+    chunk_unref(&chunk);
+    p->call.shard = CALL_NODE;
+    p->call.target = t;
+    p->call.write = !(c->command->flags & CF_READONLY);
+    t->fans++;
+}
+
+static enum local_result fan(struct local_call *c, fan_words_fn words, void *words_arg,
+                             fan_merge_fn merge, void *arg)
 {
     struct exec *x = c->exec;
     struct request *r = c->request;
     struct gather *g = gather_new(r, GATHER_FAN);
-    const char *bytes;
-    size_t len;
-    struct chunk *chunk = gather_encode(argv, argc, &bytes, &len);
     g->fan = merge;
     g->fan_arg = arg;
     g->merge = c->command->response;
+    c->fanned = true;
     LIST_FOREACH(it, &x->targets) {
         struct target *t = container_of(it, struct target, link);
-        if (t->alive) {
-            struct part *p = gather_add(r);
-            part_set_bytes(p, chunk, bytes, len);
-            p->call.shard = CALL_NODE;
-            p->call.target = t;
-            t->fans++;
-            p->call.write = !(c->command->flags & CF_READONLY);
+        const struct slice *argv;
+        size_t argc;
+        if (t->alive && words(words_arg, t->id, &argv, &argc)) {
+            add_fan_part(c, t, argv, argc);
         }
     }
-    chunk_unref(&chunk);
     gather_begin(r);
     for (uint32_t i = 0; i < g->n_parts; i++) {
         call_send_to(x, &g->parts[i]->call, g->parts[i]->call.target, LANE_WRITE);
     }
     gather_end(x, r);
     return LOCAL_LATER;
+}
+
+struct same_words {
+    const struct slice *argv;
+    size_t argc;
+};
+
+static bool same_for_all(void *arg, const char *node_id, const struct slice **argv, size_t *argc)
+{
+    const struct same_words *s = arg;
+    (void)node_id;
+    *argv = s->argv;
+    *argc = s->argc;
+    return true;
+}
+
+enum local_result local_fan(struct local_call *c, const struct slice *argv, size_t argc,
+                            fan_merge_fn merge, void *arg)
+{
+    struct same_words s = {.argv = argv, .argc = argc};
+    return fan(c, same_for_all, &s, merge, arg);
+}
+
+enum local_result local_fan_each(struct local_call *c, fan_words_fn words, fan_merge_fn merge,
+                                 void *arg)
+{
+    return fan(c, words, arg, merge, arg);
 }
 
 enum local_result local_forward(struct local_call *c, const struct slice *argv, size_t argc,

@@ -29,6 +29,7 @@ struct local_call {
     const struct slice *argv;      /* argv[0] is the command's name */
     size_t argc;
     struct resp_writer *w;
+    bool fanned; /* local_fan was called: set by it, for a merge function that asks again */
 };
 typedef enum local_result (*local_fn)(struct local_call *c);
 
@@ -61,7 +62,9 @@ struct fan_answer {
     const char *node_id;
     struct slice reply; /* a whole RESP reply; an error "-..." if the node could not be asked */
 };
-/* Writes the one merged reply. `arg` is as given; freed by the callee if it needs that. */
+/* Writes the one merged reply, or asks the nodes again (local_fan with the same call) and writes
+ * nothing: that one's merge function replies then. `arg` is as given; freed by the callee if it
+ * needs that. */
 typedef void (*fan_merge_fn)(struct local_call *c, const struct fan_answer *answers, size_t n,
                              void *arg);
 /* Sends a command to every node that is up (each once, by its write lane, in order with the
@@ -70,6 +73,12 @@ typedef void (*fan_merge_fn)(struct local_call *c, const struct fan_answer *answ
  * function c->argv is empty. */
 enum local_result local_fan(struct local_call *c, const struct slice *argv, size_t argc,
                             fan_merge_fn merge, void *arg);
+/* The same, each node with words of its own; false: that node is left out. Words are borrowed for
+ * the call. */
+typedef bool (*fan_words_fn)(void *arg, const char *node_id, const struct slice **argv,
+                             size_t *argc);
+enum local_result local_fan_each(struct local_call *c, fan_words_fn words, fan_merge_fn merge,
+                                 void *arg);
 /* Passes the command on to one node as any plain command: the key's if key.ptr != NULL, else any.
  */
 enum local_result local_forward(struct local_call *c, const struct slice *argv, size_t argc,

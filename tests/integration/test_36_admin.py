@@ -1,7 +1,11 @@
 """What the proxy answers itself, over all its workers and nodes."""
+import os
+import signal
 import threading
 
 import pytest
+import redis
+from support.cluster import View
 from support.programs import Proxy
 from support.wait import wait_until
 from support.wire import Error
@@ -208,3 +212,50 @@ def test_shutdown_stops_proxy_and_nodes():
         wire.command("SHUTDOWN", "NOSAVE")
     wait_until(lambda: not server.alive(), 10)
     assert server.exit_code == 0
+
+
+def test_keys_do_not_expire_during_a_pause(proxy):
+    """Nobody sees them any more, but the nodes remove them only afterwards, as Redis does."""
+    r = proxy.client()
+    r.flushall()
+    keys = [f"soon-{i}" for i in range(30)]
+    for key in keys:
+        r.set(key, 1, px=100)
+    r.client_pause(60000, all=False)
+    try:
+        wait_until(lambda: not any(r.mget(keys)), 5, "the keys to be over")
+        # The nodes' background work takes turns all the time: several of them pass.
+        nodes = [proxy_node.client() for proxy_node in nodes_of(proxy)]
+        turns = [turns_of(node) for node in nodes]
+        wait_until(lambda: all(turns_of(n) >= t + 5 for n, t in zip(nodes, turns)), 10, "turns of the nodes")
+        assert r.dbsize() == 30
+    finally:
+        r.client_unpause()
+    wait_until(lambda: r.dbsize() == 0, 10, "the keys to be removed")
+
+
+def turns_of(node):
+    return int(node.info("clients")["cron_turns"])
+
+
+def nodes_of(proxy):
+    """Clients of a proxy's nodes, to ask them directly."""
+    return [redis.Redis(port=port, decode_responses=True, socket_timeout=10) for port in View(proxy).nodes()]
+
+
+def test_config_set_that_one_node_misses_is_undone_on_the_others():
+    proxy = Proxy(local_nodes=2, request_timeout="500ms", heartbeat_interval="60s").ready()
+    one, other = nodes_of(proxy)
+    pid = int(other.info("server")["process_id"])
+    one.config_set("hz", 11)  # its own: this is what it gets back
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(redis.exceptions.RedisError):
+            proxy.client().config_set("hz", 50)
+        wait_until(lambda: one.config_get("hz") == {"hz": "11"}, 5, "the value from before")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # What the node that hung had in its sockets it may have run in either order.
+    assert other.config_get("hz")["hz"] in ("10", "50")
+    proxy.client().config_set("hz", 50)
+    assert one.config_get("hz") == other.config_get("hz") == {"hz": "50"}
