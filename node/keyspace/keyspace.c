@@ -122,6 +122,14 @@ struct table *keyspace_table(struct keyspace *ks, int db, uint32_t shard)
     return d->tables[shard];
 }
 
+void keyspace_reserve(struct keyspace *ks, int db, int shard, uint64_t count)
+{
+    struct table *t = keyspace_table(ks, db, (uint32_t)shard);
+    if (table_count(t) == 0) {
+        table_reserve(t, count);
+    }
+}
+
 /* ---- probes ---- */
 
 uint64_t keyspace_hash(const struct keyspace *ks, struct slice key)

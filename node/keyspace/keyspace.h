@@ -169,5 +169,8 @@ void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms);
 /* Of one held shard, served or not; with now_ms = INT64_MIN also of what has expired. */
 void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out, int64_t now_ms);
 
+/* Makes room for `count` keys in a database of a held shard in which there is none yet. */
+void keyspace_reserve(struct keyspace *ks, int db, int shard, uint64_t count);
+
 /* For this folder: the table of a database in a held shard, made if it is not there yet. */
 struct table *keyspace_table(struct keyspace *ks, int db, uint32_t shard);

@@ -463,6 +463,29 @@ struct table *table_new(table_hash_fn *hash, uint64_t seed)
     return t;
 }
 
+void table_reserve(struct table *t, uint64_t count)
+{
+    INVARIANT(t->count == 0);
+    unsigned depth = 0;
+    /* Segments three quarters full: hashes are not spread evenly, and the fullest shall not split.
+     */
+    while (depth < 30 && count >> depth > room_for(BUCKETS_MAX) * 3 / 4) {
+        depth++;
+    }
+    if (depth == 0 || t->dir_bits != 0) {
+        return;
+    }
+    segment_free(t, unpack(t->dir[0]));
+    size_t size = sizeof(*t->dir) << depth;
+    t->dir = mem_alloc(object_size_class(size));
+    t->memory += object_size_class(size);
+    t->dir_bits = depth;
+    t->deepest = UINT64_C(1) << depth;
+    for (uint64_t i = 0; i < t->deepest; i++) {
+        t->dir[i] = pack(segment_new(t, buckets_for((count >> depth) + 1), depth, 0));
+    }
+}
+
 static void free_objects(struct table *t, struct segment *s)
 {
     for (unsigned b = 0; b < s->buckets_n + 1U; b++) {

@@ -34,6 +34,10 @@ struct table *table_new(table_hash_fn *hash, uint64_t seed);
 /* With all objects in it. */
 void table_free(struct table **t);
 
+/* Makes room for `count` keys in an empty table, as much as it would have when they had been added
+ * one by one; what they do not need stays. */
+void table_reserve(struct table *t, uint64_t count);
+
 uint64_t table_count(const struct table *t);
 uint64_t table_expires(const struct table *t); /* keys with an expiry */
 /* Bytes of the table and the objects in it, exact in what object_size_class() gives. */

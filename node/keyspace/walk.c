@@ -21,7 +21,8 @@ static void visit_ahead(void *arg, struct object *o)
     struct walking *w = arg;
     uint64_t hash = keyspace_hash(w->ks, object_key(o));
     if (hash >= w->from) {
-        w->work += MAX(w->visit(w->arg, w->db, hash, o), (size_t)WALK_KEY_WORK);
+        size_t work = w->visit(w->arg, w->db, hash, o);
+        w->work += MAX(work, (size_t)WALK_KEY_WORK);
     }
 }
 

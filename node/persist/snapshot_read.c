@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/persist/snapshot.h"
+#include "node/persist/snapshot_format.h"
+#include "node/persist/wal_format.h"
+#include "node/types/rdb.h"
+
+#include "common/base/mem.h"
+
+#include <errno.h>
+
+#define READ_AHEAD (1U << 20) /* read at a time, as many blocks as are in it */
+
+struct input {
+    struct disk_file *file;
+    uint64_t size;
+    uint64_t nonce;
+    char *bytes; /* of the file from `at` on */
+    size_t len;
+    size_t cap;
+    uint64_t at;
+    int error;
+};
+
+static const char *look(struct input *in, uint64_t at, uint64_t n)
+{
+    if (at > in->size || n > in->size - at || n > SIZE_MAX / 2) {
+        return NULL;
+    }
+    if (at < in->at || at + n > in->at + in->len) {
+        size_t want = (size_t)MIN(MAX(n, (uint64_t)READ_AHEAD), in->size - at);
+        if (want > in->cap) {
+            mem_free(in->bytes);
+            in->bytes = mem_try_alloc(want);
+            in->cap = in->bytes == NULL ? 0 : want;
+            if (in->bytes == NULL) {
+                in->error = ENOMEM;
+                in->len = 0;
+                return NULL;
+            }
+        }
+        in->at = at;
+        in->len = 0;
+        in->error = disk_read(in->file, at, in->bytes, want, &in->len);
+        if (in->error != 0 || in->len < n) {
+            in->len = 0;
+            return NULL;
+        }
+    }
+    return in->bytes + (at - in->at);
+}
+
+static bool read_file_head(struct input *in)
+{
+    const char *p = look(in, 0, SNAPSHOT_FILE_HEAD);
+    if (p == NULL || memcmp(p, SNAPSHOT_MAGIC, 8) != 0 || wal_get32(p + 8) != SNAPSHOT_FORMAT ||
+        wal_get64(p + 24) != hash_bytes(p, 24, SNAPSHOT_SEED)) {
+        return false;
+    }
+    in->nonce = wal_get64(p + 16);
+    return true;
+}
+
+/* The block at `at`, whose index is given. False: it is not whole. */
+static bool read_block(struct input *in, uint64_t at, uint64_t index, unsigned *kind,
+                       struct slice *content)
+{
+    const char *p = look(in, at, SNAPSHOT_BLOCK_HEAD);
+    if (p == NULL || wal_get64(p + 16) != index) {
+        return false;
+    }
+    uint64_t len = wal_get64(p + 24);
+    uint64_t split = wal_get32(p + 12);
+    if (len > in->size || split > len) {
+        return false;
+    }
+    p = look(in, at, SNAPSHOT_BLOCK_HEAD + len);
+    if (p == NULL) {
+        return false;
+    }
+    size_t first = SNAPSHOT_BLOCK_HEAD - 8 + (size_t)(split == 0 ? len : split);
+    uint64_t sum = hash_bytes(p + 8, first, snapshot_seed(in->nonce, index));
+    if (split != 0) {
+        sum = hash_bytes(p + 8 + first, (size_t)(len - split), sum);
+    }
+    if (sum != wal_get64(p)) {
+        return false;
+    }
+    *kind = wal_get32(p + 8);
+    *content = slice_of(p + SNAPSHOT_BLOCK_HEAD, (size_t)len);
+    return true;
+}
+
+bool snapshot_read_head(struct slice in, struct snapshot_info *out)
+{
+    const size_t fixed = sizeof(out->cluster_id) + 4 + 4 + 8 + 8 + 8 + 8;
+    if (in.len < fixed) {
+        return false;
+    }
+    *out = (struct snapshot_info){0};
+    memcpy(out->cluster_id, in.ptr, sizeof(out->cluster_id));
+    const char *p = in.ptr + sizeof(out->cluster_id);
+    uint32_t shard = wal_get32(p);
+    uint32_t n_shards = wal_get32(p + 4);
+    out->position = wal_get64(p + 8);
+    out->wall_ms = (int64_t)wal_get64(p + 16);
+    out->hash_check = wal_get64(p + 24);
+    out->keys = wal_get64(p + 32);
+    if (n_shards > KEYSPACE_SLOTS || shard >= n_shards ||
+        out->cluster_id[sizeof(out->cluster_id) - 1] != '\0') {
+        return false;
+    }
+    out->shard = (int)shard;
+    out->n_shards = (int)n_shards;
+    return history_decode(slice_of(in.ptr + fixed, in.len - fixed), &out->history);
+}
+
+static bool read_i64(struct slice *in, int64_t *out)
+{
+    if (in->len < 8) {
+        return false;
+    }
+    *out = (int64_t)wal_get64(in->ptr);
+    *in = slice_of(in->ptr + 8, in->len - 8);
+    return true;
+}
+
+bool snapshot_read_keys(struct slice in, const struct snapshot_target *target, uint64_t *keys,
+                        struct str *scratch)
+{
+    int db = 0;
+    struct str key_scratch = {0};
+    bool good = true;
+    while (good && in.len > 0) {
+        unsigned type = (unsigned char)in.ptr[0];
+        in = slice_of(in.ptr + 1, in.len - 1);
+        if (type == RDB_OPCODE_SELECTDB) {
+            uint64_t n;
+            good = rdb_read_len(&in, &n, NULL) && n < KEYSPACE_SLOTS;
+            db = good ? (int)n : 0;
+            continue;
+        }
+        int64_t expire = OBJECT_NO_EXPIRE;
+        if (type == RDB_OPCODE_EXPIRE_MS) {
+            good = read_i64(&in, &expire) && rdb_read_byte(&in, &type);
+        }
+        struct slice key;
+        struct object *o = NULL;
+        if (good && rdb_read_string(&in, &key_scratch, &key) && key.len <= UINT32_MAX) {
+            o = rdb_read_value(&in, type, key, expire, scratch);
+        }
+        good = o != NULL;
+        if (good) {
+            target->key(target->arg, db, o);
+            ++*keys;
+        }
+    }
+    str_fini(&key_scratch);
+    return good;
+}
+
+static enum snapshot_found read_blocks(struct input *in, int shard,
+                                       const struct snapshot_target *target, char why[256])
+{
+    uint64_t at = SNAPSHOT_FILE_HEAD;
+    uint64_t keys = 0;
+    struct str scratch = {0};
+    enum snapshot_found found = SNAPSHOT_DAMAGED;
+    snprintf(why, 256, "shard.%05d is damaged at byte 0", shard);
+    for (uint64_t index = 0; index == 0 || found == SNAPSHOT_DAMAGED; index++) {
+        unsigned kind;
+        struct slice content;
+        struct snapshot_info info;
+        snprintf(why, 256, "shard.%05d is damaged at byte %llu", shard, (unsigned long long)at);
+        if (!read_block(in, at, index, &kind, &content) ||
+            (kind == SNAPSHOT_HEAD) != (index == 0)) {
+            break;
+        }
+        at += SNAPSHOT_BLOCK_HEAD + content.len;
+        if (kind == SNAPSHOT_HEAD) {
+            if (!snapshot_read_head(content, &info) || info.shard != shard ||
+                !target->head(target->arg, &info)) {
+                snprintf(why, 256, "shard.%05d is of another shard, cluster or number of shards",
+                         shard);
+                break;
+            }
+        } else if (kind == SNAPSHOT_KEYS) {
+            if (!snapshot_read_keys(content, target, &keys, &scratch)) {
+                break;
+            }
+        } else if (kind == SNAPSHOT_FOOT && content.len == 8 && wal_get64(content.ptr) == keys &&
+                   at == in->size) {
+            found = SNAPSHOT_GOOD;
+        } else {
+            break;
+        }
+    }
+    str_fini(&scratch);
+    return in->error != 0 && found != SNAPSHOT_GOOD ? SNAPSHOT_UNREAD : found;
+}
+
+enum snapshot_found snapshot_read(struct disk *disk, int shard,
+                                  const struct snapshot_target *target, char why[256], int *error)
+{
+    struct input in = {0};
+    char name[SNAPSHOT_NAME_MAX];
+    snapshot_name(name, shard, false);
+    why[0] = '\0';
+    *error = disk_open(disk, name, DISK_READ, &in.file);
+    if (*error == ENOENT) {
+        *error = 0;
+        return SNAPSHOT_NONE;
+    }
+    enum snapshot_found found = SNAPSHOT_UNREAD;
+    if (*error == 0) {
+        in.error = disk_size(in.file, &in.size);
+        if (in.error == 0 && read_file_head(&in)) {
+            found = read_blocks(&in, shard, target, why);
+        } else if (in.error == 0) {
+            found = SNAPSHOT_DAMAGED;
+            snprintf(why, 256, "shard.%05d is damaged at byte 0", shard);
+        }
+        *error = in.error;
+    }
+    disk_close(&in.file);
+    mem_free(in.bytes);
+    return found;
+}
