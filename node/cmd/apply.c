@@ -52,14 +52,15 @@ static bool in_shard(struct applier *a, const struct call *c)
     return right || fail(a, "a key of another shard", c->argv[0]);
 }
 
-static bool find_key(struct applier *a, struct call *c)
+/* `known`: the probe of the first argument; may be NULL. */
+static bool find_key(struct applier *a, struct call *c, const struct probe *known)
 {
     c->probe_arg = 0;
     uint32_t at = keys_single(c->cmd);
     if (at == 0) {
         return in_shard(a, c);
     }
-    c->probe = keyspace_probe_key(c->ks, c->argv[at]);
+    c->probe = at == 1 && known != NULL ? *known : keyspace_probe_key(c->ks, c->argv[at]);
     c->probe_arg = at;
     return (int)c->probe.shard == c->shard || fail(a, "a key of another shard", c->argv[at]);
 }
@@ -74,7 +75,8 @@ static void read_words(struct applier *a, const struct effect *e)
     effect_args(e, a->argv);
 }
 
-static bool run(struct applier *a, struct call *c, const struct effect *e)
+static bool run(struct applier *a, struct call *c, const struct effect *e,
+                const struct probe *known)
 {
     if (e->db >= c->ks->n_dbs) {
         return fail(a, "this node has fewer databases", SLICE("databases"));
@@ -83,7 +85,7 @@ static bool run(struct applier *a, struct call *c, const struct effect *e)
     c->argv = a->argv;
     c->argc = e->argc;
     c->cmd = command_find(c->argv, c->argc);
-    if (!may_run(a, c) || !find_key(a, c)) {
+    if (!may_run(a, c) || !find_key(a, c, known)) {
         return false;
     }
     a->session.db = e->db;
@@ -94,6 +96,79 @@ static bool run(struct applier *a, struct call *c, const struct effect *e)
     outbuf_consume(&a->out, a->out.bytes);
     a->effects++;
     return c->w.errors == 0 || fail(a, c->w.code, c->argv[0]);
+}
+
+/* ---- looking ahead ---- */
+
+static inline struct apply_soon *soon_at(struct applier *a, uint32_t i)
+{
+    return &a->soon[(a->soon_first + i) & (APPLY_AHEAD - 1)];
+}
+
+/* Keys of the commands that matter for speed are the first argument. */
+static void look_at(struct apply_soon *s, const struct keyspace *ks, const struct entry *e)
+{
+    struct slice argv[8];
+    struct effects it = effects_of(e);
+    struct effect one;
+    *s = (struct apply_soon){.bytes = e->bytes.ptr, .db = -1};
+    if (effects_next(&it, &one) && one.argc > 1 && one.argc <= ARRAY_LEN(argv) &&
+        one.db < ks->n_dbs) {
+        effect_args(&one, argv);
+        s->db = one.db;
+        s->probe = keyspace_probe_key(ks, argv[1]);
+        keyspace_prefetch_bucket(ks, s->db, &s->probe);
+    }
+}
+
+static void look_on(struct applier *a, const struct keyspace *ks)
+{
+    struct entry e;
+    while (a->soon_n < APPLY_AHEAD && a->left.len > 0) {
+        int64_t len = entry_read(a->left, &e);
+        if (len <= 0) {
+            a->left = SLICE(""); /* who applies them will see */
+            return;
+        }
+        a->left = slice_of(a->left.ptr + len, a->left.len - (size_t)len);
+        look_at(soon_at(a, a->soon_n++), ks, &e);
+    }
+}
+
+static inline void prefetch_at(struct applier *a, const struct keyspace *ks, uint32_t i)
+{
+    const struct apply_soon *s = soon_at(a, i);
+    if (i < a->soon_n && s->db >= 0) {
+        keyspace_prefetch_object(ks, s->db, &s->probe);
+    }
+}
+
+void apply_ahead(struct applier *a, const struct keyspace *ks, struct slice entries)
+{
+    a->left = entries;
+    a->soon_first = 0;
+    a->soon_n = 0;
+    look_on(a, ks);
+    for (uint32_t i = 0; i < APPLY_AHEAD / 2; i++) {
+        prefetch_at(a, ks, i);
+    }
+}
+
+/* Its probe, if it is the one that was expected. */
+static bool was_expected(struct applier *a, const struct keyspace *ks, const struct entry *e,
+                         struct probe *out)
+{
+    if (a->soon_n == 0 || soon_at(a, 0)->bytes != e->bytes.ptr) {
+        return false;
+    }
+    const struct apply_soon *s = soon_at(a, 0);
+    bool known = s->db >= 0;
+    *out = s->probe;
+    a->soon_first++;
+    a->soon_n--;
+    look_on(a, ks);
+    prefetch_at(a, ks, APPLY_AHEAD / 2);
+    return known;
 }
 
 bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e)
@@ -110,9 +185,12 @@ bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e)
     INVARIANT(ks->shards[e->shard] != NULL);
     struct effects it = effects_of(e);
     struct effect one;
+    struct probe probe;
+    const struct probe *known = was_expected(a, ks, e, &probe) ? &probe : NULL;
     bool right = true;
     while (right && effects_next(&it, &one)) {
-        right = run(a, &c, &one);
+        right = run(a, &c, &one, known);
+        known = NULL; /* that of the first effect */
     }
     a->entries++;
     ks->stats.hits = was.hits;
@@ -123,18 +201,4 @@ bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e)
         a->argv_cap = 0;
     }
     return right;
-}
-
-void apply_prefetch(const struct keyspace *ks, const struct entry *e)
-{
-    struct effects it = effects_of(e);
-    struct effect one;
-    if (!effects_next(&it, &one) || one.argc < 2 || one.argc > 8 || one.db >= ks->n_dbs) {
-        return;
-    }
-    struct slice argv[8];
-    effect_args(&one, argv);
-    struct probe p = {.shard = (uint32_t)e->shard};
-    p.hash = keyspace_hash(ks, argv[1]);
-    keyspace_prefetch_bucket(ks, one.db, &p);
 }

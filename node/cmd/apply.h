@@ -8,6 +8,16 @@
 #include "node/cmd/call.h"
 #include "node/log/entry.h"
 
+#define APPLY_AHEAD 16 /* a power of two */
+
+/* An entry that will be applied soon: what its first effect touches is on its way into the cache.
+ */
+struct apply_soon {
+    const char *bytes;
+    int db; /* -1: not known */
+    struct probe probe;
+};
+
 struct applier {
     const struct call_table *table;
     struct session session;
@@ -15,6 +25,10 @@ struct applier {
     struct outbuf out; /* replies that nobody wants */
     struct slice *argv;
     size_t argv_cap;
+    struct slice left; /* entries that were not looked at yet */
+    struct apply_soon soon[APPLY_AHEAD];
+    uint32_t soon_first;
+    uint32_t soon_n;
     char error[160]; /* why apply_entry failed */
     uint64_t entries;
     uint64_t effects;
@@ -26,5 +40,7 @@ void applier_fini(struct applier *a);
 /* The shard is held. False: an effect is none that this node can run, a->error says why; what came
  * before it in the entry was run, so this copy is no prefix of any log any more. */
 bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e) MUSTCHECK;
-/* For entries that will be applied soon: what they touch on its way into the cache. */
-void apply_prefetch(const struct keyspace *ks, const struct entry *e);
+/* Whole entries that are to be applied next, in this order, as e->bytes in here; they stay where
+ * they are until the last one is applied, or this is called again (with none: forget them). Only
+ * for speed. */
+void apply_ahead(struct applier *a, const struct keyspace *ks, struct slice entries);

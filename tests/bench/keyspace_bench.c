@@ -5,7 +5,9 @@
  *
  *   make build/release/keyspace_bench && build/release/keyspace_bench [keys] [operations]
  * [pipeline] */
-#include "node/cmd/call.h"
+#include "node/cmd/apply.h"
+#include "node/keyspace/effect.h"
+#include "node/log/backlog.h"
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -26,7 +28,56 @@ struct bench {
     struct outbuf out;
     struct resp_parser parsers[PREFETCH];
     uint64_t keys;
+    /* "logged": what commands did goes to a backlog; "applied": from there into a copy, too */
+    struct backlog *log;
+    uint64_t versions[SHARDS];
+    uint64_t lane;
+    struct keyspace *copy;
+    struct applier applier;
+    struct str frame;
 };
+
+static void take_entry(void *arg, struct entry *e)
+{
+    struct bench *b = arg;
+    e->term = 1;
+    e->version = ++b->versions[e->shard];
+    backlog_add(b->log, e, 0);
+    if (b->copy != NULL) {
+        char *to = str_reserve(&b->frame, entry_size(e));
+        entry_write(to, e);
+        b->frame.len += entry_size(e);
+    }
+}
+
+/* What came of a batch, as from a link. */
+static void apply_frame(struct bench *b)
+{
+    struct slice left = str_slice(&b->frame);
+    apply_ahead(&b->applier, b->copy, left);
+    while (left.len > 0) {
+        struct entry e;
+        size_t len = entry_read_trusted(left.ptr, &e);
+        left = slice_of(left.ptr + len, left.len - len);
+        if (!apply_entry(&b->applier, b->copy, &e)) {
+            abort();
+        }
+    }
+    str_clear(&b->frame);
+}
+
+static void take_touch(void *arg, uint32_t shard, uint64_t hash)
+{
+    (void)arg;
+    (void)shard;
+    (void)hash;
+}
+
+static void take_touch_all(void *arg, uint32_t shard)
+{
+    (void)arg;
+    (void)shard;
+}
 
 static double cpu_ns(void)
 {
@@ -92,6 +143,8 @@ static void run_batch(struct bench *b, struct slice unread, int64_t now_ms, bool
                                .ks = b->ks,
                                .rng = &b->rng,
                                .now_ms = now_ms,
+                               .lane = b->lane,
+                               .number = n,
                                .cmd = command_resolve(p->argv, p->argc, error)};
             uint32_t key = c->cmd->key_single;
             int slot = slot_of(c->argv[key]);
@@ -107,6 +160,9 @@ static void run_batch(struct bench *b, struct slice unread, int64_t now_ms, bool
         }
         for (size_t i = 0; i < n; i++) {
             call_run(&b->table, &calls[i]);
+        }
+        if (b->copy != NULL) {
+            apply_frame(b);
         }
     }
     outbuf_consume(&b->out, b->out.bytes);
@@ -128,9 +184,37 @@ static void measure(struct bench *b, const char *what, bool set, size_t value_le
         all += cpu_ns() - start;
     }
     uint64_t rounds = (operations + ROUND - 1) / ROUND;
-    printf("%-8s %4zu B  pipeline %2d  %5.0f ns/op\n", what, value_len, pipeline,
+    printf("%-21s %4zu B  pipeline %2d  %5.0f ns/op\n", what, value_len, pipeline,
            all / (double)(rounds * ROUND));
     mem_free(r.bytes);
+}
+
+/* The same with what it costs to tell replicas; pipeline 16. */
+static void measure_logged(struct bench *b, size_t value_len, uint64_t operations)
+{
+    struct effect_sink sink = {
+        .arg = b, .entry = take_entry, .touched = take_touch, .touched_all = take_touch_all};
+    b->log = backlog_new(SHARDS, 16 << 20);
+    for (int i = 0; i < SHARDS; i++) {
+        backlog_open(b->log, i, b->versions[i], INT64_MIN);
+    }
+    b->ks->collector = collector_new(&sink);
+    measure(b, "SET logged", true, value_len, 16, operations, NULL);
+    measure(b, "GET logged", false, value_len, 16, operations, NULL);
+    b->lane = 7;
+    measure(b, "SET logged, by a lane", true, value_len, 16, operations, NULL);
+    b->lane = 0;
+    b->copy = keyspace_new(SHARDS, 16, 54321);
+    for (int i = 0; i < SHARDS; i++) {
+        keyspace_shard_create(b->copy, i);
+    }
+    applier_init(&b->applier, &b->table);
+    measure(b, "SET logged, applied", true, value_len, 16, operations, NULL);
+    applier_fini(&b->applier);
+    collector_free(&b->ks->collector);
+    backlog_free(&b->log);
+    keyspace_free(&b->copy);
+    str_fini(&b->frame);
 }
 
 int main(int argc, char **argv)
@@ -163,6 +247,7 @@ int main(int argc, char **argv)
             measure(&b, "SET", true, sizes[s], pipelines[i], operations, NULL);
             measure(&b, "GET", false, sizes[s], pipelines[i], operations, NULL);
         }
+        measure_logged(&b, sizes[s], operations);
         keyspace_flush(b.ks, -1, KEYSPACE_SERVED, false, 0);
     }
     keyspace_free(&b.ks);
