@@ -74,6 +74,12 @@ typedef void (*loop_turn_fn)(void *arg);
 void loop_on_turn(struct loop *l, loop_turn_fn fn, void *arg);
 void loop_off_turn(struct loop *l, loop_turn_fn fn, void *arg);
 
+/* Under load a loop that answers each event at once wakes for every single one, and each request
+ * pays for writes of its own. When a wait ended with few streams' bytes although many streams had
+ * some in the last millisecond or two, the turn waits another `us` microseconds before it looks
+ * again and goes on. 0: never (the default). */
+void loop_gather(struct loop *l, int64_t us);
+
 /* A file descriptor to watch that is not a stream (signalfd, listening socket). Embedded; the
  * descriptor stays the owner's. Starting it again changes the events. Zero-initialise before. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };

@@ -22,11 +22,31 @@ struct loop {
     int64_t now_us;
     int64_t wall_ms;
     uint64_t turns;
+    uint64_t reads; /* of streams, with bytes */
+    int64_t gather_us;
+    int64_t period;       /* the millisecond (of 1024 us) in which `active` is counted */
+    uint32_t active;      /* streams that had bytes in it */
+    uint32_t active_last; /* the same of the one before */
+    bool slack_set;       /* sleeps of this thread are exact to a microsecond or so */
     ev_check after_wait;
     struct list tasks;
     struct list hooks;
     struct chunk *scratch[LOOP_SCRATCH_COUNT]; /* [0] is in use; each holds one reference */
 };
+
+/* A stream has bytes; `period` is where it keeps when that was last so. */
+static inline void loop_note_read(struct loop *l, int64_t *period)
+{
+    int64_t now = l->now_us >> 10;
+    l->reads++;
+    if (now != l->period) {
+        l->active_last = now == l->period + 1 ? l->active : 0;
+        l->active = 0;
+        l->period = now;
+    }
+    l->active += *period != now;
+    *period = now;
+}
 
 /* A chunk with at least LOOP_SCRATCH_LEAST bytes behind its len; the caller takes a reference, and
  * until it drops it no other stream reads. */

@@ -36,6 +36,7 @@ struct stream_impl {
     stream_close_fn on_connect;
     unsigned due;
     int close_err;
+    int64_t read_period; /* see loop_note_read */
     uint32_t depth;  /* callbacks running */
     bool freed;      /* stream_free was called in one of them */
     bool connecting; /* not connected yet */
@@ -236,6 +237,7 @@ static void on_readable(struct ev_loop *ev, ev_io *w, int revents)
     ssize_t n = recv(s->fd, to, room, 0);
     s->reads++;
     if (n > 0) {
+        loop_note_read(s->loop, &s->impl->read_period);
         inbuf_filled(&s->in, (size_t)n);
         s->bytes_in += (uint64_t)n;
         s->active_us = loop_now_us(s->loop);

@@ -184,6 +184,7 @@ void worker_apply_options(struct worker *w)
     const struct output_limit *l = &w->options->output_limits.of[OUTPUT_NORMAL];
     exec_settings_of(w->options, &s);
     exec_set(w->exec, &s);
+    loop_gather(w->loop, w->options->gather_us);
     observe_set(w->observe, w->options);
     back_set(i->back, w->options->connect_timeout_ms, (int)(w->options->tcp_keepalive_ms / 1000));
     i->output_hard = (int64_t)l->hard;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -723,6 +724,70 @@ static void test_bytes_behind_the_hold_stay(void **state)
     end_fini(&e);
 }
 
+static void count_data(struct stream *s)
+{
+    (*(int *)s->owner)++;
+    inbuf_consume(&s->in, inbuf_unread(&s->in).len);
+}
+
+static void no_close(struct stream *s, int err)
+{
+    (void)s;
+    (void)err;
+}
+
+#define MANY 12
+
+/* Writes to the one whose turn it is, once the loop is likely to sleep. */
+static void *write_late(void *arg)
+{
+    usleep(20000);
+    assert_int_equal(write(*(int *)arg, "b", 1), 1);
+    return NULL;
+}
+
+/* What more comes while a busy loop gathers is seen in the same turn. A stall of this process may
+ * make the loop look idle: then once more. */
+static void test_a_busy_loop_gathers(void **state)
+{
+    (void)state;
+    struct loop *l = loop_new();
+    struct stream *streams[MANY];
+    int far[MANY];
+    int got = 0;
+    bool gathered = false;
+    for (int i = 0; i < MANY; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+        streams[i] = stream_new(l, pair[0], &got, count_data, no_close);
+        far[i] = pair[1];
+    }
+    loop_turn(l, false); /* the watchers stand */
+    loop_gather(l, 500000);
+    for (int tries = 0; tries < 50 && !gathered; tries++) {
+        pthread_t late;
+        got = 0;
+        for (int i = 0; i < MANY; i++) {
+            assert_int_equal(write(far[i], "a", 1), 1);
+        }
+        loop_turn(l, true);
+        assert_int_equal(got, MANY);
+        assert_int_equal(pthread_create(&late, NULL, write_late, &far[1]), 0);
+        assert_int_equal(write(far[0], "a", 1), 1);
+        loop_turn(l, true);
+        gathered = got == MANY + 2;
+        pthread_join(late, NULL);
+        loop_turn(l, false);
+        assert_int_equal(got, MANY + 2);
+    }
+    assert_true(gathered);
+    for (int i = 0; i < MANY; i++) {
+        stream_free(&streams[i]);
+        close(far[i]);
+    }
+    loop_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -748,6 +813,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_connection_is_reported_to_on_connect_only),
         cmocka_unit_test(test_a_listener_says_why_it_cannot_be),
         cmocka_unit_test(test_bytes_behind_the_hold_stay),
+        cmocka_unit_test(test_a_busy_loop_gathers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
