@@ -12,8 +12,18 @@ struct chunk *exec_keep(struct exec *x, struct chunk *chunk, const char **ptr, s
     return chunk_ref(chunk);
 }
 
+static void note_size(struct session *s, size_t len)
+{
+    if (len > s->reply_size) {
+        s->reply_size = (uint32_t)MIN(len, UINT32_MAX);
+    } else {
+        s->reply_size -= (s->reply_size - (uint32_t)len) >> 3;
+    }
+}
+
 static void write_parked(struct session *s, struct request *r)
 {
+    s->parked -= r->reply_out != NULL ? r->reply_out->bytes : r->reply_len;
     if (r->silent) {
         return;
     }
@@ -91,7 +101,7 @@ void request_reply(struct exec *x, struct request *r, struct chunk *chunk, const
         request_free(x, r);
         return;
     }
-    s->reply_size += (uint32_t)(((int64_t)len - (int64_t)s->reply_size) >> 3);
+    note_size(s, len);
     if (s->head == r) {
         size_t before = s->out->bytes;
         if (LIKELY(!r->silent)) {
@@ -104,6 +114,7 @@ void request_reply(struct exec *x, struct request *r, struct chunk *chunk, const
     r->reply_chunk = exec_keep(x, chunk, &ptr, len);
     r->reply = ptr;
     r->reply_len = len;
+    s->parked += len;
 }
 
 void request_reply_out(struct exec *x, struct request *r, struct outbuf *o)
@@ -120,6 +131,7 @@ void request_reply_out(struct exec *x, struct request *r, struct outbuf *o)
         request_free(x, r);
         return;
     }
+    note_size(s, o->bytes);
     if (s->head == r) {
         size_t before = s->out->bytes;
         if (!r->silent) {
@@ -132,6 +144,7 @@ void request_reply_out(struct exec *x, struct request *r, struct outbuf *o)
     r->state = REQUEST_READY;
     r->reply_out = mem_alloc(sizeof(*o));
     *r->reply_out = *o;
+    s->parked += o->bytes;
     *o = (struct outbuf){0};
 }
 
@@ -162,10 +175,11 @@ static bool may_resume(const struct exec *x, const struct session *s)
     case STOP_WINDOW:
         return s->pending <= (uint64_t)x->settings.client_max_pending / 2 &&
                (uint64_t)s->pending * s->reply_size <= WINDOW_BYTES / 2;
+    case STOP_OUTPUT: /* mostly by exec_session_drained */
+        return s->out->bytes == 0 && s->parked == 0;
     case STOP_NOT:
-    case STOP_PAUSE:  /* by its end */
-    case STOP_LANE:   /* by the lane */
-    case STOP_OUTPUT: /* by exec_session_drained */
+    case STOP_PAUSE: /* by its end */
+    case STOP_LANE:  /* by the lane */
         break;
     }
     return false;

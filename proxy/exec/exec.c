@@ -323,8 +323,12 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
 /* More than one client may have under way, by number or by the size of its replies. */
 static bool window_full(const struct exec *x, const struct session *s)
 {
-    return s->pending >= (uint64_t)x->settings.client_max_pending ||
-           (s->pending > 16 && (uint64_t)s->pending * s->reply_size > WINDOW_BYTES);
+    if (s->pending >= (uint64_t)x->settings.client_max_pending) {
+        return true;
+    }
+    /* How large its replies are is known from the first of them. */
+    return (s->pending > WINDOW_LEAST && (uint64_t)s->pending * s->reply_size > WINDOW_BYTES) ||
+           (s->pending >= WINDOW_FIRST && s->pending > 2 * (s->commands - s->pending));
 }
 
 static bool must_queue(const struct exec *x, const struct command *c)
@@ -342,7 +346,7 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
         session_stop(x, s, STOP_WINDOW);
         return EXEC_STOP;
     }
-    if (UNLIKELY(s->out->bytes > OUTPUT_PAUSE && !s->inner)) {
+    if (UNLIKELY(s->out->bytes + s->parked > OUTPUT_PAUSE && !s->inner)) {
         session_stop(x, s, STOP_OUTPUT);
         return EXEC_STOP;
     }

@@ -95,6 +95,10 @@ void fate_begin(struct exec *x, const struct lane *l, struct call *c)
         fate_unknown(x, c);
         return;
     }
+    if (PLANTED(PLANT_RESEND)) {
+        call_lost(x, c, false, ERR_UNKNOWN_OUTCOME);
+        return;
+    }
     struct fate *f = fate_for(x, l, c);
     c->fate = f;
     if (!hold_unresolved(x, c)) {

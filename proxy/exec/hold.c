@@ -4,6 +4,8 @@
  * before the ones ahead of it. */
 #include "proxy/exec/exec_priv.h"
 
+#include "common/cmd/slot.h"
+
 #include <stdio.h>
 
 #define ERR_TIMED_OUT "CLUSTERDOWN The node of this hash slot did not answer in time"
@@ -304,26 +306,64 @@ void call_send(struct exec *x, struct call *c)
     call_send_to(x, c, t, kind);
 }
 
-/* The keys of a single command; false: there are none, or it is more than one command. */
-static bool keys_of(const struct call *c, struct resp_parser *p, struct key_list *keys)
+/* What a call is about. */
+struct about {
+    struct resp_parser parser;
+    struct key_list keys;
+    bool known; /* `keys` are all; else it is a transaction, or has none */
+    int shard;
+};
+
+static void about_init(struct about *a, const struct call *c)
 {
+    resp_parser_init(&a->parser);
+    a->parser.bulk_max = INT64_MAX;
+    key_list_init(&a->keys);
+    a->shard = c->shard;
+    a->known = false;
     if (c->swallow_own > 0 || c->bytes == NULL ||
-        resp_parse(p, slice_of(c->bytes, c->len)) != RESP_OK) {
-        return false;
+        resp_parse(&a->parser, slice_of(c->bytes, c->len)) != RESP_OK) {
+        return;
     }
-    const struct command *command = command_find(p->argv, p->argc);
-    return command != NULL && keys_find(command, p->argv, p->argc, keys) == KEYS_OK &&
-           keys->count > 0 && keys->count <= 64;
+    const struct command *command = command_find(a->parser.argv, a->parser.argc);
+    a->known = command != NULL &&
+               keys_find(command, a->parser.argv, a->parser.argc, &a->keys) == KEYS_OK &&
+               a->keys.count > 0 && a->keys.count <= 64;
 }
 
-static bool same_key(const struct resp_parser *p, const struct key_list *keys,
-                     const struct resp_parser *q, const struct key_list *others)
+static void about_fini(struct about *a)
 {
-    for (uint32_t i = 0; i < keys->count; i++) {
-        struct slice a = p->argv[keys->keys[i].index];
-        for (uint32_t j = 0; j < others->count; j++) {
-            struct slice b = q->argv[others->keys[j].index];
-            if (a.len == b.len && memcmp(a.ptr, b.ptr, a.len) == 0) {
+    key_list_fini(&a->keys);
+    resp_parser_fini(&a->parser);
+}
+
+static struct slice key_at(const struct about *a, uint32_t i)
+{
+    return a->parser.argv[a->keys.keys[i].index];
+}
+
+static bool has_key_in(const struct exec *x, const struct about *a, int shard)
+{
+    for (uint32_t i = 0; i < a->keys.count; i++) {
+        if ((int)slot_to_shard(slot_of(key_at(a, i)), x->shards) == shard) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* By their keys, or by their shards where the keys of one are not known. */
+static bool share_keys(const struct exec *x, const struct about *a, const struct about *b)
+{
+    if (!a->known || !b->known) {
+        const struct about *known = a->known ? a : b;
+        const struct about *other = a->known ? b : a;
+        return !known->known || other->shard < 0 || has_key_in(x, known, other->shard);
+    }
+    for (uint32_t i = 0; i < a->keys.count; i++) {
+        for (uint32_t j = 0; j < b->keys.count; j++) {
+            struct slice p = key_at(a, i), q = key_at(b, j);
+            if (p.len == q.len && memcmp(p.ptr, q.ptr, p.len) == 0) {
                 return true;
             }
         }
@@ -331,29 +371,29 @@ static bool same_key(const struct resp_parser *p, const struct key_list *keys,
     return false;
 }
 
+static bool is_split(const struct call *c)
+{
+    return c->kind == CALL_PART && c->request->gather->kind == GATHER_SPLIT;
+}
+
 /* Whether it would be seen which of the two of a client came first. Of writes others may see it,
- * whatever their keys are; of a read only its own client does, by what it reads. */
-static bool order_matters(const struct call *a, const struct call *b)
+ * whatever their keys are; of a read only its own client does, by what it reads; and a command that
+ * was split happens in pieces anyway: only its own keys tell. */
+static bool order_matters(const struct exec *x, const struct call *a, const struct call *b)
 {
     if (!shards_touch(a->shard, b->shard) || (!a->write && !b->write)) {
         return false;
     }
-    if ((a->write && b->write) || a->db != b->db) {
-        return a->write && b->write;
+    bool strict = a->write && b->write && !is_split(a) && !is_split(b);
+    if (strict || a->db != b->db) {
+        return strict;
     }
-    struct resp_parser p, q;
-    struct key_list keys, others;
-    resp_parser_init(&p);
-    resp_parser_init(&q);
-    p.bulk_max = q.bulk_max = INT64_MAX;
-    key_list_init(&keys);
-    key_list_init(&others);
-    bool matters =
-        !keys_of(a, &p, &keys) || !keys_of(b, &q, &others) || same_key(&p, &keys, &q, &others);
-    key_list_fini(&keys);
-    key_list_fini(&others);
-    resp_parser_fini(&p);
-    resp_parser_fini(&q);
+    struct about p, q;
+    about_init(&p, a);
+    about_init(&q, b);
+    bool matters = share_keys(x, &p, &q);
+    about_fini(&p);
+    about_fini(&q);
     return matters;
 }
 
@@ -369,7 +409,7 @@ void hold_overtaken(struct exec *x, const struct call *by)
     struct call **at = &s->held_head;
     while (*at != NULL && (*at)->request->number < by->request->number) {
         struct call *c = *at;
-        if (c->fate == NULL && order_matters(c, by)) {
+        if (c->fate == NULL && order_matters(x, c, by)) {
             *at = c->next;
             unhold(x, c);
             c->next = lost;
@@ -393,8 +433,28 @@ void hold_overtaken(struct exec *x, const struct call *by)
     }
 }
 
+/* A write that its client sent before is held, and should have been seen. */
+static bool came_too_early(const struct exec *x, const struct call *read)
+{
+    const struct session *s = read->request->session;
+    if (s == NULL || read->write) {
+        return false;
+    }
+    for (const struct call *c = s->held_head;
+         c != NULL && c->request->number < read->request->number; c = c->next) {
+        if (c->write && order_matters(x, c, read)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void call_answer(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr, size_t len)
 {
+    if (UNLIKELY(came_too_early(x, c))) {
+        call_hold(x, c, x->now_us); /* it is asked again, behind that */
+        return;
+    }
     hold_overtaken(x, c);
     if (c->kind == CALL_ONE) {
         request_reply(x, c->request, chunk, ptr, len);
@@ -484,10 +544,10 @@ static bool is_due(const struct exec *x, const struct call *c, bool map_changed)
 }
 
 /* A later write of its client may have been executed: first it must be known. */
-static bool waits_for_fate(const struct call *c)
+static bool waits_for_fate(const struct exec *x, const struct call *c)
 {
     for (const struct call *later = c->next; later != NULL; later = later->next) {
-        if (later->fate != NULL && order_matters(c, later)) {
+        if (later->fate != NULL && order_matters(x, c, later)) {
             return true;
         }
     }
@@ -550,7 +610,7 @@ static void release_session(struct exec *x, struct session *s, bool map_changed)
                 exec_wake(x, c->due_us);
             }
             queue_held(x, s, c);
-        } else if (blocked || would_fall_behind(x, &ahead, c) || waits_for_fate(c)) {
+        } else if (blocked || would_fall_behind(x, &ahead, c) || waits_for_fate(x, c)) {
             blocked = true;
             c->due_us = x->now_us; /* as soon as it may; the next tick looks again */
             queue_held(x, s, c);

@@ -215,7 +215,7 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
     if (UNLIKELY(c->probes)) {
         x->routes[c->shard].probe = c;
     }
-    l->count += c->swallow + 1;
+    l->count += PLANTED(PLANT_SELECT) ? c->swallow_own + 1 : c->swallow + 1;
     c->number = l->count;
     if (LIKELY(c->chunk == NULL)) {
         call_keep_bytes(x, c, in, &l->tape);

@@ -80,31 +80,50 @@ static void merge_numbers(const struct gather *g, enum response_policy how, stru
     resp_int(w, v);
 }
 
-/* Arrays of numbers, element by element (SCRIPT EXISTS). */
-static void merge_number_arrays(const struct gather *g, enum response_policy how,
+/* The number at `*pos`, which moves behind it. False: something else stands there. */
+static bool next_number(const struct part *p, size_t *pos, int64_t *v)
+{
+    const char *at = p->reply + *pos;
+    size_t left = p->reply_len - *pos;
+    const char *eol = left > 0 && *at == ':' ? memchr(at, '\r', left) : NULL;
+    if (eol == NULL || !num_parse_i64(slice_of(at + 1, (size_t)(eol - at - 1)), v)) {
+        return false;
+    }
+    *pos += (size_t)(eol - at) + 2;
+    return *pos <= p->reply_len;
+}
+
+/* Arrays of numbers, element by element (SCRIPT EXISTS). False: a node answered something else, and
+ * nothing is written. */
+static bool merge_number_arrays(const struct gather *g, enum response_policy how,
                                 struct resp_writer *w)
 {
-    size_t at[2];
-    int64_t n = header_number(g->parts[0]->reply, g->parts[0]->reply_len, &at[0]);
-    size_t *pos = mem_alloc((g->n_parts + 1) * sizeof(*pos));
-    for (uint32_t i = 0; i < g->n_parts; i++) {
-        n = MIN(n, header_number(g->parts[i]->reply, g->parts[i]->reply_len, &pos[i]));
-    }
-    resp_array(w, (size_t)MAX(n, 0));
-    for (int64_t k = 0; k < n; k++) {
-        int64_t v = 0;
-        for (uint32_t i = 0; i < g->n_parts; i++) {
-            const struct part *p = g->parts[i];
-            size_t used = 2;
-            int64_t e = pos[i] < p->reply_len
-                            ? header_number(p->reply + pos[i], p->reply_len - pos[i], &used)
-                            : 0;
-            v = i == 0 ? e : combine(how, v, e);
-            pos[i] += used;
+    size_t end;
+    bool good = true;
+    int64_t n = MAX(header_number(g->parts[0]->reply, g->parts[0]->reply_len, &end), 0);
+    /* An element takes four bytes at least: so many as it says are there or it is refused below. */
+    int64_t *sums =
+        mem_zalloc(((size_t)MIN(n, (int64_t)g->parts[0]->reply_len) + 1) * sizeof(*sums));
+    for (uint32_t i = 0; i < g->n_parts && good; i++) {
+        const struct part *p = g->parts[i];
+        size_t pos;
+        good = header_number(p->reply, p->reply_len, &pos) == n;
+        for (int64_t k = 0; k < n && good; k++) {
+            int64_t v;
+            good = next_number(p, &pos, &v);
+            if (good) {
+                sums[k] = i == 0 ? v : combine(how, sums[k], v);
+            }
         }
-        resp_int(w, v);
     }
-    mem_free(pos);
+    if (good) {
+        resp_array(w, (size_t)n);
+        for (int64_t k = 0; k < n; k++) {
+            resp_int(w, sums[k]);
+        }
+    }
+    mem_free(sums);
+    return good;
 }
 
 /* All elements of all arrays (KEYS). */
@@ -164,9 +183,7 @@ void merge_parts(struct request *r, struct resp_writer *w)
         }
     } else if (all_of_type(g, ":")) {
         merge_numbers(g, how, w);
-    } else if (all_of_type(g, "*")) {
-        merge_number_arrays(g, how, w);
-    } else {
+    } else if (!all_of_type(g, "*") || !merge_number_arrays(g, how, w)) {
         put_part(w, good);
     }
 }

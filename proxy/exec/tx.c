@@ -259,22 +259,25 @@ static enum exec_verdict do_watch(struct exec *x, struct session *s, const struc
         (tx->pinned->state == LANE_DOWN || tx->pinned->id != tx->watch_lane_id)) {
         tx->lost = true;
     }
+    if (!tx->lost && tx->pinned == NULL) {
+        if (x->map == NULL || !x->map->assigned) {
+            return exec_refuse(x, s, c, ERR_CLUSTERDOWN);
+        }
+        tx->pinned = t == NULL ? NULL : lane_take_pinned(x, t, s->proto);
+        if (tx->pinned == NULL && t != NULL) {
+            return exec_refuse(x, s, c, "ERR too many clients watch keys");
+        }
+        if (t == NULL || !lane_ready(x, tx->pinned)) {
+            lane_free(x, &tx->pinned);
+            tx->lost = true; /* between two primaries: what is watched may change unseen */
+        } else {
+            tx->watch_lane_id = tx->pinned->id;
+            tx->watch_shard = shard;
+        }
+    }
     if (tx->lost) {
         reply_simple(x, s, c, "OK"); /* EXEC will say nil whatever is watched now */
         return EXEC_TAKEN;
-    }
-    if (tx->pinned == NULL) {
-        tx->pinned = t == NULL ? NULL : lane_take_pinned(x, t, s->proto);
-        if (tx->pinned == NULL) {
-            return exec_refuse(x, s, c,
-                               t == NULL ? ERR_CLUSTERDOWN : "ERR too many clients watch keys");
-        }
-        if (!lane_ready(x, tx->pinned)) {
-            lane_free(x, &tx->pinned);
-            return exec_refuse(x, s, c, ERR_CLUSTERDOWN);
-        }
-        tx->watch_lane_id = tx->pinned->id;
-        tx->watch_shard = shard;
     }
     struct request *r = request_take(x, s, c);
     r->call.shard = shard;
@@ -288,16 +291,17 @@ static enum exec_verdict do_watch(struct exec *x, struct session *s, const struc
 void tx_watch_broken(struct exec *x, struct call *c)
 {
     struct request *r = c->request;
+    const char *text = r->proto == 3 ? "_\r\n" : "*-1\r\n";
     if (r->command->id == CMD_WATCH) {
+        text = "+OK\r\n";
         if (r->session != NULL && r->session->tx != NULL) {
             r->session->tx->lost = true; /* EXEC will say nil */
         }
-        call_answer(x, c, NULL, "+OK\r\n", 5);
-    } else if (r->proto == 3) {
-        call_answer(x, c, NULL, "_\r\n", 3);
-    } else {
-        call_answer(x, c, NULL, "*-1\r\n", 5);
     }
+    char *at = tape_put(&x->park, text, strlen(text));
+    struct chunk *chunk = chunk_ref(x->park);
+    call_answer(x, c, chunk, at, strlen(text));
+    chunk_unref(&chunk);
 }
 
 /* --- EXEC --- */

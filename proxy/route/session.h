@@ -23,7 +23,7 @@ enum session_stop {
     STOP_HELD,   /* a request of its waits for a primary or a retry */
     STOP_WINDOW, /* enough under way */
     STOP_LANE,   /* a lane is full; it stands in the lane's queue */
-    STOP_OUTPUT, /* it does not read its replies */
+    STOP_OUTPUT, /* it does not read its replies, or they wait for an earlier one */
     STOP_PAUSE,  /* CLIENT PAUSE */
 };
 
@@ -56,7 +56,8 @@ struct session {
     struct call *held_tail;
     struct list holds;     /* in exec's holders while there are any */
     uint32_t queued;       /* commands since MULTI */
-    uint32_t reply_size;   /* smoothed */
+    uint32_t reply_size;   /* of the largest lately */
+    size_t parked;         /* bytes of replies that wait for their turn */
     uint64_t routes_seen;  /* exec's version of the routes that its requests went by */
     uint64_t held_walk;    /* of exec's walk over what is held that left one of its calls there */
     size_t out_watch;      /* output from which front wants to know */
