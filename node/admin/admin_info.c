@@ -2,6 +2,7 @@
 /* INFO: sections as Redis has them, with what this node knows; what it does not do is told as the
  * zero that it is, so that tools find their fields. */
 #include "node/admin/admin_priv.h"
+#include "node/keyspace/effect.h"
 #include "node/keyspace/watch.h"
 #include "node/serve/membership.h"
 
@@ -136,6 +137,10 @@ static void put_stats(void *arg, struct str *to)
         "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n",
         (ull)k->expired_keys, (ull)k->expired_time_cap_reached);
     str_printf(to, "expire_cycle_cpu_milliseconds:%llu\r\n", (ull)k->expire_cycle_us / 1000);
+    const struct collector *log = s->ks->collector;
+    str_printf(to, "log_entries:%llu\r\nlog_effects:%llu\r\nlog_effect_bytes:%llu\r\n",
+               log == NULL ? 0 : (ull)log->entries, log == NULL ? 0 : (ull)log->effects,
+               log == NULL ? 0 : (ull)log->bytes);
     str_printf(to, "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n",
                (ull)t->evicted_clients);
     str_printf(to, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n", (ull)k->hits, (ull)k->misses);

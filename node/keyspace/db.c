@@ -81,8 +81,21 @@ struct object *db_look(const struct db *db, const struct probe *p, struct slice 
     return counted(db, db_peek(db, p, key));
 }
 
+/* While nothing expires, the key may be there all the same: over, and hidden. */
+static void expire_hidden(const struct db *db, const struct probe *p, struct slice key)
+{
+    struct object *o = db_raw(db, p, key);
+    if (o != NULL) {
+        INVARIANT(object_expired(o, db->now_ms));
+        expire(db, p, table_of(db, p), o);
+    }
+}
+
 void db_add(const struct db *db, const struct probe *p, struct object *o)
 {
+    if (UNLIKELY(!db->ks->settings.expires_keys) && !db->applying) {
+        expire_hidden(db, p, object_key(o));
+    }
     if (o->clock == 0) { /* renamed and moved ones keep theirs */
         clock_start(db->ks, o, db->now_ms);
     }

@@ -315,6 +315,16 @@ static void test_expiry_is_del(void **state)
     keyspace_expire_cycle(p.f.ks, p.f.now_ms, 1000);
     assert_string_equal(str_cstr(&p.log), "0 DEL c");
     assert_equal(&p);
+    /* While nothing expires, what is written over is removed first. */
+    say(&p.f, "set a 1 px 10");
+    p.f.ks->settings.expires_keys = false;
+    p.f.now_ms += 11;
+    LEAVES(&p, "get a", "");
+    LEAVES(&p, "setnx a 2", "0 DEL a | 0 setnx a 2");
+    p.f.ks->settings.expires_keys = true;
+    EXPECT(&p.f, "getdel a", "$1 2");
+    EXPECT(&p.f, "get a", "$-1");
+    assert_equal(&p);
     /* Nobody removes anything where the shard is not served. */
     say(&p.f, "set c 1 px 10");
     struct probe c = keyspace_probe_key(p.f.ks, SLICE("c"));
