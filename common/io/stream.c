@@ -37,9 +37,9 @@ struct stream_impl {
     unsigned due;
     int close_err;
     int64_t read_period; /* see loop_note_read */
-    uint32_t depth;  /* callbacks running */
-    bool freed;      /* stream_free was called in one of them */
-    bool connecting; /* not connected yet */
+    uint32_t depth;      /* callbacks running */
+    bool freed;          /* stream_free was called in one of them */
+    bool connecting;     /* not connected yet */
     bool paused;
     bool finishing; /* close when all is written */
     bool eof;       /* the peer sends no more */

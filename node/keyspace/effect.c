@@ -105,6 +105,7 @@ static void hand_over(struct collector *e, const struct effect_part *p,
                           .reply = SLICE(""),
                           .effects = str_slice(&p->effects)};
     if (p->answers) {
+        INVARIANT(o != NULL);
         entry.lane = o->lane;
         entry.number = o->number;
         entry.flags = o->reply_gone ? ENTRY_REPLY_GONE : 0;

@@ -184,7 +184,7 @@ static bool read_int(struct slice *in, uint64_t form, int64_t *out)
         if (!take(in, &i8, sizeof(i8))) {
             return false;
         }
-        *out = i8;
+        *out = (int64_t)i8;
         return true;
     case SPECIAL_I16:
         if (!take(in, &le16, sizeof(le16))) {

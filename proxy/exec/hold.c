@@ -575,6 +575,7 @@ static void note_behind(struct exec *x, const struct call *c)
 static void look_behind(struct exec *x, const struct request **at, const struct request *end)
 {
     for (; *at != end; *at = (*at)->next) {
+        INVARIANT(*at != NULL);
         const struct gather *g = (*at)->gather;
         if (g == NULL) {
             note_behind(x, &(*at)->call);

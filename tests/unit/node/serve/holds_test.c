@@ -166,7 +166,7 @@ static void test_chance(void **state)
         struct {
             int shard;
             uint64_t version;
-        } want[CLIENTS][400];
+        } want[CLIENTS][400] = {0};
         int n[CLIENTS] = {0}, sent[CLIENTS] = {0};
         for (int step = 0; step < 600; step++) {
             int s = (int)rng_below(&rng, SHARDS), c = (int)rng_below(&rng, CLIENTS);
