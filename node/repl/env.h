@@ -47,13 +47,16 @@ struct repl_env {
     void (*send)(void *arg, int peer, const struct repl_message *m);
     /* Bytes that wait to be written to that peer. */
     size_t (*queued)(void *arg, int peer);
+    /* What it sent makes no sense: end the session (repl_peer_down follows, not from inside). */
+    void (*cut)(void *arg, int peer);
 
     /* -- the log ------------------------------------------------------------------------------ */
 
     /* A new entry is in the log: e->bytes is to go to the write-ahead log. On primary (from within
      * repl_append) and replica (before `apply`). */
     void (*logged)(void *arg, const struct entry *e);
-    /* On a replica: run the effects, at e->time_ms, as they are: no expiry, no eviction of its own.
+    /* On a replica, and on a primary that RECOVERs: run the effects, at e->time_ms, as they are: no
+     * expiry, no eviction of its own.
      * Calls repl_touch for every key (repl_touch_all for FLUSHALL, FLUSHDB and SWAPDB). */
     void (*apply)(void *arg, const struct entry *e);
     /* The commit version grew: release what waited for it. Primary and replica. May call
@@ -69,8 +72,8 @@ struct repl_env {
     /* Drop all data of the shard, here and on disk; it is held, empty and not whole from now on:
      * not read, not persisted as anything (until `whole`). */
     void (*discard)(void *arg, int shard);
-    /* A full copy came to its end: the data is the log's state at h->version. Under `always` it is
-     * durable only when repl_durable says so. */
+    /* The data is the log's state at h->version: a full copy came to its end, or broke off and left
+     * the empty state (version 0). Under `always` it is durable only when repl_durable says so. */
     void (*whole)(void *arg, int shard, const struct history *h);
 
     /* -- full copies: source ------------------------------------------------------------------ */
@@ -89,6 +92,7 @@ struct repl_env {
 
     /* -- the coordinator ---------------------------------------------------------------------- */
 
-    /* Repeated until a map answers it. `term` is the shard's, of the map. HANDED: node is NULL. */
+    /* Repeated until a map answers it. `term` is the shard's, of the map; of HANDED the primary
+     * term, and `node` the one that it was handed to. */
     void (*report)(void *arg, enum repl_report what, int shard, uint64_t term, const char *node);
 };

@@ -53,6 +53,7 @@ struct repl_marks {
 struct repl_join {
     uint64_t last_term; /* log's end; (0, 0): nothing */
     uint64_t last_version;
+    uint64_t own;    /* acknowledged by this: less than last_version where that is not on disk */
     uint64_t number; /* of this attempt, rising in a session; a repeated one has the same */
 };
 
@@ -65,6 +66,11 @@ struct repl_counted {
     uint32_t answer;  /* 1: from the member, that it took notice of this (0) */
     uint64_t number;  /* of this notice; an answer repeats it */
     uint64_t commit;  /* commit version, known now */
+};
+
+struct repl_pull {
+    uint64_t from;      /* first version wanted */
+    uint64_t prev_term; /* of the version before it, where the asker's log ends; 0: it is empty */
 };
 
 struct repl_beacon {
@@ -115,7 +121,7 @@ struct repl_message {
         struct repl_entries entries;
         struct repl_marks marks; /* ACK, COMMIT */
         struct repl_counted counted;
-        uint64_t pull_from; /* PULL: first version wanted */
+        struct repl_pull pull;
         struct repl_beacon beacon;
         struct repl_promise promise;
         struct repl_copy_begin copy_begin;
@@ -125,5 +131,3 @@ struct repl_message {
         uint64_t copy_abort; /* number of the copy */
     };
 };
-
-const char *repl_kind_name(enum repl_kind k);

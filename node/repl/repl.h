@@ -62,14 +62,16 @@ void repl_message(struct repl *r, int peer, const struct repl_message *m, int64_
  * shard, flags, time_ms, lane, number, n_effects, reply, effects. Only while repl_may_write said
  * REPL_YES in this turn, or for what had begun before. Returns the version. */
 uint64_t repl_append(struct repl *r, struct entry *e, int64_t now_us);
-/* Everything of the shard's log up to there is on this node's disk. */
+/* Everything of the shard's log up to there is on this node's disk. The caller tells nothing any
+ * more that is of before env.discard. */
 void repl_durable(struct repl *r, int shard, uint64_t version, int64_t now_us);
 /* The coordinator wants this primary to hand the shard over (HANDOVER). */
 void repl_handover(struct repl *r, int shard, uint64_t term, const char *target, int64_t now_us);
 /* Often enough for leases: every 10 ms, and not later than repl_next_us. */
 void repl_tick(struct repl *r, int64_t now_us);
-/* True: there is more to send and room for it: another turn is wanted at once. Otherwise more may
- * become possible when a link has written its output: call it then. */
+/* `now_us` is read anew for this call, after everything of the turn was done. True: there is more
+ * to send and room for it: another turn is wanted at once. Otherwise more may become possible when
+ * a link has written its output: call it then. */
 bool repl_turn_end(struct repl *r, int64_t now_us);
 /* When to call repl_tick at the latest. */
 int64_t repl_next_us(const struct repl *r);
@@ -87,7 +89,13 @@ enum repl_answer {
 enum repl_answer repl_may_write(const struct repl *r, int shard);
 /* A command that reads, on primary or replica, under the consistency that is set. When it has been
  * executed, its reply waits for repl_barrier. */
-enum repl_answer repl_may_read(const struct repl *r, int shard, int64_t now_us);
+enum repl_answer repl_may_read(struct repl *r, int shard, int64_t now_us);
+
+/* Before the replies of a turn leave: whether every read that repl_may_read allowed since the last
+ * repl_turn_end was executed while its lease stood. `now_us` is read anew, behind the last
+ * execution (the process may have been stopped in between). False: the replies to reads of this
+ * turn must not leave (their connections are ended, or they become -TRYAGAIN). */
+bool repl_reads_hold(const struct repl *r, int64_t now_us);
 
 /* -- what must be waited for ------------------------------------------------------------------ */
 
@@ -133,8 +141,8 @@ struct repl_fate {
     bool complete;
     uint64_t barrier;
 };
-enum repl_answer repl_fate(const struct repl *r, int shard, uint64_t lane, uint64_t from,
-                           int64_t age_us, int64_t now_us, backlog_visit_fn *visit, void *arg,
+enum repl_answer repl_fate(struct repl *r, int shard, uint64_t lane, uint64_t from, int64_t age_us,
+                           int64_t now_us, backlog_visit_fn *visit, void *arg,
                            struct repl_fate *out);
 
 struct repl_lag {

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Full copies, at their source: the keys in the order of their hashes, a slice a turn, and the
+ * entries that are written meanwhile, in one stream. What the stream says is always the state at
+ * the last entry in it, for all keys below the copy's place and those that were sent ahead. */
+#include "node/repl/repl_priv.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+void copy_want(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    (void)s;
+    if (!m->copy_wanted && m->copy == NULL) {
+        m->copy_wanted = true;
+        r->copies_queued++;
+    }
+}
+
+void copy_unwant(struct repl *r, struct member *m)
+{
+    if (m->copy_wanted) {
+        m->copy_wanted = false;
+        r->copies_queued--;
+    }
+}
+
+static void drop(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    mem_free(m->copy->ahead);
+    mem_free(m->copy);
+    m->copy = NULL;
+    s->copies--;
+    r->stats.copies_running--;
+}
+
+void copy_stop(struct repl *r, struct repl_shard *s, struct member *m, bool tell)
+{
+    struct repl_message msg = {.kind = REPL_COPY_ABORT,
+                               .shard = (uint32_t)s->shard,
+                               .term = s->pterm,
+                               .copy_abort = m->copy->number};
+    drop(r, s, m);
+    r->stats.copies_broken++;
+    m->flow = FLOW_NONE;
+    m->copy_after_us = r->now_us + COPY_RETRY_US;
+    s->trouble = true;
+    if (tell && peer_of(r, m->peer)->up) {
+        repl_send(r, m->peer, &msg); /* it joins again, and is given a copy then */
+    }
+}
+
+void repl_copies_restart(struct repl *r, int64_t now_us)
+{
+    r->now_us = MAX(r->now_us, now_us);
+    for (size_t i = 0; i < r->held.count && r->stats.copies_running > 0; i++) {
+        struct repl_shard *s = shard_of(r, r->held.items[i]);
+        for (int j = 0; j < s->n_members; j++) {
+            if (s->members[j].copy != NULL) {
+                copy_stop(r, s, &s->members[j], true);
+                s->members[j].copy_after_us = NEVER;
+            }
+        }
+    }
+}
+
+/* -- beginning and end ------------------------------------------------------------------------ */
+
+struct window {
+    struct repl *r;
+    struct repl_shard *s;
+    const struct member *m;
+};
+
+static void send_window(void *arg, int64_t came_us, struct slice stripped)
+{
+    const struct window *w = arg;
+    struct repl_message m = {
+        .kind = REPL_COPY_WINDOW,
+        .shard = (uint32_t)w->s->shard,
+        .term = w->s->pterm,
+        .copy_window = {.copy = w->m->copy->number,
+                        .age_us = MAX(w->r->now_us - came_us, 0),
+                        .bytes = stripped},
+    };
+    repl_send(w->r, w->m->peer, &m);
+}
+
+static void start(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    copy_unwant(r, m);
+    m->copy = mem_zalloc(sizeof(*m->copy));
+    m->copy->number = ++r->copy_number;
+    m->flow = FLOW_COPY;
+    m->sent = s->history.version;
+    m->acked = m->durable = 0;
+    s->copies++;
+    r->stats.copies_running++;
+    r->stats.copies_begun++;
+    int64_t since = backlog_since(r->backlog, s->shard);
+    struct repl_message msg = {
+        .kind = REPL_COPY_BEGIN,
+        .shard = (uint32_t)s->shard,
+        .term = s->pterm,
+        .copy_begin = {.copy = m->copy->number,
+                       .history = s->history,
+                       .window_first = backlog_first(r->backlog, s->shard),
+                       .age_us = since == INT64_MIN ? -1 : MAX(r->now_us - since, 0)},
+    };
+    repl_send(r, m->peer, &msg);
+    struct window w = {.r = r, .s = s, .m = m};
+    backlog_window(r->backlog, s->shard, send_window, &w);
+    repl_dirty(r, s);
+}
+
+static void finish(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    struct repl_message msg = {
+        .kind = REPL_COPY_END,
+        .shard = (uint32_t)s->shard,
+        .term = s->pterm,
+        .copy_end = {.copy = m->copy->number,
+                     .last_term = history_term(&s->history),
+                     .last_version = s->history.version,
+                     .messages = m->copy->messages},
+    };
+    repl_send(r, m->peer, &msg);
+    drop(r, s, m);
+    r->stats.copies_ended++;
+    m->flow = FLOW_LOG;
+    m->sent = s->history.version;
+    m->progress_us = r->now_us;
+    m->goal = 0;
+    m->round_us = INT64_MAX;
+    primary_tell_counted(r, s, m, false);
+}
+
+void copy_schedule(struct repl *r)
+{
+    for (size_t i = 0; i < r->held.count && r->copies_queued > 0; i++) {
+        struct repl_shard *s = shard_of(r, r->held.items[i]);
+        if (s->state != REPL_SERVE || s->handing >= 0) {
+            continue;
+        }
+        for (int j = 0; j < s->n_members; j++) {
+            struct member *m = &s->members[j];
+            if (m->copy_wanted && m->joined && r->now_us >= m->copy_after_us &&
+                r->stats.copies_running < r->set.copies_max) {
+                start(r, s, m);
+            }
+        }
+    }
+}
+
+/* -- keys ------------------------------------------------------------------------------------- */
+
+static void send_keys(struct repl *r, struct repl_shard *s, struct member *m, struct slice keys)
+{
+    struct repl_message msg = {.kind = REPL_COPY_KEYS,
+                               .shard = (uint32_t)s->shard,
+                               .term = s->pterm,
+                               .copy_keys = {.copy = m->copy->number, .keys = keys}};
+    m->copy->messages++;
+    r->stats.copy_bytes += keys.len;
+    if (r->set.copy_bandwidth > 0) {
+        r->copy_tokens -= (double)keys.len;
+    }
+    repl_send(r, m->peer, &msg);
+}
+
+bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    size_t queued = r->env.queued(r->env.arg, m->peer);
+    if (queued > r->set.link_overrun) {
+        log_event(LOG_WARNING, "repl",
+                  "a copy breaks off: its replica is too slow shard=%d node=%.8s", s->shard,
+                  peer_of(r, m->peer)->id);
+        copy_stop(r, s, m, true);
+        return false;
+    }
+    bool limited = r->set.copy_bandwidth > 0;
+    if (queued >= r->set.link_fill || (limited && r->copy_tokens < 1) ||
+        (!PLANTED(COPY_ORDER) && !turn_send_entries(r, s, m, false))) {
+        return false;
+    }
+    size_t budget = MIN(COPY_SLICE, r->set.link_fill - queued);
+    if (limited) {
+        budget = MIN(budget, (size_t)r->copy_tokens);
+    }
+    struct repl_copied got = {0};
+    r->env.copy_scan(r->env.arg, s->shard, m->copy->at, MAX(budget, 1), &got);
+    if (got.bytes.len > 0) {
+        send_keys(r, s, m, got.bytes);
+    }
+    r->stats.copy_keys += got.keys;
+    m->copy->at = got.next;
+    if (got.end) {
+        m->copy->scanned = true;
+        turn_send_entries(r, s, m, true);
+        if (m->copy != NULL) {
+            finish(r, s, m);
+        }
+        return false;
+    }
+    return true;
+}
+
+/* -- ahead of the cursor ---------------------------------------------------------------------- */
+
+static uint64_t ahead_key(int db, uint64_t hash)
+{
+    uint64_t k = hash ^ ((uint64_t)(unsigned)db * UINT64_C(0x9e3779b97f4a7c15));
+    return k == 0 ? 1 : k;
+}
+
+static void ahead_insert(uint64_t *set, size_t cap, uint64_t k)
+{
+    size_t at = (size_t)k & (cap - 1);
+    while (set[at] != 0) {
+        at = (at + 1) & (cap - 1);
+    }
+    set[at] = k;
+}
+
+/* False: it was there already. */
+static bool ahead_add(struct copy *c, uint64_t k)
+{
+    for (size_t at = (size_t)k & (c->ahead_cap - 1); c->ahead_cap > 0 && c->ahead[at] != 0;
+         at = (at + 1) & (c->ahead_cap - 1)) {
+        if (c->ahead[at] == k) {
+            return false;
+        }
+    }
+    if (c->ahead_count * 2 >= c->ahead_cap) {
+        size_t cap = c->ahead_cap == 0 ? 256 : c->ahead_cap * 2;
+        uint64_t *set = mem_zalloc(cap * sizeof(set[0]));
+        for (size_t i = 0; i < c->ahead_cap; i++) {
+            if (c->ahead[i] != 0) {
+                ahead_insert(set, cap, c->ahead[i]);
+            }
+        }
+        mem_free(c->ahead);
+        c->ahead = set;
+        c->ahead_cap = cap;
+    }
+    ahead_insert(c->ahead, c->ahead_cap, k);
+    c->ahead_count++;
+    return true;
+}
+
+/* All effects so far are in the log: to send a key again would do no harm now. */
+void copy_appended(struct repl_shard *s)
+{
+    for (int i = 0; i < s->n_members; i++) {
+        struct copy *c = s->members[i].copy;
+        if (c != NULL && c->ahead_count > SENT_AHEAD_MAX) {
+            mem_free(c->ahead);
+            c->ahead = NULL;
+            c->ahead_cap = c->ahead_count = 0;
+        }
+    }
+}
+
+static bool is_below(const struct repl_place *at, int db, uint64_t hash)
+{
+    return db < at->db || (db == at->db && hash < at->hash);
+}
+
+bool repl_copying(const struct repl *r)
+{
+    return r->stats.copies_running > 0;
+}
+
+void repl_before_write(struct repl *r, int shard, int db, uint64_t hash, struct slice key)
+{
+    struct repl_shard *s = shard_of(r, shard);
+    if (s == NULL || s->copies == 0 || PLANTED(COPY_NO_AHEAD)) {
+        return;
+    }
+    for (int i = 0; i < s->n_members; i++) {
+        struct member *m = &s->members[i];
+        if (m->copy == NULL || m->copy->scanned || is_below(&m->copy->at, db, hash) ||
+            !ahead_add(m->copy, ahead_key(db, hash))) {
+            continue;
+        }
+        struct repl_place at = {.db = db, .hash = hash};
+        struct slice bytes = r->env.copy_key(r->env.arg, shard, at, key);
+        if (bytes.len == 0) {
+            continue;
+        }
+        if (!PLANTED(COPY_ORDER)) {
+            turn_send_entries(r, s, m, true);
+        }
+        if (m->copy != NULL) {
+            r->stats.copy_keys++;
+            send_keys(r, s, m, bytes);
+        }
+    }
+}

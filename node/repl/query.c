@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/repl/repl_priv.h"
+
+static const struct history no_history;
+
+/* What a shard without a serving copy here answers. */
+static enum repl_answer elsewhere(const struct repl *r, int shard, const struct repl_shard *s)
+{
+    if (r->map == NULL || r->map->shards[shard].primary == NODE_NONE) {
+        return REPL_DOWN;
+    }
+    if (s != NULL && s->state != REPL_NONE && s->self_primary) {
+        return REPL_TRYAGAIN;
+    }
+    return REPL_MOVED;
+}
+
+enum repl_answer repl_may_write(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    if (LIKELY(s != NULL && s->state == REPL_SERVE)) {
+        return LIKELY(s->n_strong + 1 >= r->set.min_in_sync) ? REPL_YES : REPL_NOREPLICAS;
+    }
+    return elsewhere(r, shard, s);
+}
+
+static enum repl_answer primary_may_read(struct repl *r, struct repl_shard *s, int64_t now_us)
+{
+    if (!repl_leases(r)) {
+        return REPL_YES;
+    }
+    int64_t until = lease_primary_until(r, s, -1);
+    if (until <= now_us) {
+        return REPL_TRYAGAIN;
+    }
+    s->read_turn = r->turn;
+    r->reads_until_us = MIN(r->reads_until_us, until);
+    return REPL_YES;
+}
+
+static enum repl_answer replica_may_read(struct repl *r, struct repl_shard *s, int64_t now_us)
+{
+    if (!repl_leases(r) || r->set.consistency == REPL_EVENTUAL) {
+        return s->whole && s->history.version > 0 ? REPL_YES : REPL_TRYAGAIN;
+    }
+    if (s->state != REPL_FOLLOW || s->primary < 0) {
+        return elsewhere(r, s->shard, s);
+    }
+    int64_t until = peer_of(r, s->primary)->read_us;
+    if ((!s->counted && !PLANTED(READ_UNCOUNTED)) || until <= now_us) {
+        return REPL_MOVED;
+    }
+    s->read_turn = r->turn;
+    r->reads_until_us = MIN(r->reads_until_us, until);
+    return REPL_YES;
+}
+
+enum repl_answer repl_may_read(struct repl *r, int shard, int64_t now_us)
+{
+    struct repl_shard *s = r->shards[shard];
+    if (UNLIKELY(s == NULL)) {
+        return elsewhere(r, shard, s);
+    }
+    if (s->read_turn == r->turn) {
+        return REPL_YES;
+    }
+    if (s->state == REPL_SERVE) {
+        return primary_may_read(r, s, now_us);
+    }
+    if (shard_is_replica(s)) {
+        return replica_may_read(r, s, now_us);
+    }
+    return elsewhere(r, shard, s);
+}
+
+bool repl_reads_hold(const struct repl *r, int64_t now_us)
+{
+    return r->reads_until_us > now_us;
+}
+
+/* -- waiting for the commit ------------------------------------------------------------------- */
+
+void repl_touch(struct repl *r, int shard, uint64_t hash)
+{
+    struct repl_shard *s = r->shards[shard];
+    if (s != NULL) {
+        s->touch[(hash >> 32) & s->touch_mask] =
+            s->touching != 0 ? s->touching : s->history.version + 1;
+    }
+}
+
+void repl_touch_all(struct repl *r, int shard)
+{
+    struct repl_shard *s = r->shards[shard];
+    if (s != NULL) {
+        s->touch_all = s->touching != 0 ? s->touching : s->history.version + 1;
+    }
+}
+
+static bool waits(const struct repl *r, const struct repl_shard *s)
+{
+    return s != NULL && repl_leases(r) && !PLANTED(READ_UNCOMMITTED) &&
+           (s->state == REPL_SERVE || r->set.consistency == REPL_STRONG);
+}
+
+uint64_t repl_barrier(const struct repl *r, int shard, uint64_t hash)
+{
+    const struct repl_shard *s = r->shards[shard];
+    if (!waits(r, s)) {
+        return 0;
+    }
+    uint64_t version = MAX(s->touch[(hash >> 32) & s->touch_mask], s->touch_all);
+    version = MIN(version, s->history.version);
+    return version > s->commit ? version : 0;
+}
+
+uint64_t repl_barrier_all(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return waits(r, s) && s->history.version > s->commit ? s->history.version : 0;
+}
+
+uint64_t repl_barrier_write(const struct repl *r, int shard, uint64_t version)
+{
+    const struct repl_shard *s = r->shards[shard];
+    if (s == NULL || PLANTED(ACK_EARLY) || (!repl_leases(r) && !r->set.durable)) {
+        return 0;
+    }
+    if (!repl_leases(r)) {
+        return version > s->durable ? version : 0;
+    }
+    return version > s->commit ? version : 0;
+}
+
+/* -- what is known ---------------------------------------------------------------------------- */
+
+enum repl_state repl_state(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s == NULL ? REPL_NONE : s->state;
+}
+
+uint64_t repl_term(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s == NULL ? 0 : s->pterm;
+}
+
+const struct history *repl_history(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s == NULL ? &no_history : &s->history;
+}
+
+uint64_t repl_version(const struct repl *r, int shard)
+{
+    return repl_history(r, shard)->version;
+}
+
+uint64_t repl_commit(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s == NULL ? 0 : MIN(s->commit, s->history.version);
+}
+
+bool repl_whole(const struct repl *r, int shard)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s == NULL || s->whole;
+}
+
+const struct backlog *repl_backlog(const struct repl *r)
+{
+    return r->backlog;
+}
+
+int repl_acked(const struct repl *r, int shard, uint64_t version, bool durable)
+{
+    const struct repl_shard *s = r->shards[shard];
+    int n = 0;
+    for (int i = 0; s != NULL && shard_is_primary(s) && i < s->n_members; i++) {
+        const struct member *m = &s->members[i];
+        n += m->flow == FLOW_LOG && (durable ? m->durable : m->acked) >= version;
+    }
+    return n;
+}
+
+bool repl_is_durable(const struct repl *r, int shard, uint64_t version)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s != NULL && s->durable >= version;
+}
+
+enum repl_answer repl_fate(struct repl *r, int shard, uint64_t lane, uint64_t from, int64_t age_us,
+                           int64_t now_us, backlog_visit_fn *visit, void *arg,
+                           struct repl_fate *out)
+{
+    struct repl_shard *s = r->shards[shard];
+    if (s == NULL || s->state != REPL_SERVE) {
+        enum repl_answer a = elsewhere(r, shard, s);
+        return a == REPL_DOWN ? REPL_TRYAGAIN : a;
+    }
+    if (primary_may_read(r, s, now_us) != REPL_YES) {
+        return REPL_TRYAGAIN;
+    }
+    int64_t since = backlog_since(r->backlog, shard);
+    /* Older than the lane's writes can be, an eighth and a little for clocks. */
+    int64_t needed = now_us - age_us - age_us / 8 - 100000;
+    out->complete = since == INT64_MIN || since <= needed || PLANTED(FATE_COMPLETE);
+    out->barrier = repl_barrier_all(r, shard);
+    backlog_lane(r->backlog, shard, lane, from, needed, visit, arg);
+    return REPL_YES;
+}
+
+static void fill_lag(const struct repl *r, const struct repl_shard *s, const struct member *m,
+                     int64_t now_us, struct repl_lag *out)
+{
+    *out = (struct repl_lag){
+        .peer = m->peer,
+        .up = m->joined,
+        .in_sync = m->in_set,
+        .copying = m->flow == FLOW_COPY,
+        .acked = m->flow == FLOW_LOG ? m->acked : 0,
+    };
+    out->versions = s->history.version - out->acked;
+    out->bytes = out->versions == 0 ? 0 : backlog_bytes_behind(r->backlog, s->shard, out->acked);
+    out->us = out->versions == 0 || m->flow != FLOW_LOG ? 0 : now_us - m->progress_us;
+}
+
+int repl_lags(const struct repl *r, int shard, int64_t now_us, struct repl_lag *out, int max)
+{
+    const struct repl_shard *s = r->shards[shard];
+    if (s == NULL || !shard_is_primary(s)) {
+        return 0;
+    }
+    for (int i = 0; i < s->n_members && i < max; i++) {
+        fill_lag(r, s, &s->members[i], now_us, &out[i]);
+    }
+    return s->n_members;
+}
+
+const struct repl_stats *repl_stats(const struct repl *r)
+{
+    return &r->stats;
+}

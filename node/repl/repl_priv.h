@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Shared by the files of the replication core alone.
+ *
+ *   repl.c     the core's life, settings, peers, maps; what comes in goes to the others
+ *   shard.c    a shard's state, and what a map makes of it
+ *   primary.c  members that join, acknowledge, are added and removed; commit; hand-over
+ *   replica.c  joining, following, being copied to
+ *   copy.c     full copies, at their source
+ *   lease.c    beacons and promises
+ *   turn.c     what leaves at the end of a turn
+ *   query.c    answers */
+#pragma once
+
+#include "node/repl/plant.h"
+#include "node/repl/repl.h"
+
+#include "common/base/hmap.h"
+
+#define REPL_MAGIC      0x5245504cu
+#define REPL_PEER_MAX   (MEMBERS_MAX * 2) /* of a shard: members, and former ones still covered */
+#define TOUCH_SLOTS     256
+#define TOUCH_SLOTS_FEW 16 /* of a node with very many shards */
+#define SHARDS_MANY     2048
+#define NEVER           INT64_MIN
+#define TICK_US         5000 /* while something is not as it should be */
+#define FENCE_US_MAX    200000
+#define REOPEN_US       1000000
+#define HANDED_US       200000 /* HANDED is repeated */
+#define HANDOVER_US_MAX 10000000
+#define COPY_SLICE      (128 * 1024)
+#define COPY_RETRY_US   500000
+#define SENT_AHEAD_MAX  65536
+#define ENTRIES_MAX     (256 * 1024) /* bytes of one ENTRIES message */
+
+enum flow { FLOW_NONE, FLOW_COPY, FLOW_LOG };
+
+/* A full copy that runs, at its source. */
+struct copy {
+    uint64_t number;
+    struct repl_place at; /* keys below have been sent */
+    bool scanned;
+    uint64_t messages;
+    /* Keys from `at` on that the replica has already: a hash set. */
+    uint64_t *ahead;
+    size_t ahead_cap; /* power of two */
+    size_t ahead_count;
+};
+
+/* Another member of a shard, as its primary sees it. */
+struct member {
+    int peer;
+    bool in_map;  /* of the shard, as recorded */
+    bool in_sync; /* as recorded */
+    bool in_set;  /* the commit set */
+    bool joined;  /* its JOIN for this primary term came in this session */
+    bool told;    /* COUNTED yes, not taken back */
+    bool pulling; /* RECOVER: we asked it for what we lack */
+    bool copy_wanted;
+    enum flow flow;
+    uint64_t join_number;
+    uint64_t last_term; /* its log's end, as it joined */
+    uint64_t last_version;
+    uint64_t last_own; /* of it what it acknowledged by joining */
+    uint64_t sent;     /* entries handed to the link */
+    uint64_t acked;
+    uint64_t durable;
+    uint64_t notice;      /* number of the last COUNTED */
+    int64_t cover_us;     /* our promise to it stands until then; NEVER: none */
+    uint64_t add_term;    /* of the shard, in our request; 0: none is open */
+    uint64_t remove_term; /* the same */
+    int64_t asked_us;
+    int64_t joined_us;   /* when it joined, or ceased to be joined */
+    int64_t progress_us; /* last acknowledgement that was news, or when all was acknowledged */
+    uint64_t goal;       /* a round: once the log's end was here */
+    int64_t goal_us;     /* at that time */
+    int64_t round_us;    /* how long the last round took; INT64_MAX: none yet */
+    int64_t copy_after_us;
+    struct copy *copy;
+};
+
+/* A JOIN of a primary term that we do not know yet, or cannot take up yet. */
+struct early {
+    int peer;
+    uint64_t term;
+    struct repl_join join;
+};
+
+struct repl_shard {
+    int shard;
+    enum repl_state state;
+    uint64_t term;          /* of the shard, in the map */
+    uint64_t pterm;         /* the primary term that we take part in */
+    int primary;            /* peer; -1: nobody, or this node */
+    bool self_primary;      /* as the map says */
+    bool nobody;            /* the map says that nobody is primary */
+    bool whole;             /* the data is a state of the log */
+    uint64_t revoked;       /* a newer primary term that we only heard of */
+    int64_t since_us;       /* in this state */
+    int64_t defer_us;       /* promises to former primaries stand until then */
+    int64_t defer_other_us; /* the same, without the one to promised_to */
+    bool left;              /* promised_to was told that we left it: its promise grows no more */
+    int64_t hold_us;        /* promises that we gave as primary in a former term */
+
+    struct history history;
+    uint64_t commit;      /* as primary: decided; as replica: told, may be above the log's end */
+    uint64_t commit_told; /* to env.committed */
+    uint64_t commit_sent; /* to members */
+    uint64_t durable;
+
+    /* as primary */
+    int n_members;
+    int n_set;    /* in_set */
+    int n_strong; /* in_set and neither leaving nor being removed: for min-in-sync */
+    struct member members[REPL_PEER_MAX];
+    int n_early;
+    struct early early[MEMBERS_MAX];
+    int handing; /* peer; -1 */
+    int64_t handing_us;
+    int64_t handed_us; /* last told */
+
+    /* as replica */
+    int promised_to;        /* peer that our promises cover, or covered, this shard for; -1: none */
+    uint64_t promised_term; /* the primary term that we joined under it */
+    uint64_t join_number;
+    int64_t join_us; /* sent; NEVER: not in this session */
+    bool counted;
+    uint64_t acked; /* told to the primary */
+    uint64_t acked_durable;
+    uint64_t copy; /* number of the one that runs */
+    uint64_t copy_messages;
+    bool resigned; /* the primary has resigned: joined again when it reopens */
+
+    /* turn */
+    bool dirty;         /* in repl.dirty */
+    bool kicked;        /* in repl.kicked */
+    bool trouble;       /* something is not as it should be: looked at every tick */
+    int copies;         /* running */
+    uint64_t read_turn; /* reads were found to be allowed in this turn */
+
+    /* what was changed by what is not committed */
+    uint64_t touching;  /* version of the entry being applied; 0: the next one */
+    uint64_t touch_all; /* everything, by this version */
+    uint64_t touch_mask;
+    uint64_t touch[];
+};
+
+struct peer {
+    struct hmap_node node;
+    int handle;
+    char id[NODE_ID_LEN + 1];
+    bool up;
+    bool in_map;
+    int64_t changed_us; /* up or down since */
+    int64_t beacon_us;  /* last asked */
+    /* Promises. As member: to this peer as primary; as primary: to this peer as member. */
+    int64_t given_member_us;
+    int64_t given_primary_us;
+    int64_t held_us; /* its promise as member stands, for us as primary, until then */
+    int64_t read_us; /* its promise as primary: we may read until then */
+    bool asked;      /* a BEACON waits for its PROMISE */
+    struct repl_beacon beacon;
+    /* of this turn */
+    struct repl_mark *acks;
+    size_t n_acks;
+    size_t cap_acks;
+    struct repl_mark *commits;
+    size_t n_commits;
+    size_t cap_commits;
+};
+
+struct indexes {
+    int *items;
+    size_t count;
+    size_t cap;
+};
+
+struct repl {
+    uint32_t magic;
+    int n_shards;
+    char id[NODE_ID_LEN + 1];
+    struct repl_settings set;
+    struct repl_env env;
+    struct backlog *backlog;
+    struct map *map;
+    int self;       /* in the map, or NODE_NONE */
+    int64_t now_us; /* the latest that we were told */
+    bool new_node;
+    bool trouble; /* a shard is in trouble */
+    int64_t started_us;
+    int64_t beaconed_us;
+    int64_t swept_us;
+    uint64_t turn;          /* grows with each */
+    int64_t reads_until_us; /* no read of this turn relied on a lease that ends before */
+    uint64_t join_number;
+    uint64_t notice_number;
+    uint64_t copy_number;
+    double copy_tokens; /* bytes */
+    int64_t copy_tokens_us;
+    int copies_queued; /* members with copy_wanted */
+    struct repl_stats stats;
+    struct hmap by_id;
+    struct peer **peers;
+    int n_peers;
+    struct indexes held;        /* shards of which we are a member */
+    struct indexes dirty;       /* have something to send */
+    struct indexes kicked;      /* to be looked at before the turn ends */
+    struct repl_shard **shards; /* by number; NULL: never held */
+};
+
+/* repl.c */
+void indexes_add(struct indexes *l, int v);
+static inline struct repl_shard *shard_of(const struct repl *r, int shard)
+{
+    return r->shards[shard];
+}
+static inline struct peer *peer_of(const struct repl *r, int peer)
+{
+    return r->peers[peer];
+}
+void repl_send(struct repl *r, int peer, const struct repl_message *m);
+void repl_bad(struct repl *r, int peer, const char *why); /* cuts the session */
+static inline void repl_dirty(struct repl *r, struct repl_shard *s)
+{
+    if (!s->dirty) {
+        s->dirty = true;
+        indexes_add(&r->dirty, s->shard);
+    }
+}
+static inline void repl_kick(struct repl *r, struct repl_shard *s)
+{
+    if (!s->kicked) {
+        s->kicked = true;
+        indexes_add(&r->kicked, s->shard);
+    }
+}
+static inline bool repl_leases(const struct repl *r)
+{
+    return r->set.mode == REPL_SYNC;
+}
+/* Until when a node that has just started takes part in nothing. */
+int64_t repl_silent_until(const struct repl *r);
+
+/* shard.c */
+struct repl_shard *shard_make(struct repl *r, int shard);
+void shard_move(struct repl *r, struct repl_shard *s, enum repl_state to);
+void shard_map(struct repl *r, struct repl_shard *s, const struct map *m,
+               const struct map_shard *ms);
+/* Takes up the role that the map gives, or defers it. */
+void shard_enter(struct repl *r, struct repl_shard *s);
+void shard_tick(struct repl *r, struct repl_shard *s);
+static inline bool shard_is_primary(const struct repl_shard *s)
+{
+    return s->state >= REPL_RECOVER && s->state <= REPL_RESIGNED;
+}
+static inline bool shard_is_replica(const struct repl_shard *s)
+{
+    return s->state >= REPL_MEMBER_JOIN && s->state <= REPL_FOLLOW;
+}
+/* Tells env.committed what is new. */
+void shard_committed(struct repl *r, struct repl_shard *s);
+/* Entries into the log, from elsewhere: logged, then applied. False: they do not fit. */
+bool shard_take_entries(struct repl *r, struct repl_shard *s, struct slice in);
+/* Version up to which this node may say that it has the log. */
+static inline uint64_t shard_own(const struct repl *r, const struct repl_shard *s)
+{
+    return r->set.durable ? MIN(s->durable, s->history.version) : s->history.version;
+}
+/* Drops the data; the log is empty. */
+void shard_empty(struct repl *r, struct repl_shard *s);
+
+/* primary.c */
+void primary_enter(struct repl *r, struct repl_shard *s);
+void primary_leave(struct repl *r, struct repl_shard *s);
+void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
+                 const struct map_shard *ms, bool anew);
+void primary_join(struct repl *r, struct repl_shard *s, int peer, const struct repl_join *j);
+void primary_ack(struct repl *r, struct repl_shard *s, int peer, const struct repl_mark *a);
+void primary_commit(struct repl *r, struct repl_shard *s);
+void primary_tick(struct repl *r, struct repl_shard *s);
+void primary_down(struct repl *r, struct repl_shard *s, int peer);
+void primary_revoked(struct repl *r, struct repl_shard *s, int peer, uint64_t term);
+void primary_uncounted(struct repl *r, struct repl_shard *s, int peer,
+                       const struct repl_counted *c);
+void primary_pulled(struct repl *r, struct repl_shard *s, int peer, struct slice entries);
+void primary_uncount(struct repl *r, struct repl_shard *s, struct member *m);
+void primary_count_set(struct repl_shard *s);
+void primary_tell_counted(struct repl *r, struct repl_shard *s, struct member *m, bool counted);
+/* What the backlog no longer has cannot be sent: the member's flow ends. */
+void primary_lost(struct repl *r, struct repl_shard *s, struct member *m);
+struct member *primary_member(struct repl_shard *s, int peer);
+/* A member of the commit set that is not just waiting for the end of our promise to it. */
+static inline bool member_counts(const struct member *m)
+{
+    return m->in_set && (m->in_sync || m->add_term != 0);
+}
+
+/* handover.c */
+void handover_tick(struct repl *r, struct repl_shard *s);
+void handover_stop(struct repl_shard *s);
+
+/* copy.c */
+void copy_want(struct repl *r, struct repl_shard *s, struct member *m);
+void copy_unwant(struct repl *r, struct member *m);
+/* Ends it; `tell`: the replica is told, it joins again. */
+void copy_stop(struct repl *r, struct repl_shard *s, struct member *m, bool tell);
+void copy_schedule(struct repl *r);
+/* A slice, if there is room. True: more could be done at once. */
+bool copy_step(struct repl *r, struct repl_shard *s, struct member *m);
+void copy_appended(struct repl_shard *s);
+
+/* replica.c */
+void replica_enter(struct repl *r, struct repl_shard *s);
+void replica_leave(struct repl *r, struct repl_shard *s);
+void replica_up(struct repl *r, struct repl_shard *s);
+void replica_down(struct repl *r, struct repl_shard *s);
+void replica_tick(struct repl *r, struct repl_shard *s);
+void replica_message(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m);
+
+/* lease.c */
+/* The time until which all leases of a primary stand, but for that of `but` (a peer, or -1). */
+int64_t lease_primary_until(const struct repl *r, const struct repl_shard *s, int but);
+int64_t lease_less_drift(int64_t us);
+void lease_beacons(struct repl *r);
+void lease_promise(struct repl *r, struct peer *p); /* answers the beacon */
+void lease_promised(struct repl *r, struct peer *p, const struct repl_promise *m);
+
+/* turn.c */
+/* Entries up to the log's end to this member; force: beyond the link's room. True: all are sent. */
+bool turn_send_entries(struct repl *r, struct repl_shard *s, struct member *m, bool force);
