@@ -46,7 +46,11 @@ static enum exec_verdict not_now(struct exec *x, struct session *s, const struct
     struct request *r = request_take(x, s, c);
     fill(&r->call, s, shard, !(c->flags & CF_READONLY));
     call_keep_bytes(x, &r->call, in, &x->park);
-    call_send(x, &r->call);
+    if (s->pending > 1) {
+        call_hold(x, &r->call, x->now_us + 1000); /* what it has under way may still be refused */
+    } else {
+        call_send(x, &r->call);
+    }
     return EXEC_TAKEN;
 }
 

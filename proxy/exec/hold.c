@@ -567,7 +567,8 @@ static void note_behind(struct exec *x, const struct call *c)
     struct shard_route *route = &x->routes[c->shard];
     bool other = route->sent_walk == x->hold_walk && route->sent_lane != c->lane;
     /* One that was sent before the shard was found to be served may still be refused. */
-    route->sent_lane = other || c->sent_us < route->opened_us ? NULL : c->lane;
+    bool doubtful = route->primary == NULL || c->sent_us < route->opened_us;
+    route->sent_lane = other || doubtful ? NULL : c->lane;
     route->sent_walk = x->hold_walk;
 }
 
