@@ -112,6 +112,8 @@ static struct {
     uint8_t seen[KEYS][LOG_MAX];
     char tags[SHARDS][16];
     bool flaps, trims, freezes, large; /* of this seed: it refuses at random, ... */
+    bool lazy;                         /* its commits are slow */
+    int kill_soon;                     /* in so many steps; 0: not */
     int n_acked, n_unknown, n_errors;
     char failure[256];
 } once;
@@ -672,7 +674,7 @@ static void nodes_go_on(bool calm)
                 s->serves_us = world.now_us + dice(30000);
             }
         }
-        if (s->primary >= 0 && (calm || dice(3) == 0) && serves(s->primary, i)) {
+        if (s->primary >= 0 && (calm || dice(once.lazy ? 15 : 3) == 0) && serves(s->primary, i)) {
             s->committed += dice(s->n - s->committed + 1);
             if (calm) {
                 s->committed = s->n;
@@ -711,6 +713,9 @@ static void some_fault(void)
         break;
     case 1:
         each_wire(cut_wire, 2);
+        if (alive == NODES && dice(2) == 0) {
+            once.kill_soon = 1 + dice(12); /* while the proxy finds out what became of its writes */
+        }
         break;
     case 2:
         move_shard(dice(SHARDS));
@@ -956,6 +961,9 @@ static void step(bool calm)
     if (!calm && !too_many_wires() && dice(40) == 0) {
         some_fault();
     }
+    if (once.kill_soon > 0 && --once.kill_soon == 0) {
+        kill_node(dice(NODES));
+    }
     if (dice(15) == 0 || (calm && dice(4) == 0)) {
         publish();
     }
@@ -979,6 +987,7 @@ static void begin(uint64_t seed)
     once.trims = seed % 4 == 2 || seed % 16 == 7;
     once.freezes = seed % 4 == 3;
     once.large = seed % 8 == 4;
+    once.lazy = seed % 3 == 0;
     world_begin();
     world.settings.read_from = READ_ROUND_ROBIN;
     world.settings.lanes_announced = true;
