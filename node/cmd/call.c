@@ -103,7 +103,7 @@ static bool admit(struct call *c)
     return false;
 }
 
-void call_handler(struct call *c)
+static inline void run_handler(struct call *c, bool recorded)
 {
     struct session *s = c->session;
     c->w.proto = s->proto;
@@ -112,16 +112,30 @@ void call_handler(struct call *c)
     if (c->table->before != NULL) {
         c->table->before(c);
     }
-    if (LIKELY(c->ks->collector == NULL)) {
-        c->table->fn[c->cmd->id](c);
-    } else {
+    if (recorded) {
         record_begin(c);
-        c->table->fn[c->cmd->id](c);
+    }
+    c->table->fn[c->cmd->id](c);
+    if (recorded) {
         record_end(c);
     }
     if (c->table->after != NULL) {
         c->table->after(c);
     }
+}
+
+void call_handler(struct call *c)
+{
+    run_handler(c, c->ks->collector != NULL);
+}
+
+/* A group of effects of its own. */
+static void run_recorded(struct call *c)
+{
+    size_t before = c->w.out->bytes;
+    record_open(c);
+    run_handler(c, true);
+    record_close(c, before);
 }
 
 void call_run(const struct call_table *t, struct call *c)
@@ -139,13 +153,10 @@ void call_run(const struct call_table *t, struct call *c)
         return;
     }
     if (LIKELY(c->ks->collector == NULL)) {
-        call_handler(c);
-        return;
+        run_handler(c, false);
+    } else {
+        run_recorded(c);
     }
-    size_t before = c->w.out->bytes;
-    record_open(c);
-    call_handler(c);
-    record_close(c, before);
 }
 
 void call_prefetch_bucket(struct call *c, size_t arg, int slot)

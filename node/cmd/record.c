@@ -73,7 +73,7 @@ static bool in_one_shard(const struct call *c)
     for (uint32_t i = 1; one && i < keys.count; i++) {
         one = shard_of(c, c->argv[keys.keys[i].index]) == first;
     }
-    if (one && c->ks->shards[first] != NULL && c->ks->shards[first]->guarded) {
+    if (one && c->ks->shards[first] != NULL && c->ks->guards_n != 0) {
         guard_all(c, &keys);
     }
     key_list_fini(&keys);

@@ -25,7 +25,8 @@ void db_before(const struct db *db, const struct probe *p, struct slice key)
     guard_key(db, p, key);
 }
 
-static void expire(const struct db *db, const struct probe *p, struct table *t, struct object *o)
+static __attribute__((noinline)) void expire(const struct db *db, const struct probe *p,
+                                             struct table *t, struct object *o)
 {
     guard_key(db, p, object_key(o));
     table_take(t, p->hash, o);
@@ -33,7 +34,9 @@ static void expire(const struct db *db, const struct probe *p, struct table *t, 
     lazyfree_object(db->ks, o, db->ks->settings.lazy_expire);
 }
 
-struct object *db_peek(const struct db *db, const struct probe *p, struct slice key)
+/* Everything begins here. */
+__attribute__((flatten)) struct object *db_peek(const struct db *db, const struct probe *p,
+                                                struct slice key)
 {
     struct table *t = table_of(db, p);
     struct object *o = t == NULL ? NULL : table_find(t, p->hash, key);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/effect.h"
 
-#include "node/keyspace/watch.h"
 #include "node/types/rdb.h"
 #include "node/types/string.h"
 
@@ -181,24 +180,11 @@ void effect_put_value(const struct db *db, const struct probe *p, struct slice k
 
 /* ---- told by the keyspace ---- */
 
-static void count_change(const struct db *db, const struct probe *p, struct slice key)
+void effect_changed(const struct db *db, const struct probe *p, struct slice key)
 {
-    struct shard *s = db->ks->shards[p->shard];
-    INVARIANT(!s->guarded || s->guard_hash == p->hash);
-    s->version++;
-    db->ks->stats.dirty++;
-    watch_touch(db, p, key);
-}
-
-void keyspace_changed(const struct db *db, const struct probe *p, struct slice key)
-{
-    count_change(db, p, key);
     struct collector *e = db->ks->collector;
-    if (LIKELY(e == NULL)) {
-        return;
-    }
     e->sink.touched(e->sink.arg, p->shard, p->hash);
-    if (db->applying) {
+    if (db->applying || e->expiring) {
         return;
     }
     INVARIANT(e->open);
@@ -211,13 +197,15 @@ void keyspace_changed(const struct db *db, const struct probe *p, struct slice k
 
 void keyspace_expired(const struct db *db, const struct probe *p, struct slice key)
 {
-    db->ks->stats.expired_keys++;
-    count_change(db, p, key);
     struct collector *e = db->ks->collector;
+    db->ks->stats.expired_keys++;
     if (LIKELY(e == NULL)) {
+        keyspace_changed(db, p, key);
         return;
     }
-    e->sink.touched(e->sink.arg, p->shard, p->hash);
+    e->expiring = true;
+    keyspace_changed(db, p, key);
+    e->expiring = false;
     bool alone = !e->open;
     if (alone) {
         effect_open(db->ks, db->now_ms);

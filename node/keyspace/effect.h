@@ -11,7 +11,7 @@
  * allocated for a command once buffers have grown. */
 #pragma once
 
-#include "node/keyspace/db.h"
+#include "node/keyspace/watch.h"
 #include "node/log/entry.h"
 
 #include "common/base/str.h"
@@ -40,6 +40,7 @@ struct collector {
     uint32_t magic;
     struct effect_sink sink;
     bool open;
+    bool expiring; /* what changes now is nobody's command */
     int64_t now_ms;
     struct effect_part *parts; /* n of the command under way; the rest keep their buffers */
     uint32_t n;
@@ -88,8 +89,22 @@ void effect_put_value(const struct db *db, const struct probe *p, struct slice k
 
 /* ---- told by the keyspace ---- */
 
+/* The collector's part of keyspace_changed. */
+void effect_changed(const struct db *db, const struct probe *p, struct slice key);
+
 /* The value or expiry of `key` changed, or it came or went. */
-void keyspace_changed(const struct db *db, const struct probe *p, struct slice key);
+static inline void keyspace_changed(const struct db *db, const struct probe *p, struct slice key)
+{
+    struct keyspace *ks = db->ks;
+    struct shard *s = ks->shards[p->shard];
+    INVARIANT(ks->guards_n == 0 || list_empty(&s->guards) || s->guard_hash == p->hash);
+    s->version++;
+    ks->stats.dirty++;
+    watch_touch(db, p, key);
+    if (UNLIKELY(ks->collector != NULL)) {
+        effect_changed(db, p, key);
+    }
+}
 /* It was removed because its time was over: nobody's command. */
 void keyspace_expired(const struct db *db, const struct probe *p, struct slice key);
 /* Database `db` (-1: all) of a shard was emptied of `keys`; two changed places. `told`: by a

@@ -7,7 +7,7 @@ void guard_set(struct keyspace *ks, struct guard *g, int shard)
     INVARIANT(s != NULL);
     g->shard = shard;
     list_append(&s->guards, &g->link);
-    s->guarded = true;
+    ks->guards_n++;
 }
 
 void guard_clear(struct keyspace *ks, struct guard *g)
@@ -15,16 +15,18 @@ void guard_clear(struct keyspace *ks, struct guard *g)
     if (g->shard < 0) {
         return;
     }
-    struct shard *s = ks->shards[g->shard];
-    INVARIANT(s != NULL);
+    INVARIANT(ks->shards[g->shard] != NULL);
     list_remove(&g->link);
     g->shard = -1;
-    s->guarded = !list_empty(&s->guards);
+    ks->guards_n--;
 }
 
 void guards_tell(const struct db *db, const struct probe *p, struct slice key)
 {
     struct shard *s = db->ks->shards[p->shard];
+    if (list_empty(&s->guards)) {
+        return;
+    }
     struct object *o = db_raw(db, p, key);
     s->guard_hash = p->hash;
     LIST_FOREACH_SAFE(it, &s->guards) {

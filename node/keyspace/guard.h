@@ -30,7 +30,7 @@ void guard_clear(struct keyspace *ks, struct guard *g);
 void guards_tell(const struct db *db, const struct probe *p, struct slice key);
 static inline void guard_key(const struct db *db, const struct probe *p, struct slice key)
 {
-    if (UNLIKELY(db->ks->shards[p->shard]->guarded)) {
+    if (UNLIKELY(db->ks->guards_n != 0)) {
         guards_tell(db, p, key);
     }
 }

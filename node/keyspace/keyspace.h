@@ -51,7 +51,6 @@ struct shard {
     /* Not served from here: expired keys are hidden, never removed, and what concerns whole
      * databases (SCAN, DBSIZE, FLUSHALL...) passes it by. Changed at run time. */
     bool passive;
-    bool guarded;        /* guards is not empty */
     struct list guards;  /* guard.h: copies and snapshots that run */
     uint64_t guard_hash; /* of the key that they were told of last */
     uint32_t part;       /* effect.c: its part of the command under way, from 1; 0: none */
@@ -72,6 +71,7 @@ struct keyspace {
     struct keyspace_settings settings;
     struct keyspace_stats stats;
     struct watches *watches;
+    uint32_t guards_n;           /* set in all shards */
     struct collector *collector; /* the owner's; NULL: nobody wants to know what commands did */
     struct list lazyfree;        /* what keyspace_lazyfree_step frees */
     uint64_t sampling;           /* where samples are taken, and LFU's dice: nothing that matters */
