@@ -122,6 +122,8 @@ static bool join_cluster(struct program *p, struct errmsg *err)
         .incarnation = p->identity.incarnation,
         .port = (int)(o->announce_port != 0 ? o->announce_port : s->port),
         .weight = (uint32_t)o->weight,
+        .durable = p->identity.incarnation == 1, /* an earlier one acknowledged nothing */
+        .password = p->settings.requirepass,
     };
     memcpy(as.id, s->id, sizeof(as.id));
     memcpy(as.host, p->host, sizeof(as.host));

@@ -173,6 +173,13 @@ int64_t loop_wall_ms(const struct loop *l)
     return l->wall_ms;
 }
 
+int64_t loop_clock_us(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 void loop_update_now(struct loop *l)
 {
     read_clocks(l);

@@ -32,6 +32,9 @@ struct ev_loop *loop_ev(struct loop *l);
 int64_t loop_now_us(const struct loop *l);
 static inline int64_t loop_now_ms(const struct loop *l);
 int64_t loop_wall_ms(const struct loop *l);
+/* The clock of loop_now_us, read now: for what must not take the turn's time for the present (a
+ * process may have been stopped in between). */
+int64_t loop_clock_us(void);
 /* Reads the clocks anew, in a long callback. */
 void loop_update_now(struct loop *l);
 

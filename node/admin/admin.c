@@ -18,4 +18,5 @@ void admin_handlers(struct call_table *t)
     admin_config(t);
     admin_info(t);
     admin_debug(t);
+    admin_replication(t);
 }

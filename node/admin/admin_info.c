@@ -162,17 +162,6 @@ static void put_stats(void *arg, struct str *to)
                (ull)t->auth_failures, (ull)t->redirects, (ull)t->slot_refusals);
 }
 
-static void put_replication(void *arg, struct str *to)
-{
-    struct server *s = arg;
-    str_printf(to, "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n");
-    str_printf(to, "master_replid:%s\r\nmaster_replid2:%040d\r\n", s->run_id, 0);
-    str_printf(to, "master_repl_offset:0\r\nsecond_repl_offset:-1\r\nrepl_backlog_active:0\r\n");
-    str_printf(
-        to,
-        "repl_backlog_size:0\r\nrepl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");
-}
-
 static void put_cpu(void *arg, struct str *to)
 {
     (void)arg;
@@ -234,7 +223,7 @@ static const struct info_section sections[] = {
     {"memory", "Memory", INFO_DEFAULT, put_memory},
     {"persistence", "Persistence", INFO_DEFAULT, put_persistence},
     {"stats", "Stats", INFO_DEFAULT, put_stats},
-    {"replication", "Replication", INFO_DEFAULT, put_replication},
+    {"replication", "Replication", INFO_DEFAULT, admin_put_replication},
     {"cpu", "CPU", INFO_DEFAULT, put_cpu},
     {"modules", "Modules", INFO_EVERYTHING, put_modules},
     {"commandstats", "Commandstats", INFO_ALL, put_commandstats},

@@ -16,6 +16,12 @@ void admin_observe(struct call_table *t);
 void admin_config(struct call_table *t);
 void admin_info(struct call_table *t);
 void admin_debug(struct call_table *t);
+void admin_replication(struct call_table *t);
+/* SHOAL LINK and SHOAL SHARDS. */
+void admin_shoal_link(struct call *k);
+void admin_shoal_shards(struct call *k);
+/* INFO replication. */
+void admin_put_replication(void *arg, struct str *to);
 
 static inline struct server *server_of(const struct call *k)
 {

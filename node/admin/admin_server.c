@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* The server as a whole: time, role, shutdown, and the families of which only a part is true yet.
+/* The server as a whole: time, shutdown, and the families of which only a part is true yet.
  */
 #include "node/admin/admin_priv.h"
 
@@ -22,32 +22,9 @@ static void do_time(struct call *k)
     resp_bulk_int(&k->w, now_us % 1000000);
 }
 
-static void do_role(struct call *k)
-{
-    resp_array(&k->w, 3);
-    resp_bulkz(&k->w, "master");
-    resp_int(&k->w, 0);
-    resp_array(&k->w, 0);
-}
-
 static void do_replicaof(struct call *k)
 {
     resp_error(&k->w, "ERR replicas belong to shards in Shoal: the coordinator assigns them");
-}
-
-/* No replica acknowledges anything in this version: none ever will within the timeout. */
-static void do_wait(struct call *k)
-{
-    int64_t replicas, timeout;
-    if (!num_parse_i64(k->argv[1], &replicas)) {
-        resp_error(&k->w, ERR_NOT_INT);
-    } else if (!num_parse_i64(k->argv[2], &timeout)) {
-        resp_error(&k->w, "ERR timeout is not an integer or out of range");
-    } else if (timeout < 0) {
-        resp_error(&k->w, "ERR timeout is negative");
-    } else {
-        resp_int(&k->w, 0);
-    }
 }
 
 /* --- SHUTDOWN --- */
@@ -190,10 +167,8 @@ void admin_server(struct call_table *t)
         t->fn[commands[i]] = do_command;
     }
     t->fn[CMD_TIME] = do_time;
-    t->fn[CMD_ROLE] = do_role;
     t->fn[CMD_REPLICAOF] = do_replicaof;
     t->fn[CMD_SLAVEOF] = do_replicaof;
-    t->fn[CMD_WAIT] = do_wait;
     t->fn[CMD_SHUTDOWN] = do_shutdown;
     t->fn[CMD_LOLWUT] = do_lolwut;
     t->fn[CMD_FUNCTION_FLUSH] = do_function_flush;

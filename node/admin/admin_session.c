@@ -188,15 +188,24 @@ static void hold_expiry(struct call *k)
 
 static void do_shoal(struct call *k)
 {
-    static const char *const help[] = {"JOIN <host> <port>",
-                                       "    Register with the coordinator at that address.",
-                                       "LANE <number>",
-                                       "    This connection is a proxy's lane.",
-                                       "PAUSE-EXPIRY <milliseconds>",
-                                       "    Let no key expire for so long.",
-                                       NULL};
+    static const char *const help[] = {
+        "JOIN <host> <port>",
+        "    Register with the coordinator at that address.",
+        "LANE <number>",
+        "    This connection is a proxy's lane.",
+        "LINK <version> <id> <incarnation> <cluster>",
+        "    This connection is another node's.",
+        "PAUSE-EXPIRY <milliseconds>",
+        "    Let no key expire for so long.",
+        "SHARDS",
+        "    Return the shards held here, and how far their copies are.",
+        NULL};
     if (slice_is(k->argv[1], "join")) {
         join_cluster(k);
+    } else if (slice_is(k->argv[1], "link")) {
+        admin_shoal_link(k);
+    } else if (slice_is(k->argv[1], "shards")) {
+        admin_shoal_shards(k);
     } else if (slice_is(k->argv[1], "lane")) {
         become_lane(k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {

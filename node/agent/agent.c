@@ -20,6 +20,7 @@
 #define REFUSED_MS         2000 /* a refusal does not change within milliseconds */
 #define HEARTBEAT_MS_FIRST 1000 /* until WELCOME tells */
 #define SILENT_INTERVALS   6    /* a coordinator that says nothing for so long is tried anew */
+#define PROGRESS_MS        1000 /* of copies that run */
 #define HEARTBEAT_MS_SANE  (24LL * 3600 * 1000)
 
 struct agent {
@@ -33,6 +34,9 @@ struct agent {
     struct loop_timer retry;
     struct loop_timer heartbeat;
     struct loop_timer deadline; /* of registering */
+    struct loop_timer progress;
+    struct loop_task report;
+    struct wire_changes changes; /* to be reported */
     int64_t retry_ms;
     int64_t interval_ms;
     int64_t heard_ms; /* -1: never */
@@ -65,11 +69,12 @@ static void send_message(struct agent *a, const struct wire_message *m)
 /* The shards that are here, with what the node knows of each. */
 static void list_held(struct agent *a, struct wire_shards *to)
 {
-    int n = a->map == NULL ? 0 : a->map->n_shards;
+    int n = a->port.n_shards(a->port.arg);
     for (int i = 0; i < n; i++) {
         struct wire_shard s = {.shard = i};
         if (a->port.shard_held(a->port.arg, i, &s.term, &s.version)) {
             s.keys = a->port.shard_keys(a->port.arg, i);
+            s.bytes = a->port.shard_bytes(a->port.arg, i);
             wire_shards_add(to, s);
         }
     }
@@ -88,6 +93,8 @@ static void send_register(struct agent *a)
     memcpy(r->cluster_id, a->cluster_id, sizeof(r->cluster_id));
     memcpy(r->host, a->settings.host, sizeof(r->host));
     memcpy(r->zone, a->settings.zone, sizeof(r->zone));
+    r->durable = a->settings.durable;
+    r->password = slice_str(a->settings.password);
     list_held(a, &r->held);
     send_message(a, &m);
     wire_message_fini(&m);
@@ -107,6 +114,37 @@ static void send_heartbeat(struct agent *a)
     list_held(a, &m.heartbeat.held);
     send_message(a, &m);
     wire_message_fini(&m);
+}
+
+static void send_progress(struct agent *a, bool copied_only)
+{
+    struct wire_message m = {.kind = WIRE_PROGRESS};
+    a->port.progress(a->port.arg, copied_only, &m.progress.copies);
+    if (m.progress.copies.count > 0) {
+        send_message(a, &m);
+    }
+    wire_message_fini(&m);
+}
+
+static void on_report(struct loop_task *t)
+{
+    struct agent *a = container_of(t, struct agent, report);
+    struct wire_message m = {.kind = WIRE_REPORT, .report.changes = a->changes};
+    a->changes = (struct wire_changes){0};
+    if (a->state == AGENT_MEMBER && m.report.changes.count > 0) {
+        send_message(a, &m);
+    }
+    wire_message_fini(&m);
+}
+
+void agent_report(struct agent *a, enum wire_op op, int shard, uint64_t term, const char *node)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    if (a->state != AGENT_MEMBER || a->changes.count >= WIRE_CHANGES_MAX) {
+        return;
+    }
+    wire_changes_add(&a->changes, op, shard, term, node);
+    loop_defer(a->loop, &a->report);
 }
 
 /* With the key counts of what is fenced here: nothing can change them any more. */
@@ -152,6 +190,7 @@ static void drop_link(struct agent *a)
 {
     loop_timer_stop(&a->heartbeat);
     loop_timer_stop(&a->deadline);
+    loop_timer_stop(&a->progress);
     resp_link_free(&a->link);
 }
 
@@ -226,6 +265,12 @@ static void on_heartbeat(struct loop_timer *t)
         return;
     }
     send_heartbeat(a);
+    send_progress(a, false);
+}
+
+static void on_progress(struct loop_timer *t)
+{
+    send_progress(t->arg, true);
 }
 
 /* ---- messages ---- */
@@ -247,6 +292,8 @@ static void take_welcome(struct agent *a, const struct wire_welcome *m)
     set_state(a, AGENT_MEMBER);
     loop_timer_stop(&a->deadline);
     loop_timer_start(&a->heartbeat, interval, interval);
+    loop_timer_start(&a->progress, PROGRESS_MS, PROGRESS_MS);
+    a->port.welcome(a->port.arg, m);
     send_heartbeat(a);
 }
 
@@ -288,6 +335,13 @@ static void take_refused(struct agent *a, const struct wire_refused *m)
     retry_later(a, REFUSED_MS);
 }
 
+static void take_order(struct agent *a, const struct wire_order *m)
+{
+    for (size_t i = 0; i < m->changes.count && a->state == AGENT_MEMBER; i++) {
+        a->port.order(a->port.arg, &m->changes.items[i]);
+    }
+}
+
 static void take_forgotten(struct agent *a)
 {
     log_event(LOG_WARNING, AREA, "the cluster let go of this node coordinator=%s", a->coordinator);
@@ -321,8 +375,10 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
     case WIRE_FORGOTTEN:
         take_forgotten(a);
         break;
-    case WIRE_HEARD:
     case WIRE_ORDER:
+        take_order(a, &m.order);
+        break;
+    case WIRE_HEARD:
     case WIRE_REPORT:
     case WIRE_PROGRESS:
     case WIRE_REGISTER:
@@ -354,6 +410,8 @@ struct agent *agent_new(struct loop *l, const struct agent_settings *s,
     loop_timer_init(&a->retry, l, on_retry, a);
     loop_timer_init(&a->heartbeat, l, on_heartbeat, a);
     loop_timer_init(&a->deadline, l, on_deadline, a);
+    loop_timer_init(&a->progress, l, on_progress, a);
+    loop_task_init(&a->report, on_report);
     return a;
 }
 
@@ -369,6 +427,9 @@ void agent_free(struct agent **ap)
     loop_timer_fini(&a->retry);
     loop_timer_fini(&a->heartbeat);
     loop_timer_fini(&a->deadline);
+    loop_timer_fini(&a->progress);
+    loop_undefer(&a->report);
+    mem_free(a->changes.items);
     map_unref(&a->map);
     a->magic = 0;
     mem_free(a);

@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/io/loop.h"
 #include "common/model/map.h"
+#include "common/wire/wire.h"
 
 struct agent;
 
@@ -39,19 +40,26 @@ struct agent_load {
 struct agent_port {
     void *arg;
     /* A newer map; `self` is this node's index in it, or NODE_NONE. The callee keeps a reference
-     * of its own (map_ref) and, before it returns, holds exactly the shards that the map gives it:
-     * creates empty ones where it is newly a member, drops what it no longer is a member of. A
-     * shard runs commands only while map_node_serves(m, self, shard): else -MOVED to its primary,
-     * -CLUSTERDOWN where there is none, -TRYAGAIN while it is fenced (moving_to is set and this
-     * node is primary). The agent confirms the map after this returns, with the key counts of the
-     * fenced shards as shard_keys then gives them: the coordinator hands over those with none. */
+     * of its own (map_ref) and, before it returns, holds exactly the shards that the map gives it.
+     * The agent confirms the map after this returns, with the key counts of the fenced shards
+     * (moving_to is set and this node is primary) as shard_keys then gives them. */
     void (*map)(void *arg, struct map *m, int self);
     /* Keys that the shard holds here, over all databases; expired ones not yet removed count. 0 if
      * the shard is not held. */
     uint64_t (*shard_keys)(void *arg, int shard);
-    /* (term, version) of the shard's last write; false: the shard is not held here. A node without
-     * a log answers the term under which it holds the shard and 0. */
+    /* Shards are 0 to that, also before the first map. */
+    int (*n_shards)(void *arg);
+    /* (term, version) of the shard's last entry; false: its data is not here, or only half. */
     bool (*shard_held)(void *arg, int shard, uint64_t *term, uint64_t *version);
+    /* Memory of its keys, about. */
+    uint64_t (*shard_bytes)(void *arg, int shard);
+    /* Registered, or a setting changed: before the map that follows. */
+    void (*welcome)(void *arg, const struct wire_welcome *w);
+    /* What the coordinator wants of this primary. */
+    void (*order)(void *arg, const struct wire_change *c);
+    /* Adds how far the members are of the shards of which this node is primary; of those that are
+     * being copied only, if so asked. */
+    void (*progress)(void *arg, bool copied_only, struct wire_copies *to);
     void (*load)(void *arg, struct agent_load *out);
 };
 
@@ -61,7 +69,9 @@ struct agent_settings {
     char host[NODE_HOST_MAX]; /* announced address; "": the one that the coordinator sees */
     int port;                 /* service port that clients and proxies connect to */
     uint32_t weight;
-    char zone[ZONE_MAX]; /* may be "" */
+    char zone[ZONE_MAX];  /* may be "" */
+    bool durable;         /* see REGISTER in wire/messages.def */
+    const char *password; /* ours, borrowed, read at each registration; "": none */
 };
 
 struct agent *agent_new(struct loop *l, const struct agent_settings *s,
@@ -83,5 +93,8 @@ const char *agent_coordinator(const struct agent *a);
 const char *agent_why(const struct agent *a);
 /* Milliseconds since the coordinator was last heard; -1: never. */
 int64_t agent_heard_ms(const struct agent *a);
+/* To the coordinator, with all else of this turn; to nobody while it is not connected: who asks for
+ * something asks again until the map answers. */
+void agent_report(struct agent *a, enum wire_op op, int shard, uint64_t term, const char *node);
 /* Weight or zone was changed by CONFIG SET: registers again with them. */
 void agent_set(struct agent *a, uint32_t weight, const char *zone);

@@ -155,6 +155,24 @@ static void on_announce(struct loop_task *t)
 
 /* --- frames --- */
 
+static void on_drained(struct stream *st)
+{
+    struct link *l = st->owner;
+    if (l->announced) {
+        l->links->port.drained(l->links->port.arg, l);
+    }
+}
+
+void links_flush(struct links *all)
+{
+    LIST_FOREACH_SAFE(it, &all->all) {
+        const struct link *l = container_of(it, struct link, all);
+        if (l->announced && l->stream->out.bytes > 0) {
+            stream_flush_now(l->stream);
+        }
+    }
+}
+
 static uint32_t read_u32(const char *p)
 {
     const unsigned char *u = (const unsigned char *)p;
@@ -287,6 +305,8 @@ static void connect_now(struct link *l)
         stream_connect(l->links->loop, &to, CONNECT_MS, l, on_connect, on_data, on_close, &err);
     if (l->stream == NULL) {
         fall(l, strerror(err));
+    } else {
+        l->stream->on_drained = on_drained;
     }
 }
 
@@ -344,7 +364,7 @@ void links_adopt(struct links *all, struct stream *st, const char *id, uint64_t 
     st->owner = l;
     st->on_data = on_data;
     st->on_close = on_close;
-    st->on_drained = NULL;
+    st->on_drained = on_drained;
     st->on_eof = NULL;
     st->drop_at_eof = true;
     stream_flush_later(st);

@@ -32,6 +32,8 @@ struct links_port {
     bool (*frame)(void *arg, struct link *l, struct slice frame);
     /* Behind the last frame of a read. */
     void (*frames_done)(void *arg, struct link *l);
+    /* All that was queued was written. */
+    void (*drained)(void *arg, struct link *l);
     void (*down)(void *arg, struct link *l);
 };
 
@@ -73,6 +75,8 @@ const char *link_id(const struct link *l);
 uint64_t link_incarnation(const struct link *l);
 /* Begins a frame of `len` bytes while the link is up: the caller appends just so many. */
 struct outbuf *link_frame(struct link *l, size_t len);
+/* Writes what has gathered now, before clients' replies of this turn leave. */
+void links_flush(struct links *l);
 /* Bytes that wait for the peer to read. */
 size_t link_queued(const struct link *l);
 /* Ends the session; it is made anew after the backoff. down() is called from the loop. */

@@ -226,7 +226,8 @@ static void note_peers(struct repl *r, const struct map *m)
     }
     for (int i = 0; i < m->n_nodes; i++) {
         if (memcmp(m->nodes[i].id, r->id, NODE_ID_LEN) != 0) {
-            r->peers[repl_peer(r, m->nodes[i].id)]->in_map = true;
+            int peer = repl_peer(r, m->nodes[i].id); /* may move the list */
+            r->peers[peer]->in_map = true;
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "node/link/link.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/server.h"
+#include "node/serve/waiters.h"
 
 #include "common/app/client_command.h"
 #include "common/app/client_line.h"
@@ -86,6 +87,7 @@ void client_free(struct client **cp)
     leave_roles(c);
     lanes_leave(&s->lanes, c);
     holds_forget(s->holds, c);
+    waiters_forget(c);
     list_remove(&c->link);
     list_remove(&c->round);
     s->n_clients--;
@@ -124,13 +126,18 @@ void client_close_after_reply(struct client *c)
     stream_close_after_flush(c->stream);
 }
 
+void client_block(struct client *c)
+{
+    c->flags |= CLIENT_BLOCKED;
+    stream_pause(c->stream);
+}
+
 void client_unblock(struct client *c)
 {
     if ((c->flags & CLIENT_BLOCKED) == 0) {
         return;
     }
     c->flags &= ~(uint32_t)CLIENT_BLOCKED;
-    list_remove(&c->waiting);
     if ((c->flags & CLIENT_STOPPED) == 0) {
         stream_resume(c->stream);
     }

@@ -19,6 +19,7 @@
 
 struct server;
 struct link_claim;
+struct waiter;
 
 enum client_flag {
     CLIENT_AUTHENTICATED = 1 << 0, /* or nothing was asked for when it came */
@@ -51,7 +52,7 @@ struct client {
     struct session session;
     struct list link;       /* server->clients, in the order of their coming */
     struct list round;      /* server->round: whose turn it is to be checked */
-    struct list waiting;    /* server->paused, server->adopted or a list of blocked ones */
+    struct list waiting;    /* server->paused or server->adopted */
     struct hold_ring holds; /* its replies that wait for commits */
     struct client *touched_next;
     uint64_t id;
@@ -65,6 +66,7 @@ struct client {
     uint64_t lane;                 /* the proxy's number for it (lanes.h); 0: none */
     struct hmap_node lane_node;    /* server->lanes */
     uint64_t lane_from;            /* `commands` when its count began: the next has number 1 */
+    struct waiter *waiter;         /* of WAIT, while CLIENT_BLOCKED */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     size_t memory_seen;            /* its share of server->clients_memory */
     uint32_t in_batch;             /* its commands that wait in the batch */
@@ -85,7 +87,8 @@ void client_check_output(struct client *c);
 /* CLIENT_NORMAL and its kin as OUTPUT_*. */
 int client_class(const struct client *c);
 
-/* The command that it waits for is done: what is behind it runs. */
+/* Its command waits: nothing behind it runs until client_unblock. */
+void client_block(struct client *c);
 void client_unblock(struct client *c);
 /* It turned out to be another node: its connection becomes a link at the end of the turn. */
 void client_becomes_link(struct client *c, const char *id, uint64_t incarnation);

@@ -4,6 +4,7 @@
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/pause.h"
+#include "node/serve/replicate.h"
 #include "node/serve/server.h"
 
 #include "common/base/log.h"
@@ -112,62 +113,67 @@ static void reject_unknown(struct server *s, struct client *c, struct call *k)
 
 /* --- is the shard ours --- */
 
-static void redirect(struct server *s, struct call *k, uint32_t slot, struct str *why)
+/* What stands in a command's way. */
+struct obstacle {
+    enum repl_answer why; /* REPL_YES: nothing */
+    uint32_t slot;
+    bool write;
+};
+
+static bool look_at(struct server *s, struct client *c, uint32_t slot, struct obstacle *o)
 {
-    (void)k;
-    const struct map *m = s->map;
-    int shard = keyspace_shard_of(s->ks, (int)slot);
-    if (m == NULL || !m->assigned || m->shards[shard].primary == NODE_NONE) {
-        s->stats.slot_refusals++;
-        str_appendz(why, ERR_CLUSTERDOWN);
-        return;
-    }
-    const struct map_shard *sh = &m->shards[shard];
-    if (sh->primary == s->self) {
-        s->stats.slot_refusals++;
-        str_printf(why, "TRYAGAIN Shard %d is being handed over to another node", shard);
-        return;
-    }
-    s->stats.redirects++;
-    const struct map_node *n = &m->nodes[sh->primary];
-    str_printf(why, "MOVED %u %s:%d", slot, n->host, n->port);
+    o->why = replicate_may(s, c, keyspace_shard_of(s->ks, (int)slot), o->write);
+    o->slot = slot;
+    return o->why == REPL_YES;
 }
 
-/* NOT_SERVED's slot if one of the keys is not ours, else -1. */
-static int foreign_slot(struct server *s, const struct command *cmd, const struct slice *argv,
-                        size_t argc)
+/* False: one of its keys is in a shard with which this may not be done now. */
+static bool may_touch(struct server *s, struct client *c, const struct command *cmd,
+                      const struct slice *argv, size_t argc, struct obstacle *o)
 {
     uint32_t single = keys_single(cmd);
+    o->write = (cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0;
     if (single != 0) {
-        uint32_t slot = slot_of(argv[single]);
-        return s->serves[keyspace_shard_of(s->ks, (int)slot)] ? -1 : (int)slot;
+        return look_at(s, c, slot_of(argv[single]), o);
     }
     if (!keys_possible(cmd) || keys_find(cmd, argv, argc, s->keys) != KEYS_OK) {
-        return -1;
+        return true;
     }
     for (uint32_t i = 0; i < s->keys->count; i++) {
-        uint32_t slot = slot_of(argv[s->keys->keys[i].index]);
-        if (!s->serves[keyspace_shard_of(s->ks, (int)slot)]) {
-            return (int)slot;
+        if (!look_at(s, c, slot_of(argv[s->keys->keys[i].index]), o)) {
+            return false;
         }
     }
-    return -1;
+    return true;
+}
+
+static bool may_touch_queued(struct server *s, struct client *c, struct obstacle *o)
+{
+    replicate_exec(s, -1);
+    for (size_t i = 0; i < c->session.queued; i++) {
+        const struct queued *q = &c->session.queue[i];
+        if (!may_touch(s, c, q->cmd, q->argv, q->argc, o)) {
+            return false;
+        }
+        if (keys_possible(q->cmd) && keys_find(q->cmd, q->argv, q->argc, s->keys) == KEYS_OK) {
+            for (uint32_t j = 0; j < s->keys->count; j++) {
+                uint32_t slot = slot_of(q->argv[s->keys->keys[j].index]);
+                replicate_exec(s, keyspace_shard_of(s->ks, (int)slot));
+            }
+        }
+    }
+    return true;
 }
 
 static bool all_ours(struct server *s, struct client *c, struct call *k)
 {
-    int slot = foreign_slot(s, k->cmd, k->argv, k->argc);
-    if (k->cmd->id == CMD_EXEC) {
-        for (size_t i = 0; i < c->session.queued && slot < 0; i++) {
-            const struct queued *q = &c->session.queue[i];
-            slot = foreign_slot(s, q->cmd, q->argv, q->argc);
-        }
-    }
-    if (slot < 0) {
+    struct obstacle o = {0};
+    if (LIKELY(may_touch(s, c, k->cmd, k->argv, k->argc, &o)) &&
+        (k->cmd->id != CMD_EXEC || may_touch_queued(s, c, &o))) {
         return true;
     }
     struct str why = {0};
-    redirect(s, k, (uint32_t)slot, &why);
+    replicate_refusal(s, c, o.why, o.slot, o.write, &why);
     reject(s, c, k, str_cstr(&why));
     if (k->cmd->id == CMD_EXEC) {
         session_discard(&c->session, s->ks);
@@ -204,7 +210,7 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
         reject(s, c, k, "ERR Command not allowed inside a transaction");
         return false;
     }
-    return s->serves == NULL || all_ours(s, c, k);
+    return s->repl == NULL || all_ours(s, c, k);
 }
 
 static void touch(struct server *s, struct client *c)
@@ -289,7 +295,14 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         if (UNLIKELY(k->cmd->id == CMD_EXEC)) {
             s->exec_ticks = s->ticks_last; /* its commands move ticks_last on */
         }
-        call_run(&s->table, k);
+        if (s->repl != NULL) {
+            uint64_t at = stream_end(c->stream);
+            replicate_before(s);
+            call_run(&s->table, k);
+            replicate_after(s, c, k, at);
+        } else {
+            call_run(&s->table, k);
+        }
         if (UNLIKELY(!s->ran && k->w.errors > 0)) {
             account_rejected(s, k->cmd, k->w.code);
         }
@@ -317,6 +330,7 @@ void dispatch_run(struct server *s)
     b->running = true;
     int64_t now_ms = loop_wall_ms(s->loop);
     s->ticks_last = ticks_now(&s->scale);
+    replicate_batch(s);
     for (uint32_t i = 0; i < MIN(b->n, AHEAD); i++) {
         call_prefetch_object(&b->calls[i]);
     }
@@ -454,6 +468,14 @@ void dispatch_data(struct client *c)
     collect(c);
     if (s->batch->hook_turn == loop_turns(s->loop)) {
         dispatch_run(s); /* the turn's hook has been: nobody else would run it */
+        replicate_turn(s);
+    }
+}
+
+void dispatch_turn_is_due(struct server *s)
+{
+    if (s->batch->hook_turn == loop_turns(s->loop)) {
+        replicate_turn(s);
     }
 }
 
@@ -461,5 +483,6 @@ void dispatch_turn(void *arg)
 {
     struct server *s = arg;
     dispatch_run(s);
+    replicate_turn(s);
     s->batch->hook_turn = loop_turns(s->loop);
 }

@@ -23,5 +23,8 @@ void dispatch_run(struct server *s);
 size_t dispatch_raw_bytes(const struct server *s);
 /* Length of its arguments. */
 size_t dispatch_argv_bytes(const struct server *s);
+/* Other nodes said something: what follows from it leaves with this turn, also when the turn's hook
+ * has been already. */
+void dispatch_turn_is_due(struct server *s);
 /* For loop_on_turn; `arg` is the server. */
 void dispatch_turn(void *arg);

@@ -2,6 +2,7 @@
 #include "node/serve/membership.h"
 
 #include "node/serve/dispatch.h"
+#include "node/serve/replicate.h"
 #include "node/serve/server.h"
 
 #include "common/base/log.h"
@@ -14,28 +15,26 @@ static void take_map(void *arg, struct map *m, int self)
     struct server *s = arg;
     dispatch_run(s); /* what waits was meant for the map before */
     if (m->n_shards != s->ks->n_shards) {
+        replicate_stop(s);
         server_make_keyspace(s, m->n_shards);
         server_settings_changed(s);
+        replicate_start(s, m->n_shards, s->fresh);
     }
-    struct map *old = s->map;
-    s->map = map_ref(m);
-    s->self = self;
-    map_unref(&old);
-    int served = 0;
-    for (int i = 0; i < m->n_shards; i++) {
-        if (self != NODE_NONE && map_node_holds(m, self, i)) {
-            keyspace_shard_create(s->ks, i);
-            s->ks->shards[i]->passive = m->shards[i].primary != self;
-            s->terms[i] = m->shards[i].term;
-        } else {
-            keyspace_shard_drop(s->ks, i);
-            s->terms[i] = 0;
-        }
-        s->serves[i] = map_node_serves(m, self, i);
-        served += s->serves[i];
-    }
-    log_event(LOG_NOTICE, "cluster", "map taken epoch=%llu held=%d serving=%d node=%s",
-              (unsigned long long)m->epoch, s->ks->held, served, s->id);
+    replicate_map(s, m, self);
+    int primary, replica;
+    replicate_roles(s, &primary, &replica);
+    log_event(LOG_NOTICE, "cluster",
+              "map taken epoch=%llu held=%d primaries=%d replicas=%d serving=%d following=%d "
+              "node=%s",
+              (unsigned long long)m->epoch, s->ks->held,
+              self == NODE_NONE ? 0 : map_node_primaries(m, self),
+              self == NODE_NONE ? 0 : map_node_replicas(m, self), primary, replica, s->id);
+}
+
+static int n_shards(void *arg)
+{
+    const struct server *s = arg;
+    return s->ks->n_shards;
 }
 
 static uint64_t shard_keys(void *arg, int shard)
@@ -44,15 +43,32 @@ static uint64_t shard_keys(void *arg, int shard)
     return shard < s->ks->n_shards ? keyspace_shard_keys(s->ks, shard) : 0;
 }
 
+static uint64_t shard_bytes(void *arg, int shard)
+{
+    const struct server *s = arg;
+    return shard < s->ks->n_shards ? keyspace_shard_memory(s->ks, shard) : 0;
+}
+
 static bool shard_held(void *arg, int shard, uint64_t *term, uint64_t *version)
 {
     const struct server *s = arg;
-    if (shard >= s->ks->n_shards || s->ks->shards[shard] == NULL) {
-        return false;
-    }
-    *term = s->terms[shard];
-    *version = 0;
-    return true;
+    return shard < s->ks->n_shards && s->ks->shards[shard] != NULL &&
+           replicate_held(s, shard, term, version);
+}
+
+static void take_welcome(void *arg, const struct wire_welcome *w)
+{
+    replicate_welcome(arg, w);
+}
+
+static void take_order(void *arg, const struct wire_change *c)
+{
+    replicate_order(arg, c);
+}
+
+static void tell_progress(void *arg, bool copied_only, struct wire_copies *to)
+{
+    replicate_progress(arg, copied_only, to);
 }
 
 static void tell_load(void *arg, struct agent_load *out)
@@ -68,8 +84,13 @@ static void fill_port(struct server *s, struct agent_port *port)
 {
     *port = (struct agent_port){.arg = s,
                                 .map = take_map,
+                                .n_shards = n_shards,
                                 .shard_keys = shard_keys,
+                                .shard_bytes = shard_bytes,
                                 .shard_held = shard_held,
+                                .welcome = take_welcome,
+                                .order = take_order,
+                                .progress = tell_progress,
                                 .load = tell_load};
 }
 
@@ -79,11 +100,15 @@ void membership_start(struct server *s, const struct agent_settings *as)
 {
     struct agent_port port;
     fill_port(s, &port);
+    s->incarnation = as->incarnation;
+    s->fresh = as->incarnation == 1;
     s->agent = agent_new(s->loop, as, &port);
+    replicate_start(s, s->ks->n_shards, s->fresh);
 }
 
 void membership_stop(struct server *s)
 {
+    replicate_stop(s);
     agent_free(&s->agent);
 }
 

@@ -6,6 +6,8 @@
 #include "node/serve/dispatch.h"
 #include "node/serve/holds.h"
 #include "node/serve/pause.h"
+#include "node/serve/replicate.h"
+#include "node/serve/waiters.h"
 
 #include "common/app/daemon.h"
 #include "common/base/log.h"
@@ -343,10 +345,6 @@ void server_make_keyspace(struct server *s, int n_shards)
     s->ks->collector = collector;
     s->ks->settings.active_expire = true;
     s->ks->settings.expires_keys = true;
-    mem_free(s->serves);
-    mem_free(s->terms);
-    s->serves = mem_zalloc((size_t)n_shards);
-    s->terms = mem_zalloc((size_t)n_shards * sizeof(*s->terms));
 }
 
 uint64_t server_keys(const struct server *s)
@@ -435,6 +433,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     list_init(&s->round);
     list_init(&s->adopted);
     lanes_init(&s->lanes);
+    waiters_init(s);
     loop_task_init(&s->adopt_task, on_adopt);
     seed(s);
     random_hex(s, s->run_id);
@@ -451,8 +450,6 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
         for (int i = 0; i < s->ks->n_shards; i++) {
             keyspace_shard_create(s->ks, i);
         }
-        mem_free(s->serves);
-        s->serves = NULL;
     }
     start_timers(s);
     server_settings_changed(s);
@@ -475,6 +472,7 @@ void server_free(struct server **sp)
         client_free(&c);
     }
     loop_off_turn(s->loop, on_turn, s);
+    replicate_stop(s);
     loop_timer_fini(&s->cron_timer);
     loop_timer_fini(&s->lazyfree_timer);
     loop_timer_fini(&s->stop_timer);
@@ -489,8 +487,6 @@ void server_free(struct server **sp)
     mem_free(s->keys);
     keyspace_free(&s->ks);
     map_unref(&s->map);
-    mem_free(s->serves);
-    mem_free(s->terms);
     mem_free(s->conf_path);
     mem_free(s->executable);
     s->magic = 0;

@@ -19,6 +19,7 @@ struct client;
 struct batch;
 struct holds;
 struct links;
+struct replication;
 struct cmdstats;
 struct slowlog;
 struct latency;
@@ -67,6 +68,8 @@ struct server {
     struct rng rng;
     char *conf_path; /* NULL: started without a file */
     char id[NODE_ID_LEN + 1];
+    uint64_t incarnation;         /* this start of it; see identity.h */
+    bool fresh;                   /* the first one: no promise of a former life can stand */
     char run_id[NODE_ID_LEN + 1]; /* another one each start */
     int64_t started_us;
     int64_t started_wall_ms;
@@ -75,12 +78,12 @@ struct server {
     size_t memory_at_start;
 
     /* cluster: as the agent told it last */
-    struct agent *agent; /* NULL when it stands alone */
-    struct map *map;     /* a reference of our own; NULL before the first */
-    int self;            /* index in map, or NODE_NONE */
-    struct links *links; /* to the other nodes; NULL when it stands alone */
-    uint8_t *serves;     /* by shard: may run commands on it; NULL when it stands alone */
-    uint64_t *terms;     /* by shard: under which it is held */
+    struct agent *agent;      /* NULL when it stands alone */
+    struct map *map;          /* a reference of our own; NULL before the first */
+    int self;                 /* index in map, or NODE_NONE */
+    struct links *links;      /* to the other nodes; NULL when it stands alone */
+    bool logs;                /* keeps a log of writes on disk */
+    struct replication *repl; /* the copies of its shards; NULL: stands alone without a log */
 
     /* clients */
     struct listener *listeners[SERVER_LISTENERS_MAX];
@@ -95,6 +98,7 @@ struct server {
     size_t n_over;         /* beyond maxclients, still to be refused or to become lanes */
     uint64_t next_client_id;
     struct client *current; /* whose command runs */
+    struct list waiters;    /* of WAIT and WAITAOF */
     struct list adopted;    /* those that are to become links */
     struct loop_task adopt_task;
     struct outbuf sink; /* replies that nobody wants */

@@ -36,6 +36,11 @@ struct fixture {
     int maps;
     int self;
     uint64_t keys; /* of every shard */
+    uint64_t lag;  /* told in PROGRESS; 0: nothing */
+    uint64_t lease_ms;
+    struct wire_change order;
+    struct wire_change report; /* the last that came */
+    uint64_t progress;
     /* waiting */
     struct loop_timer limit;
     struct loop_timer poll;
@@ -92,6 +97,11 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
         mem_free(f->fenced.items);
         f->fenced = m.confirm.fenced;
         return;
+    } else if (m.kind == WIRE_REPORT) {
+        assert_int_equal(m.report.changes.count, 2);
+        f->report = m.report.changes.items[1];
+    } else if (m.kind == WIRE_PROGRESS) {
+        f->progress = m.progress.copies.items[0].lag_versions;
     }
     wire_message_fini(&m);
 }
@@ -126,6 +136,7 @@ static void welcome(struct fixture *f, const char *cluster, uint64_t interval_ms
     struct wire_message m = {.kind = WIRE_WELCOME};
     memcpy(m.welcome.cluster_id, cluster, sizeof(m.welcome.cluster_id));
     m.welcome.heartbeat_interval_ms = interval_ms;
+    m.welcome.lease_ms = 700;
     tell(f, &m);
 }
 
@@ -183,6 +194,39 @@ static bool node_held(void *arg, int shard, uint64_t *term, uint64_t *version)
     return shard % 2 == 1;
 }
 
+static int node_shards(void *arg)
+{
+    (void)arg;
+    return 4;
+}
+
+static uint64_t node_bytes(void *arg, int shard)
+{
+    (void)arg;
+    return (uint64_t)shard * 100;
+}
+
+static void node_welcome(void *arg, const struct wire_welcome *w)
+{
+    struct fixture *f = arg;
+    f->lease_ms = w->lease_ms;
+}
+
+static void node_order(void *arg, const struct wire_change *c)
+{
+    struct fixture *f = arg;
+    f->order = *c;
+}
+
+static void node_progress(void *arg, bool copied_only, struct wire_copies *to)
+{
+    const struct fixture *f = arg;
+    if (!copied_only && f->lag > 0) {
+        struct wire_copy c = {.shard = 1, .node = OTHER, .lag_versions = f->lag};
+        wire_copies_add(to, &c);
+    }
+}
+
 static void node_load(void *arg, struct agent_load *out)
 {
     (void)arg;
@@ -200,12 +244,18 @@ static int start(void **state)
     loop_timer_init(&f->poll, f->loop, on_poll, f);
     f->listener = listener_new(f->loop, "127.0.0.1", 0, 16, false, on_accept, f, &err);
     assert_non_null(f->listener);
-    struct agent_settings s = {.id = SELF, .incarnation = 9, .port = 7001, .weight = 150};
+    struct agent_settings s = {
+        .id = SELF, .incarnation = 9, .port = 7001, .weight = 150, .password = ""};
     (void)snprintf(s.zone, sizeof(s.zone), "east");
     struct agent_port port = {.arg = f,
                               .map = node_map,
+                              .n_shards = node_shards,
                               .shard_keys = node_keys,
                               .shard_held = node_held,
+                              .shard_bytes = node_bytes,
+                              .welcome = node_welcome,
+                              .order = node_order,
+                              .progress = node_progress,
                               .load = node_load};
     f->agent = agent_new(f->loop, &s, &port);
     assert_int_equal(agent_state(f->agent), AGENT_IDLE);
@@ -284,7 +334,11 @@ static void test_it_registers_with_all_that_it_is_and_sends_heartbeats(void **st
     assert_string_equal(r->zone, "east");
     assert_string_equal(r->host, "");
     assert_string_equal(r->cluster_id, "");
-    assert_int_equal(r->held.count, 0);
+    assert_int_equal(r->held.count, 2);
+    assert_int_equal(r->held.items[1].shard, 3);
+    assert_int_equal(r->held.items[1].bytes, 300);
+    assert_int_equal(r->durable, 0);
+    assert_int_equal(f->lease_ms, 700);
     assert_string_equal(agent_why(f->agent), "");
     welcome(f, CLUSTER, 20);
     wait_until(f, three_heartbeats);
@@ -412,9 +466,49 @@ static void test_a_changed_weight_is_registered(void **state)
 
 #define RUN(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
+static bool ordered(struct fixture *f)
+{
+    return f->order.term != 0;
+}
+
+static bool reported(struct fixture *f)
+{
+    return f->report.term != 0;
+}
+
+static bool told_progress(struct fixture *f)
+{
+    return f->progress != 0;
+}
+
+static void test_orders_come_reports_and_progress_go(void **state)
+{
+    struct fixture *f = *state;
+    agent_report(f->agent, WIRE_ADD, 1, 1, OTHER); /* nobody is there to hear it */
+    f->lag = 12;
+    become_member(f);
+    struct wire_message m = {.kind = WIRE_ORDER};
+    wire_changes_add(&m.order.changes, WIRE_HANDOVER, 3, 8, OTHER);
+    tell(f, &m);
+    wire_message_fini(&m);
+    wait_until(f, ordered);
+    assert_int_equal(f->order.op, WIRE_HANDOVER);
+    assert_int_equal(f->order.shard, 3);
+    assert_string_equal(f->order.node, OTHER);
+    agent_report(f->agent, WIRE_REMOVE, 1, 4, OTHER);
+    agent_report(f->agent, WIRE_ADD, 2, 5, OTHER);
+    wait_until(f, reported); /* both in one message */
+    assert_int_equal(f->report.op, WIRE_ADD);
+    assert_int_equal(f->report.shard, 2);
+    welcome(f, CLUSTER, 20);
+    wait_until(f, told_progress);
+    assert_int_equal(f->progress, 12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        RUN(test_orders_come_reports_and_progress_go),
         RUN(test_it_registers_with_all_that_it_is_and_sends_heartbeats),
         RUN(test_it_applies_a_map_and_confirms_it_with_the_fenced_shards),
         RUN(test_it_ignores_an_older_map),

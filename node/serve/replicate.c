@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/cmd/apply.h"
+#include "node/keyspace/effect.h"
+#include "node/repl/frame.h"
+#include "node/serve/dispatch.h"
+#include "node/serve/holds.h"
+#include "node/serve/replicate_priv.h"
+#include "node/serve/waiters.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+#include <stdio.h>
+
+#define AREA    "replication"
+#define TICK_MS 10
+
+int64_t replicate_now(struct replication *r)
+{
+    r->now_us = MAX(r->now_us, loop_clock_us());
+    return r->now_us;
+}
+
+/* --- what the core asks for --- */
+
+static void env_send(void *arg, int peer, const struct repl_message *m)
+{
+    const struct server *s = arg;
+    struct replication *r = s->repl;
+    struct link *l = peer < r->n_links ? r->links[peer] : NULL;
+    if (l == NULL) {
+        return;
+    }
+    struct slice tail;
+    str_clear(&r->frame);
+    repl_frame_write(m, &r->frame, &tail);
+    struct outbuf *out = link_frame(l, r->frame.len + tail.len);
+    outbuf_append(out, r->frame.ptr, r->frame.len);
+    outbuf_append(out, tail.ptr, tail.len);
+}
+
+static void env_cut(void *arg, int peer)
+{
+    const struct server *s = arg;
+    const struct replication *r = s->repl;
+    if (peer < r->n_links && r->links[peer] != NULL) {
+        link_cut(r->links[peer], "what it says makes no sense");
+    }
+}
+
+static size_t env_queued(void *arg, int peer)
+{
+    const struct server *s = arg;
+    struct replication *r = s->repl;
+    size_t n = peer < r->n_links && r->links[peer] != NULL ? link_queued(r->links[peer]) : 0;
+    r->was_full |= n > r->settings.link_fill / 2;
+    return n;
+}
+
+static void env_logged(void *arg, const struct entry *e)
+{
+    (void)arg;
+    (void)e;
+}
+
+static void env_apply(void *arg, const struct entry *e)
+{
+    struct server *s = arg;
+    struct applier *a = &s->repl->applier;
+    if (!apply_entry(a, s->ks, e)) {
+        log_event(LOG_WARNING, AREA, "an entry does not apply shard=%d term=%llu version=%llu: %s",
+                  e->shard, (unsigned long long)e->term, (unsigned long long)e->version, a->error);
+    }
+}
+
+static void env_committed(void *arg, int shard, uint64_t version)
+{
+    struct server *s = arg;
+    holds_committed(s->holds, shard, version);
+}
+
+/* Clients whose replies depend on what is not committed cannot be told any more. */
+static bool loses(enum repl_state was, enum repl_state now)
+{
+    bool served = was == REPL_SERVE || was == REPL_FENCED;
+    bool serves = now == REPL_SERVE || now == REPL_FENCED;
+    return (served && !serves) || (was == REPL_FOLLOW && now != REPL_FOLLOW);
+}
+
+static void env_state(void *arg, int shard, enum repl_state was, enum repl_state now)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    log_event(LOG_VERBOSE, AREA, "shard=%d from=%s to=%s term=%llu version=%llu", shard,
+              repl_state_name(was), repl_state_name(now),
+              (unsigned long long)repl_term(r->core, shard),
+              (unsigned long long)repl_version(r->core, shard));
+    r->stats.states++;
+    r->batch++;
+    if (s->ks->shards[shard] != NULL) {
+        s->ks->shards[shard]->passive = now != REPL_SERVE && now != REPL_FENCED;
+    }
+    if (loses(was, now)) {
+        holds_lost(s->holds, shard);
+    }
+    if (now == REPL_SERVE && s->agent != NULL) {
+        agent_report(s->agent, WIRE_SERVING, shard, repl_term(r->core, shard), s->id);
+    }
+}
+
+static void env_discard(void *arg, int shard)
+{
+    struct server *s = arg;
+    keyspace_shard_drop(s->ks, shard);
+    keyspace_shard_create(s->ks, shard);
+    s->ks->shards[shard]->passive = true;
+}
+
+static void env_whole(void *arg, int shard, const struct history *h)
+{
+    const struct server *s = arg;
+    log_event(LOG_NOTICE, AREA, "copy taken shard=%d version=%llu keys=%llu", shard,
+              (unsigned long long)h->version,
+              (unsigned long long)keyspace_shard_keys(s->ks, shard));
+}
+
+static void env_report(void *arg, enum repl_report what, int shard, uint64_t term, const char *node)
+{
+    static const enum wire_op ops[] = {
+        [REPL_ADD] = WIRE_ADD, [REPL_REMOVE] = WIRE_REMOVE, [REPL_HANDED] = WIRE_HANDED};
+    const struct server *s = arg;
+    if (s->agent != NULL) {
+        agent_report(s->agent, ops[what], shard, term, node == NULL ? "" : node);
+    }
+}
+
+/* --- links --- */
+
+static void link_up(void *arg, struct link *l)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    int peer = link_node(l);
+    if (peer >= r->n_links) {
+        int n = peer + 8;
+        r->links = mem_realloc(r->links, (size_t)n * sizeof(struct link *));
+        memset(&r->links[r->n_links], 0, (size_t)(n - r->n_links) * sizeof(struct link *));
+        r->n_links = n;
+    }
+    r->links[peer] = l;
+    r->batch++;
+    repl_peer_up(r->core, peer, replicate_now(r));
+}
+
+static void link_down(void *arg, struct link *l)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    int peer = link_node(l);
+    r->links[peer] = NULL;
+    r->batch++;
+    repl_peer_down(r->core, peer, replicate_now(r));
+}
+
+static bool link_frame_came(void *arg, struct link *l, struct slice bytes)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    struct repl_message m;
+    if (!repl_frame_read(bytes, &m, &r->room)) {
+        return false;
+    }
+    repl_message(r->core, link_node(l), &m, replicate_now(r));
+    return true;
+}
+
+static void link_frames_done(void *arg, struct link *l)
+{
+    struct server *s = arg;
+    (void)l;
+    s->repl->batch++;
+    dispatch_turn_is_due(s);
+}
+
+static void link_drained(void *arg, struct link *l)
+{
+    struct server *s = arg;
+    (void)l;
+    if (s->repl->was_full) { /* more may have waited for the room */
+        s->repl->was_full = false;
+        loop_timer_start(&s->repl->more, 0, 0);
+    }
+}
+
+/* --- turns --- */
+
+void replicate_turn(struct server *s)
+{
+    struct replication *r = s->repl;
+    if (r == NULL) {
+        return;
+    }
+    if (repl_turn_end(r->core, replicate_now(r))) {
+        loop_timer_start(&r->more, 0, 0);
+    }
+    copies_settle(s);
+    if (s->links != NULL) {
+        links_flush(s->links);
+    }
+    if (UNLIKELY(!list_empty(&s->waiters))) {
+        waiters_check(s);
+    }
+}
+
+static void on_tick(struct loop_timer *t)
+{
+    struct server *s = t->arg;
+    s->repl->batch++;
+    repl_tick(s->repl->core, replicate_now(s->repl));
+}
+
+/* The turn's hook does the rest. */
+static void on_more(struct loop_timer *t)
+{
+    (void)t;
+}
+
+void replicate_batch(struct server *s)
+{
+    if (s->repl != NULL) {
+        s->repl->batch++;
+        (void)replicate_now(s->repl);
+    }
+}
+
+/* --- map, settings, orders --- */
+
+static bool shares_a_shard(const struct map *m, int self, int other)
+{
+    for (int i = 0; i < m->n_shards; i++) {
+        if (map_node_holds(m, self, i) && map_node_holds(m, other, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void want_links(struct server *s, const struct map *m, int self)
+{
+    struct link_target *t = mem_alloc((size_t)MAX(m->n_nodes, 1) * sizeof(*t));
+    size_t n = 0;
+    for (int i = 0; i < m->n_nodes && self != NODE_NONE; i++) {
+        if (i != self && shares_a_shard(m, self, i)) {
+            const struct map_node *o = &m->nodes[i];
+            t[n++] = (struct link_target){.id = o->id,
+                                          .host = o->host,
+                                          .port = o->port,
+                                          .node = repl_peer(s->repl->core, o->id)};
+        }
+    }
+    links_cluster(s->links, m->cluster_id);
+    links_want(s->links, t, n);
+    mem_free(t);
+}
+
+static void count_changes(struct replication *r, const struct map *old, const struct map *m)
+{
+    for (int i = 0; old != NULL && old->n_shards == m->n_shards && i < m->n_shards; i++) {
+        int was = map_shard_in_sync(&old->shards[i]), is = map_shard_in_sync(&m->shards[i]);
+        r->stats.adds += is > was ? (uint64_t)(is - was) : 0;
+        r->stats.drops += was > is ? (uint64_t)(was - is) : 0;
+    }
+}
+
+void replicate_map(struct server *s, struct map *m, int self)
+{
+    struct replication *r = s->repl;
+    for (int i = 0; i < m->n_shards && self != NODE_NONE; i++) {
+        if (map_node_holds(m, self, i) && s->ks->shards[i] == NULL) {
+            keyspace_shard_create(s->ks, i);
+            s->ks->shards[i]->passive = true;
+        }
+    }
+    count_changes(r, s->map, m);
+    struct map *old = s->map;
+    s->map = map_ref(m);
+    s->self = self;
+    map_unref(&old);
+    r->batch++;
+    repl_map(r->core, m, replicate_now(r));
+    for (int i = 0; i < m->n_shards; i++) {
+        if (s->ks->shards[i] != NULL && (self == NODE_NONE || !map_node_holds(m, self, i))) {
+            holds_lost(s->holds, i);
+            holds_reset(s->holds, i);
+            keyspace_shard_drop(s->ks, i);
+        }
+    }
+    if (s->links != NULL) {
+        want_links(s, m, self);
+    }
+}
+
+#define LEASE_MS_SANE (24LL * 3600 * 1000)
+
+void replicate_welcome(struct server *s, const struct wire_welcome *w)
+{
+    struct replication *r = s->repl;
+    struct repl_settings *o = &r->settings;
+    o->mode = w->sync != 0 ? REPL_SYNC : REPL_ASYNC;
+    o->consistency = w->strong != 0 ? REPL_STRONG : REPL_EVENTUAL;
+    o->min_in_sync = (int)MIN(w->min_in_sync, MEMBERS_MAX);
+    o->lease_us = (int64_t)MAX(MIN(w->lease_ms, (uint64_t)LEASE_MS_SANE), 1) * 1000;
+    o->copy_bandwidth = w->rebalance_bandwidth;
+    r->batch++;
+    repl_set(r->core, o, replicate_now(r));
+}
+
+void replicate_order(struct server *s, const struct wire_change *c)
+{
+    struct replication *r = s->repl;
+    if (c->shard >= s->ks->n_shards) {
+        return; /* of a map that has not come yet: it is repeated */
+    }
+    r->batch++;
+    if (c->op == WIRE_HANDOVER) {
+        repl_handover(r->core, c->shard, c->term, c->node, replicate_now(r));
+    }
+}
+
+static void add_progress(struct server *s, int shard, bool copied_only, struct wire_copies *to)
+{
+    const struct repl *core = s->repl->core;
+    struct repl_lag lags[MEMBERS_MAX];
+    int n = repl_lags(core, shard, s->repl->now_us, lags, MEMBERS_MAX);
+    for (int i = 0; i < MIN(n, MEMBERS_MAX); i++) {
+        const struct repl_lag *g = &lags[i];
+        if (copied_only && !g->copying) {
+            continue;
+        }
+        struct wire_copy c = {.shard = shard,
+                              .lag_versions = g->versions,
+                              .lag_bytes = g->bytes,
+                              .lag_ms = (uint64_t)MAX(g->us, 0) / 1000};
+        (void)snprintf(c.node, sizeof(c.node), "%s", repl_peer_id(core, g->peer));
+        if (g->copying) {
+            copies_progress(s, shard, &c.done, &c.left);
+        }
+        wire_copies_add(to, &c);
+    }
+}
+
+void replicate_progress(struct server *s, bool copied_only, struct wire_copies *to)
+{
+    (void)replicate_now(s->repl);
+    if (copied_only && !repl_copying(s->repl->core)) {
+        return;
+    }
+    for (int i = 0; i < s->ks->n_shards; i++) {
+        enum repl_state at = repl_state(s->repl->core, i);
+        if (at == REPL_SERVE || at == REPL_FENCED) {
+            add_progress(s, i, copied_only, to);
+        }
+    }
+}
+
+bool replicate_held(const struct server *s, int shard, uint64_t *term, uint64_t *version)
+{
+    const struct repl *core = s->repl->core;
+    if (!repl_whole(core, shard)) {
+        return false;
+    }
+    *term = history_term(repl_history(core, shard));
+    *version = repl_version(core, shard);
+    return true;
+}
+
+void replicate_settings_changed(struct server *s)
+{
+    struct replication *r = s->repl;
+    if (r == NULL) {
+        return;
+    }
+    r->settings.backlog_max = (size_t)s->settings->repl_backlog_size;
+    repl_set(r->core, &r->settings, replicate_now(r));
+}
+
+/* --- life --- */
+
+static void sink_entry(void *arg, struct entry *e)
+{
+    replicate_entry(arg, e);
+}
+
+static void sink_touched(void *arg, uint32_t shard, uint64_t hash)
+{
+    const struct server *s = arg;
+    repl_touch(s->repl->core, (int)shard, hash);
+}
+
+static void sink_touched_all(void *arg, uint32_t shard)
+{
+    const struct server *s = arg;
+    repl_touch_all(s->repl->core, (int)shard);
+}
+
+static void hang_into_keyspace(struct server *s)
+{
+    struct effect_sink sink = {
+        .arg = s, .entry = sink_entry, .touched = sink_touched, .touched_all = sink_touched_all};
+    s->ks->collector = collector_new(&sink);
+}
+
+static struct repl_env env_of(struct server *s)
+{
+    return (struct repl_env){
+        .arg = s,
+        .send = env_send,
+        .queued = env_queued,
+        .cut = env_cut,
+        .logged = env_logged,
+        .apply = env_apply,
+        .committed = env_committed,
+        .state = env_state,
+        .discard = env_discard,
+        .whole = env_whole,
+        .copy_scan = copies_scan,
+        .copy_key = copies_key,
+        .copy_put = copies_put,
+        .report = env_report,
+    };
+}
+
+static void start_links(struct server *s)
+{
+    struct links_settings ls = {.incarnation = s->incarnation,
+                                .password = s->settings->requirepass};
+    struct links_port port = {.arg = s,
+                              .up = link_up,
+                              .frame = link_frame_came,
+                              .frames_done = link_frames_done,
+                              .drained = link_drained,
+                              .down = link_down};
+    memcpy(ls.id, s->id, sizeof(ls.id));
+    s->links = links_new(s->loop, &ls, &port);
+}
+
+void replicate_start(struct server *s, int n_shards, bool fresh)
+{
+    replicate_stop(s);
+    struct replication *r = mem_zalloc(sizeof(*r));
+    struct repl_env env = env_of(s);
+    s->repl = r;
+    repl_settings_default(&r->settings);
+    r->settings.backlog_max = (size_t)s->settings->repl_backlog_size;
+    r->said = mem_zalloc((size_t)n_shards * sizeof(*r->said));
+    r->exec_shards = mem_zalloc((size_t)n_shards * sizeof(*r->exec_shards));
+    r->exec_seen = mem_zalloc((size_t)n_shards * sizeof(*r->exec_seen));
+    r->batch = 1;
+    loop_timer_init(&r->tick, s->loop, on_tick, s);
+    loop_timer_init(&r->more, s->loop, on_more, s);
+    r->core = repl_new(s->id, n_shards, &r->settings, &env, fresh, replicate_now(r));
+    copies_init(s);
+    applier_init(&r->applier, &s->table);
+    hang_into_keyspace(s);
+    loop_timer_start(&r->tick, TICK_MS, TICK_MS);
+    if (s->agent != NULL) {
+        start_links(s);
+    }
+}
+
+void replicate_stop(struct server *s)
+{
+    struct replication *r = s->repl;
+    if (r == NULL) {
+        return;
+    }
+    links_free(&s->links);
+    copies_fini(s);
+    applier_fini(&r->applier);
+    repl_frame_room_fini(&r->room);
+    collector_free(&s->ks->collector);
+    repl_free(&r->core);
+    loop_timer_fini(&r->tick);
+    loop_timer_fini(&r->more);
+    mem_free(r->links);
+    mem_free(r->said);
+    mem_free(r->made);
+    mem_free(r->exec_shards);
+    mem_free(r->exec_seen);
+    str_fini(&r->frame);
+    str_fini(&r->copied);
+    mem_free(r);
+    s->repl = NULL;
+}
+
+/* A cluster of one: a map with this node alone, which nobody changes. */
+void replicate_alone(struct server *s)
+{
+    struct map_node me = {.port = s->port, .weight = 100, .incarnation = 1};
+    struct map *m = map_build_new(s->ks->n_shards, s->id);
+    memcpy(me.id, s->id, sizeof(me.id));
+    (void)snprintf(me.host, sizeof(me.host), "127.0.0.1");
+    int self = map_build_add_node(m, &me);
+    for (int i = 0; i < m->n_shards; i++) {
+        bool added = map_build_add_member(&m->shards[i], self);
+        INVARIANT(added);
+        map_build_set_primary(&m->shards[i], self);
+    }
+    m->assigned = true;
+    m->epoch = 1;
+    replicate_map(s, m, self);
+    map_unref(&m);
+}
+
+const struct replicate_stats *replicate_stats(const struct server *s)
+{
+    static const struct replicate_stats none;
+    return s->repl == NULL ? &none : &s->repl->stats;
+}
+
+void replicate_roles(const struct server *s, int *primary, int *replica)
+{
+    *primary = 0;
+    *replica = 0;
+    for (int i = 0; s->repl != NULL && i < s->ks->n_shards; i++) {
+        enum repl_state at = repl_state(s->repl->core, i);
+        *primary += at == REPL_SERVE;
+        *replica += at == REPL_FOLLOW;
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Shared by replicate*.c only. */
+#pragma once
+
+#include "node/cmd/apply.h"
+#include "node/link/link.h"
+#include "node/repl/frame.h"
+#include "node/serve/replicate.h"
+#include "node/serve/server.h"
+
+struct made {
+    int shard;
+    uint64_t version; /* that must be committed; 0: none */
+};
+
+/* What the core said of a shard in this batch. */
+struct said {
+    uint64_t batch;
+    uint8_t read; /* enum repl_answer */
+    uint8_t write;
+};
+
+/* A copy that runs from here: how far it is, and its guard in the keyspace. */
+struct copying;
+
+struct replication {
+    struct repl *core;
+    struct repl_settings settings;
+    struct loop_timer tick;
+    struct loop_timer more; /* another turn at once */
+    struct link **links;    /* by peer; NULL: down */
+    int n_links;
+    bool was_full; /* a link's output was when the core asked */
+    uint64_t batch;
+    int64_t now_us; /* of the batch */
+    struct said *said;
+    struct made *made; /* what the reply of the command under way waits for */
+    uint32_t n_made;
+    uint32_t made_cap;
+    int *exec_shards; /* of the EXEC under way */
+    uint32_t n_exec_shards;
+    uint64_t *exec_seen; /* by shard: batch-unique mark */
+    uint64_t exec_mark;
+    struct str frame;
+    struct repl_frame_room room;
+    struct applier applier;
+    struct copying *copies; /* by shard */
+    struct str copied;
+    int running_copies;
+    struct replicate_stats stats;
+};
+
+int64_t replicate_now(struct replication *r);
+
+/* copies */
+void copies_init(struct server *s);
+void copies_fini(struct server *s);
+void copies_settle(struct server *s);
+void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
+                 struct repl_copied *out);
+struct slice copies_key(void *arg, int shard, struct repl_place at, struct slice key);
+/* Of the copy of that shard that runs: bytes sent, and about how many are left. */
+void copies_progress(const struct server *s, int shard, uint64_t *done, uint64_t *left);
+bool copies_put(void *arg, int shard, struct slice keys);

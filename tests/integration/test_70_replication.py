@@ -1,0 +1,269 @@
+"""Copies of shards on several nodes: what is acknowledged is on all that are in sync."""
+import threading
+import time
+
+import pytest
+from support.cluster import Cluster, words
+from support.wait import PATIENCE, wait_until
+from support.wire import Error, Wire, encode
+
+
+def shards_on(node):
+    """SHOAL SHARDS of a node: by number, {state, version, commit, keys, ...}."""
+    with node.wire(limit=5) as wire:
+        text = wire.command("SHOAL", "SHARDS").decode()
+    return {int(row["shard"]): row for row in map(words, text.splitlines())}
+
+
+def states(node):
+    found = {}
+    for row in shards_on(node).values():
+        found[row["state"]] = found.get(row["state"], 0) + 1
+    return found
+
+
+def wait_in_sync(cluster, limit=30):
+    """Every shard has a serving primary, and all its other members follow it in sync."""
+
+    def settled():
+        serving = following = members = in_sync = 0
+        for node in cluster.nodes.values():
+            if not node.alive():
+                continue
+            with node.wire(limit=5) as wire:
+                text = wire.command("SHOAL", "SHARDS").decode()
+            for line in text.splitlines():
+                row = words(line)
+                serving += row["state"] == "serve"
+                following += row["state"] == "follow"
+                members += line.count(" member=")
+                in_sync += line.count(",in-sync")
+        shards = len(cluster.view.shards())
+        good = serving == shards and following == members == in_sync and members > 0
+        return good or (False, serving, following, members, in_sync)
+
+    def really():
+        got = settled()
+        assert got is True, got
+        return True
+
+    wait_until(really, limit, "all copies to be in sync")
+
+
+@pytest.fixture
+def cluster():
+    made = Cluster(min_nodes=3, shards=16, lease="500ms")
+    for name in "ABC":
+        made.start_node(name, enable_debug_command="yes")
+    made.wait_even()
+    wait_in_sync(made)
+    return made
+
+
+@pytest.fixture
+def pair():
+    made = Cluster(min_nodes=2, shards=8, lease="500ms")
+    for name in "AB":
+        made.start_node(name, enable_debug_command="yes")
+    made.wait_even()
+    wait_in_sync(made)
+    return made
+
+
+def fill(cluster, count=500, prefix="k"):
+    with cluster.proxy.wire(limit=30) as wire:
+        for first in range(0, count, 100):
+            for i in range(first, first + 100):
+                wire.send(encode("SET", f"{prefix}:{i}", f"v{i}"))
+            for _ in range(100):
+                assert wire.reply() == b"OK"
+
+
+def check(cluster, count=500, prefix="k"):
+    with cluster.proxy.wire(limit=30) as wire:
+        for i in range(count):
+            assert wire.command("GET", f"{prefix}:{i}") == f"v{i}".encode(), i
+
+
+def digests(cluster):
+    """Keys of every shard on every node that has it."""
+    found = {}
+    for name, node in cluster.nodes.items():
+        for shard, row in shards_on(node).items():
+            found.setdefault(shard, {})[name] = (row["version"], row["keys"])
+    return found
+
+
+def test_what_is_stored_is_on_two_nodes(cluster):
+    fill(cluster)
+    for copies in digests(cluster).values():
+        assert len(copies) == 2
+        assert len(set(copies.values())) == 1, copies
+    assert sum(int(row["keys"]) for node in cluster.nodes.values() for row in shards_on(node).values()) == 1000
+
+
+def test_a_reply_waits_for_the_replica(pair):
+    key = pair.keys_of("A", 1)[0]
+    with pair.nodes["A"].wire(limit=20) as wire:
+        assert wire.command("SET", key, "1") == b"OK"
+        pair.nodes["B"].pause()
+        try:
+            started = time.monotonic()
+            wire.send(encode("SET", key, "2"))
+            wire.send(encode("GET", key))
+            assert wire.reply() == b"OK"  # without B, when it is out of the in-sync set
+            took = time.monotonic() - started
+            assert wire.reply() == b"2"
+        finally:
+            pair.nodes["B"].resume()
+    assert took > 0.1, "it was answered although the replica had nothing of it"
+    wait_in_sync(pair)
+    with pair.nodes["B"].wire() as wire:
+        assert wire.command("READONLY") == b"OK"
+        assert wire.command("GET", key) == b"2"
+
+
+def test_a_killed_primary_loses_nothing(cluster):
+    acknowledged = {}
+    stop = threading.Event()
+    errors = []
+
+    def write(number):
+        with Wire(cluster.proxy.port, limit=60) as wire:
+            i = 0
+            while not stop.is_set():
+                i += 1
+                key = f"w{number}:{i}"
+                reply = wire.command("SET", key, str(i))
+                if reply == b"OK":
+                    acknowledged[key] = str(i).encode()
+                else:
+                    errors.append((key, reply))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(acknowledged) > 400)
+    cluster.nodes["A"].kill()
+    before = len(acknowledged)
+    wait_until(lambda: len(acknowledged) > before + 400, 30, "writes to go on")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    with cluster.proxy.wire(limit=30) as wire:
+        lost = [key for key, value in acknowledged.items() if wire.command("GET", key) != value]
+    assert lost == []
+    assert errors == []
+
+
+def test_plain_clients_read_from_replicas_only_when_they_say_so(pair):
+    key = pair.keys_of("A", 1)[0]
+    with pair.nodes["A"].wire() as wire:
+        assert wire.command("SET", key, "here") == b"OK"
+    with pair.nodes["B"].wire() as wire:
+        reply = wire.command("GET", key)
+        assert isinstance(reply, Error) and str(reply).startswith("MOVED")
+        assert wire.command("READONLY") == b"OK"
+        assert wire.command("GET", key) == b"here"
+        reply = wire.command("SET", key, "no")
+        assert isinstance(reply, Error) and str(reply).startswith("MOVED")
+        assert wire.command("READWRITE") == b"OK"
+        reply = wire.command("GET", key)
+        assert isinstance(reply, Error) and str(reply).startswith("MOVED")
+
+
+def test_wait_counts_replicas(pair):
+    key = pair.keys_of("A", 1)[0]
+    with pair.nodes["A"].wire(limit=20) as wire:
+        assert wire.command("SET", key, "1") == b"OK"
+        assert wire.command("WAIT", 1, 5000) == 1
+        assert wire.command("WAIT", 0, 0) == 1
+        started = time.monotonic()
+        assert wire.command("WAIT", 2, 100) == 1
+        assert time.monotonic() - started >= 0.1
+        # What stands behind a WAIT runs behind it.
+        wire.send(encode("WAIT", 2, 50))
+        wire.send(encode("PING"))
+        assert [wire.reply(), wire.reply()] == [1, b"PONG"]
+
+
+def test_min_in_sync_refuses_writes_before_they_are_done(pair):
+    key = pair.keys_of("A", 1)[0]
+    assert pair.proxy.r.config_set("min-in-sync", 2)
+    pair.nodes["B"].kill()
+    with pair.nodes["A"].wire(limit=20) as wire:
+
+        def refused():
+            reply = wire.command("SET", key, "x")
+            return isinstance(reply, Error) and str(reply).startswith("NOREPLICAS")
+
+        wait_until(refused, 20)
+        assert wire.command("GET", key) is None or wire.command("GET", key) == b"x"
+    assert pair.proxy.r.config_set("min-in-sync", 1)
+    wait_until(lambda: pair.proxy.r.set(key, "y"), 10)
+
+
+def test_async_answers_at_once(pair):
+    assert pair.proxy.r.config_set("replication-mode", "async")
+    key = pair.keys_of("A", 1)[0]
+
+    def is_async():
+        return pair.nodes["A"].info("replication")["replication_mode"] == "async"
+
+    wait_until(is_async)
+    pair.nodes["B"].pause()
+    try:
+        with pair.nodes["A"].wire(limit=5) as wire:
+            started = time.monotonic()
+            for i in range(50):
+                assert wire.command("SET", key, i) == b"OK"
+            assert time.monotonic() - started < 0.4 * PATIENCE
+    finally:
+        pair.nodes["B"].resume()
+    wait_in_sync(pair)
+    with pair.nodes["B"].wire() as wire:
+        wire.command("READONLY")
+        wait_until(lambda: wire.command("GET", key) == b"49")
+
+
+def test_a_replica_that_comes_back_empty_gets_a_copy(pair):
+    fill(pair)
+    pair.nodes["B"].kill()
+    fill(pair, prefix="more")
+    pair.start_node("B")
+    wait_in_sync(pair)
+    for copies in digests(pair).values():
+        assert len(set(copies.values())) == 1, copies
+    assert int(pair.nodes["A"].info("replication")["repl_copies_ended"]) > 0
+    check(pair)
+    check(pair, prefix="more")
+
+
+def test_a_stopped_replica_catches_up_from_the_backlog(pair):
+    fill(pair, 100)
+    pair.nodes["B"].pause()
+    try:
+        # Written while B is out of sync.
+        fill(pair, 300, prefix="late")
+    finally:
+        pair.nodes["B"].resume()
+    wait_in_sync(pair)
+    for copies in digests(pair).values():
+        assert len(set(copies.values())) == 1, copies
+    check(pair, 300, prefix="late")
+
+
+def test_expiry_travels_as_a_decision_of_the_primary(pair):
+    keys = pair.keys_of("A", 20, prefix="e")
+    with pair.nodes["A"].wire() as wire:
+        for key in keys:
+            assert wire.command("SET", key, "x", "PX", 150) == b"OK"
+    copies = pair.nodes["B"]
+
+    def gone():
+        return sum(int(row["keys"]) for row in shards_on(copies).values()) == 0
+
+    wait_until(gone, 10)
+    assert len({v for c in digests(pair).values() for v in c.values()} - {("0", "0")}) > 0
+    for versions in digests(pair).values():
+        assert len(set(versions.values())) == 1
