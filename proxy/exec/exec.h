@@ -38,6 +38,8 @@ struct exec_settings {
     int64_t client_max_pending; /* requests of one client under way */
     int64_t pinned_max;         /* dedicated connections of WATCHing clients */
     int64_t databases;
+    int64_t own_reads_us; /* so long after a write of its own a client's reads go to the primary; 0:
+                             replicas have every write that was answered */
     const char *node_password; /* copied; NULL or "": none */
     bool password_set;         /* clients must AUTH */
     bool lanes_announced;      /* lanes say SHOAL LANE: their node exempts them from its limits */

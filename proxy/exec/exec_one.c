@@ -71,7 +71,9 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
         t = shard >= 0 ? x->routes[shard].primary : x->any;
     } else {
         kind = LANE_READ;
-        t = shard >= 0 ? pick_reader(x, shard) : x->any;
+        t = shard < 0                       ? x->any
+            : UNLIKELY(must_read_own(x, s)) ? x->routes[shard].primary
+                                            : pick_reader(x, shard);
     }
     if (UNLIKELY(t == NULL)) {
         return not_now(x, s, c, in, shard);

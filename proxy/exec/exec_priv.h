@@ -213,6 +213,11 @@ bool route_takes(const struct exec *x, int shard);
 struct target *route_primary(struct exec *x, struct call *c);
 /* The target for a read of the shard; NULL: nobody. */
 struct target *pick_reader(struct exec *x, int shard);
+/* A replica may lack a write that was answered to this client. */
+static inline bool must_read_own(const struct exec *x, const struct session *s)
+{
+    return x->settings.own_reads_us != 0 && x->now_us - s->wrote_us < x->settings.own_reads_us;
+}
 /* A refused read: true if a replica did it, which then gets none for a while. */
 bool reader_refused(struct exec *x, const struct call *c);
 

@@ -293,7 +293,7 @@ void call_send(struct exec *x, struct call *c)
         t = NULL;
         if (!c->write && !c->primary && s->writes_open == 0 && s->mixes == 0) {
             kind = LANE_READ;
-            t = pick_reader(x, c->shard);
+            t = must_read_own(x, s) ? NULL : pick_reader(x, c->shard);
         }
         if (t == NULL) {
             t = route_primary(x, c);

@@ -316,6 +316,7 @@ static void account_gone(struct exec *x, struct call *c)
     }
     if (c->write) {
         s->writes_open--;
+        s->wrote_us = x->now_us;
     } else if (c->read_lane) {
         s->reads_open--;
     }

@@ -51,6 +51,7 @@ struct session {
     uint32_t pending;
     uint32_t reads_open;
     uint32_t writes_open;
+    int64_t wrote_us;       /* loop time of the last answer to a write */
     uint32_t held;          /* calls in the hold queue */
     struct call *held_head; /* these, in request order */
     struct call *held_tail;
