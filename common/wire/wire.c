@@ -72,12 +72,17 @@ const char *wire_kind_name(enum wire_kind k)
 
 const struct wire_shard *wire_shards_find(const struct wire_shards *l, int shard)
 {
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->items[i].shard == shard) {
-            return &l->items[i];
+    size_t low = 0;
+    size_t high = l->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (l->items[middle].shard < shard) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low < l->count && l->items[low].shard == shard ? &l->items[low] : NULL;
 }
 
 /* Lists grow to a power of two. */

@@ -126,7 +126,7 @@ const char *wire_decode(const struct slice *argv, size_t argc, struct wire_messa
 void wire_message_fini(struct wire_message *m);
 
 const char *wire_kind_name(enum wire_kind k);
-/* A shard's entry, or NULL. */
+/* A shard's entry, or NULL; shards rise in the list. */
 const struct wire_shard *wire_shards_find(const struct wire_shards *l, int shard);
 void wire_shards_add(struct wire_shards *l, struct wire_shard s);
 void wire_changes_add(struct wire_changes *l, enum wire_op op, int shard, uint64_t term,

@@ -51,6 +51,8 @@ static void check_settings(const struct coordinator_settings *s)
     INVARIANT(s->unhealthy_missed >= 1);
     INVARIANT(s->dead_missed >= s->unhealthy_missed);
     INVARIANT(s->rebalance_concurrency >= 1);
+    INVARIANT(s->min_in_sync >= 0);
+    INVARIANT(s->lease_ms >= 0);
 }
 
 struct coordinator *coordinator_new(const struct coordinator_settings *s,
@@ -78,18 +80,14 @@ struct coordinator *coordinator_new(const struct coordinator_settings *s,
     c->rebalancing = d.rebalancing;
     c->paused = d.paused;
     c->handed = d.handed;
-    c->handed_told = d.handed;
+    c->done = d.done;
+    c->copied = d.copied;
+    c->measured_bytes = d.copied;
+    c->measured_ms = now_ms;
     assign_init(&c->assign);
     c->news = mem_zalloc(sizeof(*c->news) * (size_t)d.map->n_shards);
     c->moves = mem_zalloc(sizeof(*c->moves) * (size_t)d.map->n_shards);
     c->ticked_ms = now_ms;
-    for (int i = 0; i < d.map->n_shards; i++) {
-        if (d.map->shards[i].moving_to != NODE_NONE) {
-            move_set(&c->moves[i], MOVE_FENCING, MOVE_NO_REASON);
-            c->moves[i].fence_epoch = d.map->epoch;
-            c->moves[i].since_ms = now_ms;
-        }
-    }
     for (int i = 0; i < d.map->n_nodes; i++) {
         (void)registry_add(&c->registry, d.map->nodes[i].id, now_ms);
     }
@@ -114,6 +112,7 @@ void coordinator_free(struct coordinator **cp)
     mem_free(c->answers);
     str_fini(&c->map_bytes);
     registry_fini(&c->registry);
+    plan_free(&c->plan);
     mem_free(c->news);
     mem_free(c->moves);
     c->magic = 0;
@@ -143,7 +142,9 @@ static void record_next(struct coordinator *c)
     struct decision d = {.map = c->recording,
                          .rebalancing = c->rebalancing,
                          .paused = c->paused,
-                         .handed = c->handed};
+                         .handed = c->handed,
+                         .done = c->done,
+                         .copied = c->copied};
     struct str bytes = {0};
     decision_encode(&d, &bytes);
     c->env.record(c->env.arg, c->recording->epoch, str_slice(&bytes));
@@ -156,7 +157,7 @@ void coordinator_settle(struct coordinator *c, int64_t now_ms)
         rebalance_first(c, now_ms);
     }
     do {
-        if (c->plan_dirty) {
+        if (c->plan_dirty || c->replan) {
             c->plan_dirty = false;
             rebalance_step(c, now_ms);
         }
@@ -177,7 +178,7 @@ static bool primary_unaware(const struct coordinator *c, int shard)
     const char *id = m->nodes[s->primary].id;
     if (c->shown != NULL) {
         const struct map_shard *old = &c->shown->shards[shard];
-        if (old->term == s->term && old->primary != NODE_NONE &&
+        if (old->primary_term == s->primary_term && old->primary != NODE_NONE &&
             strcmp(c->shown->nodes[old->primary].id, id) == 0) {
             return false;
         }
@@ -228,6 +229,7 @@ void coordinator_recorded(struct coordinator *c, int64_t now_ms, uint64_t revisi
     c->recording = NULL;
     LOG_DEBUG_EVENT(AREA, "map published epoch=%llu", (unsigned long long)revision);
     publish(c, now_ms);
+    c->plan_dirty = true; /* orders wait until what they follow from is durable */
     coordinator_settle(c, now_ms);
 }
 
@@ -244,7 +246,7 @@ void coordinator_start(struct coordinator *c, int64_t now_ms)
                   c->published->cluster_id, c->published->n_shards);
         (void)coordinator_edit(c);
     }
-    c->plan_dirty = true;
+    c->replan = true;
     coordinator_settle(c, now_ms);
 }
 
@@ -277,7 +279,6 @@ static void confirmed(struct coordinator *c, int64_t now_ms, struct peer *p,
         return; /* of a map that this link was never sent */
     }
     p->confirmed = MAX(p->confirmed, m->epoch);
-    rebalance_confirmed(c, now_ms, p, m->epoch, &m->fenced);
     coordinator_send_map(c, p, now_ms);
     show(c, now_ms);
 }
@@ -303,6 +304,10 @@ void coordinator_message(struct coordinator *c, int64_t now_ms, uint64_t link, c
         membership_heartbeat(c, now_ms, p, &m->heartbeat);
     } else if (m->kind == WIRE_CONFIRM) {
         confirmed(c, now_ms, p, &m->confirm);
+    } else if (m->kind == WIRE_REPORT) {
+        report_take(c, now_ms, p, &m->report.changes);
+    } else if (m->kind == WIRE_PROGRESS) {
+        report_progress(c, now_ms, p, &m->progress.copies);
     }
     coordinator_settle(c, now_ms);
 }
@@ -318,6 +323,7 @@ void coordinator_link_down(struct coordinator *c, int64_t now_ms, uint64_t link)
     p->link = 0;
     p->welcomed = false;
     c->plan_dirty = true;
+    p->suspect_ms = p->suspect_ms == 0 ? now_ms : p->suspect_ms;
     membership_probe(c, now_ms, p);
     coordinator_settle(c, now_ms);
 }
@@ -329,6 +335,7 @@ void coordinator_suspect(struct coordinator *c, int64_t now_ms, const char *id)
     int node = map_node_by_id(coordinator_latest(c), id);
     if (p != NULL && node != NODE_NONE && coordinator_latest(c)->nodes[node].state != NODE_DEAD &&
         now_ms - p->probed_ms >= SUSPECT_AGAIN_MS) {
+        p->suspect_ms = p->suspect_ms == 0 ? now_ms : p->suspect_ms;
         membership_probe(c, now_ms, p);
         coordinator_settle(c, now_ms);
     }
@@ -352,11 +359,14 @@ void coordinator_probed(struct coordinator *c, int64_t now_ms, const char *id,
     if (result == PROBE_REFUSED) {
         p->refused = true;
         if (state != NODE_DEAD) {
-            membership_dead(c, node, "connection refused");
+            membership_dead(c, now_ms, node, "connection refused");
         }
-    } else if (result == PROBE_OK && p->refused && p->link != 0 && p->welcomed) {
-        p->refused = false;
-        membership_revive(c, node);
+    } else if (result == PROBE_OK) {
+        p->suspect_ms = 0;
+        if (p->refused && p->link != 0 && p->welcomed) {
+            p->refused = false;
+            membership_revive(c, now_ms, node);
+        }
     }
     coordinator_settle(c, now_ms);
 }
@@ -374,7 +384,8 @@ void coordinator_tick(struct coordinator *c, int64_t now_ms)
         }
     }
     membership_detect(c, now_ms);
-    rebalance_expire(c, now_ms);
+    rebalance_tick(c, now_ms);
+    rebalance_measure(c, now_ms);
     for (int i = 0; i < c->registry.count; i++) {
         coordinator_send_map(c, c->registry.peers[i], now_ms);
     }
@@ -394,7 +405,7 @@ void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordin
     int shards = c->settings.shards;
     c->settings = *s;
     c->settings.shards = shards;
-    c->plan_dirty = true;
+    c->replan = true;
     for (int i = 0; i < c->registry.count && tell; i++) {
         struct peer *p = c->registry.peers[i];
         if (interval) { /* silence so far was measured with another one */

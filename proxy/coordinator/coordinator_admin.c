@@ -97,16 +97,29 @@ static const char *id_or_dash(const struct map *m, int node)
 
 /* ---- views ---- */
 
+/* How a shard is: also which kind of help it needs. */
 static const char *shard_state(const struct map *m, int shard)
 {
     const struct map_shard *s = &m->shards[shard];
     if (s->primary == NODE_NONE) {
         return map_shard_home(s) == NODE_NONE ? "unassigned" : "down";
     }
-    if (s->moving_to != NODE_NONE) {
-        return "moving";
-    }
     return m->nodes[s->primary].state == NODE_UNHEALTHY ? "unhealthy" : "ok";
+}
+
+/* How far the moves are. */
+static void put_progress(const struct coordinator *c, struct str *to)
+{
+    struct rebalance_figures f = rebalance_figures(c);
+    str_printf(to, "active=%s paused=%s copying=%d handing=%d dropping=%d planned=%d waiting=%d",
+               yes_no(c->rebalancing), yes_no(c->paused), f.states[MOVE_COPYING],
+               f.states[MOVE_HANDING], f.states[MOVE_DROPPING], f.states[MOVE_PLANNED],
+               f.states[MOVE_WAITING]);
+    str_printf(to, " handed=%llu done=%llu left=%d bytes-done=%llu bytes-left=%llu",
+               (unsigned long long)c->handed, (unsigned long long)f.done, f.left,
+               (unsigned long long)f.bytes_done, (unsigned long long)f.bytes_left);
+    str_printf(to, " bytes-per-second=%llu seconds-left=%lld",
+               (unsigned long long)f.bytes_per_second, (long long)f.seconds_left);
 }
 
 static void show_info(struct coordinator *c, struct asked *a)
@@ -114,15 +127,13 @@ static void show_info(struct coordinator *c, struct asked *a)
     const struct map *m = c->published;
     int states[NODE_LEFT + 1] = {0};
     int down = 0;
-    int moving = 0;
-    int waiting = 0;
+    int thin = 0;
     for (int i = 0; i < m->n_nodes; i++) {
         states[m->nodes[i].state]++;
     }
     for (int i = 0; i < m->n_shards; i++) {
         down += m->shards[i].primary == NODE_NONE;
-        moving += c->moves[i].state == MOVE_FENCING;
-        waiting += c->moves[i].state == MOVE_WAITING || c->moves[i].state == MOVE_PLANNED;
+        thin += map_shard_in_sync(&m->shards[i]) < c->settings.replication_factor;
     }
     struct lines l = {0};
     str_printf(&l.text, "cluster=%s epoch=%llu assigned=%s", m->cluster_id,
@@ -135,13 +146,23 @@ static void show_info(struct coordinator *c, struct asked *a)
                states[NODE_HEALTHY], states[NODE_UNHEALTHY], states[NODE_DEAD],
                states[NODE_DRAINING]);
     end_line(&l);
-    str_printf(&l.text, "shards=%d served=%d down=%d replication-factor=%d", m->n_shards,
-               m->n_shards - down, down, c->settings.replication_factor);
+    str_printf(&l.text, "shards=%d served=%d down=%d under-replicated=%d replication-factor=%d",
+               m->n_shards, m->n_shards - down, down, thin, c->settings.replication_factor);
     end_line(&l);
+    str_printf(&l.text, "replication-mode=%s consistency=%s min-in-sync=%d lease-ms=%lld",
+               c->settings.sync ? "sync" : "async", c->settings.strong ? "strong" : "eventual",
+               c->settings.min_in_sync, (long long)c->settings.lease_ms);
+    end_line(&l);
+    put_progress(c, &l.text);
+    str_printf(&l.text, " rebalance-on-join=%s", yes_no(c->settings.rebalance_on_join));
+    end_line(&l);
+    const struct measures *k = &c->measures;
     str_printf(&l.text,
-               "rebalancing=%s paused=%s moving=%d waiting=%d handed=%llu rebalance-on-join=%s",
-               yes_no(c->rebalancing), yes_no(c->paused), moving, waiting,
-               (unsigned long long)c->handed, yes_no(c->settings.rebalance_on_join));
+               "failovers=%llu failover-last-ms=%lld failover-max-ms=%lld in-sync-added=%llu "
+               "in-sync-removed=%llu requests-overtaken=%llu",
+               (unsigned long long)k->failovers, (long long)k->failover_last_ms,
+               (long long)k->failover_max_ms, (unsigned long long)k->added,
+               (unsigned long long)k->removed, (unsigned long long)k->refused);
     end_line(&l);
     str_printf(&l.text, "heartbeat-interval-ms=%lld unhealthy-after=%d dead-after=%d",
                (long long)c->settings.heartbeat_interval_ms, c->settings.unhealthy_missed,
@@ -176,17 +197,22 @@ static void show_nodes(struct coordinator *c, struct asked *a)
     send_lines(a, &l);
 }
 
-/* How many writes the replica lacks, as far as it has told; "-" if it has not. */
+/* What the replica lacks: versions, bytes, milliseconds; "-" where its primary told nothing. Behind
+ * that, of one that is being copied, the bytes done and left. */
 static void put_lag(const struct coordinator *c, struct str *to, int shard, int node)
 {
-    const struct peer *p = registry_find(&c->registry, c->published->nodes[node].id);
-    const struct wire_shard *held = p == NULL ? NULL : wire_shards_find(&p->held, shard);
-    if (held == NULL || !c->news[shard].known) {
-        str_append_char(to, '-');
+    const struct map *m = coordinator_latest(c);
+    int now = map_node_by_id(m, c->published->nodes[node].id);
+    const struct wire_copy *k = now == NODE_NONE ? NULL : report_copy(c, shard, now);
+    if (k == NULL) {
+        str_appendz(to, "-:-:-");
         return;
     }
-    uint64_t ahead = c->news[shard].version;
-    str_printf(to, "%llu", (unsigned long long)(ahead > held->version ? ahead - held->version : 0));
+    str_printf(to, "%llu:%llu:%llu", (unsigned long long)k->lag_versions,
+               (unsigned long long)k->lag_bytes, (unsigned long long)k->lag_ms);
+    if (k->done + k->left > 0) {
+        str_printf(to, ":%llu:%llu", (unsigned long long)k->done, (unsigned long long)k->left);
+    }
 }
 
 static void put_shard(const struct coordinator *c, struct str *to, int shard)
@@ -197,10 +223,14 @@ static void put_shard(const struct coordinator *c, struct str *to, int shard)
                s->first_slot, s->last_slot, id_or_dash(m, s->primary), (unsigned long long)s->term,
                (unsigned long long)MAX(s->version, c->news[shard].version), shard_state(m, shard));
     if (c->news[shard].known) {
-        str_printf(to, "%llu", (unsigned long long)c->news[shard].keys);
+        str_printf(to, "%llu bytes=%llu", (unsigned long long)c->news[shard].keys,
+                   (unsigned long long)c->news[shard].bytes);
     } else {
-        str_append_char(to, '-');
+        str_appendz(to, "- bytes=-");
     }
+    str_printf(to, " primary-term=%llu in-sync=%d in-sync-changes=%u move=%s",
+               (unsigned long long)s->primary_term, map_shard_in_sync(s),
+               c->news[shard].in_sync_changes, move_state_name(c->moves[shard].state));
     str_appendz(to, " replicas=");
     bool some = false;
     for (int j = 0; j < s->n_members; j++) {
@@ -208,7 +238,7 @@ static void put_shard(const struct coordinator *c, struct str *to, int shard)
             continue;
         }
         str_printf(to, "%s%s:%s:", some ? "," : "", id_or_dash(m, s->members[j].node),
-                   replica_state_name(s->members[j].state));
+                   s->members[j].stale ? "stale" : replica_state_name(s->members[j].state));
         put_lag(c, to, shard, s->members[j].node);
         some = true;
     }
@@ -260,29 +290,21 @@ static void show_plan(struct coordinator *c, struct asked *a)
 static void show_status(struct coordinator *c, struct asked *a)
 {
     const struct map *m = coordinator_latest(c);
-    struct plan *p = rebalance_plan(c, c->rebalancing);
-    int counts[4] = {0};
-    for (int i = 0; i < m->n_shards; i++) {
-        counts[c->moves[i].state]++;
-    }
     struct lines l = {0};
-    str_printf(&l.text, "active=%s paused=%s moving=%d planned=%d waiting=%d handed=%llu",
-               yes_no(c->rebalancing), yes_no(c->paused), counts[MOVE_FENCING],
-               counts[MOVE_PLANNED], counts[MOVE_WAITING], (unsigned long long)c->handed);
+    put_progress(c, &l.text);
     end_line(&l);
-    for (int i = 0; i < m->n_shards; i++) {
-        if (c->moves[i].state == MOVE_IDLE) {
+    for (int i = 0; c->plan != NULL && i < m->n_shards; i++) {
+        const struct move *move = &c->moves[i];
+        if (move->state == MOVE_IDLE) {
             continue;
         }
-        const struct map_shard *s = &m->shards[i];
-        int to = s->moving_to != NODE_NONE ? s->moving_to : p->shards[i].home;
-        str_printf(&l.text, "shard=%d from=%s to=%s state=%s reason=%s keys=%lld", i,
-                   id_or_dash(m, s->primary), id_or_dash(m, to), move_state_name(c->moves[i].state),
-                   move_reason_name(c->moves[i].reason),
+        str_printf(&l.text, "shard=%d from=%s to=%s state=%s reason=%s seconds=%lld keys=%lld", i,
+                   id_or_dash(m, m->shards[i].primary), id_or_dash(m, c->plan->shards[i].home),
+                   move_state_name(move->state), move_reason_name(move->reason),
+                   (long long)(a->now_ms - move->since_ms) / 1000,
                    c->news[i].known ? (long long)c->news[i].keys : -1LL);
         end_line(&l);
     }
-    plan_free(&p);
     send_lines(a, &l);
 }
 
@@ -317,11 +339,14 @@ static int find_node(struct coordinator *c, struct asked *a, struct slice name)
     return NODE_NONE;
 }
 
-static int count_homes(const struct map *m, int node)
+/* Shards that the node is primary of, or that have no primary and wait for it. */
+static int count_needed(const struct map *m, int node)
 {
     int n = 0;
     for (int i = 0; i < m->n_shards; i++) {
-        n += map_shard_home(&m->shards[i]) == node;
+        const struct map_shard *s = &m->shards[i];
+        int at = map_shard_member(s, node);
+        n += s->primary == node || (s->primary == NODE_NONE && at >= 0 && s->members[at].in_sync);
     }
     return n;
 }
@@ -333,10 +358,10 @@ static void do_forget(struct coordinator *c, struct asked *a)
         return;
     }
     const struct map *m = coordinator_latest(c);
-    int homes = count_homes(m, node);
+    int homes = count_needed(m, node);
     if (homes > 0 && m->nodes[node].state == NODE_DEAD) {
         resp_errorf(&a->w,
-                    "ERR The dead node has the only copy of %d shards. CLUSTER FAILOVER %s "
+                    "ERR The dead node has what %d shards wait for. CLUSTER FAILOVER %s "
                     "TAKEOVER gives that data up",
                     homes, m->nodes[node].id);
         return;
@@ -383,13 +408,82 @@ static void do_drain(struct coordinator *c, struct asked *a)
     if (n->state == NODE_HEALTHY || n->state == NODE_DRAINING) {
         n->state = cancel ? NODE_HEALTHY : NODE_DRAINING;
     }
-    c->rebalancing |= cancel && c->settings.rebalance_on_join;
-    c->plan_dirty = true;
+    if (cancel && c->settings.rebalance_on_join && coordinator_latest(c)->assigned) {
+        rebalance_begin(c);
+    }
+    c->replan = true;
     log_event(LOG_NOTICE, AREA, "drain %s node=%s", cancel ? "cancelled" : "asked for", n->id);
     resp_ok(&a->w);
 }
 
-/* Without replication there is nobody to fail over to. TAKEOVER gives a dead node's data up. */
+/* The in-sync replica that takes the shard over on demand: the one with the fewest primaries. */
+static int successor(const struct coordinator *c, int shard, const int *primaries)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    int best = NODE_NONE;
+    for (int j = 0; j < s->n_members; j++) {
+        int node = s->members[j].node;
+        if (node == s->primary || !s->members[j].in_sync || s->members[j].stale ||
+            !failover_there(c, node)) {
+            continue;
+        }
+        if (best == NODE_NONE || primaries[node] < primaries[best]) {
+            best = node;
+        }
+    }
+    return best;
+}
+
+/* All that the node is primary of goes to replicas in sync, without a write being lost or refused.
+ */
+static void hand_all_over(struct coordinator *c, struct asked *a, int node)
+{
+    const struct map *m = coordinator_latest(c);
+    int *primaries = mem_zalloc(sizeof(int) * (size_t)m->n_nodes);
+    int going = 0;
+    int staying = 0;
+    for (int i = 0; i < m->n_nodes; i++) {
+        primaries[i] = map_node_primaries(m, i);
+    }
+    for (int i = 0; i < m->n_shards; i++) {
+        int to = m->shards[i].primary == node ? successor(c, i, primaries) : NODE_NONE;
+        staying += m->shards[i].primary == node && to == NODE_NONE;
+        if (to != NODE_NONE) {
+            rebalance_wish(c, i, to);
+            primaries[to]++;
+            going++;
+        }
+    }
+    mem_free(primaries);
+    log_event(LOG_NOTICE, AREA, "hand-over asked for node=%s shards=%d without-replica=%d",
+              m->nodes[node].id, going, staying);
+    if (going == 0 && staying > 0) {
+        resp_errorf(&a->w, "NOREPLICAS None of the node's %d shards has a replica in sync",
+                    staying);
+    } else if (staying > 0) {
+        resp_errorf(&a->w, "NOREPLICAS %d shards are handed over, %d have no replica in sync",
+                    going, staying);
+    } else {
+        resp_ok(&a->w);
+    }
+}
+
+static void take_over(struct coordinator *c, struct asked *a, int node)
+{
+    char text[120];
+    struct takeover t = failover_takeover(c, a->now_ms, node);
+    if (t.shards == 0) {
+        resp_error(&a->w, "ERR No shard waits for the node");
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "OK shards=%d served=%d empty=%d; writes that only the node had are lost",
+                   t.shards, t.served, t.empty);
+    log_event(LOG_WARNING, AREA, "takeover by the operator node=%s %s",
+              coordinator_latest(c)->nodes[node].id, text + 3);
+    resp_simple(&a->w, text);
+}
+
 static void do_failover(struct coordinator *c, struct asked *a)
 {
     int node = find_node(c, a, a->argv[2]);
@@ -399,25 +493,14 @@ static void do_failover(struct coordinator *c, struct asked *a)
     bool takeover = a->argc == 4 && slice_is(a->argv[3], "takeover");
     if (a->argc == 4 && !takeover) {
         resp_error(&a->w, ERR_SYNTAX);
-        return;
+    } else if (takeover) {
+        take_over(c, a, node);
+    } else if (coordinator_latest(c)->nodes[node].state == NODE_DEAD) {
+        resp_error(&a->w, "NOREPLICAS The node is dead: replicas in sync have taken over already. "
+                          "TAKEOVER gives up what only it has");
+    } else {
+        hand_all_over(c, a, node);
     }
-    int homes = count_homes(coordinator_latest(c), node);
-    bool dead = coordinator_latest(c)->nodes[node].state == NODE_DEAD;
-    if (!takeover || !dead) {
-        resp_errorf(&a->w, "NOREPLICAS No replica in sync could take over: %s",
-                    takeover ? "and the node is alive"
-                             : "replication is not part of this version yet");
-        return;
-    }
-    for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
-        if (map_shard_home(&coordinator_latest(c)->shards[i]) == node) {
-            map_build_drop_member(&coordinator_edit(c)->shards[i], node);
-        }
-    }
-    c->plan_dirty = true;
-    log_event(LOG_WARNING, AREA, "data given up by the operator node=%s shards=%d",
-              coordinator_latest(c)->nodes[node].id, homes);
-    resp_ok(&a->w);
 }
 
 static void do_start(struct coordinator *c, struct asked *a)
@@ -427,19 +510,19 @@ static void do_start(struct coordinator *c, struct asked *a)
         return;
     }
     struct plan *p = rebalance_plan(c, true);
-    int with_keys = 0;
+    uint64_t bytes = 0;
     for (int i = 0; i < p->n_shards; i++) {
-        int home = map_shard_home(&coordinator_latest(c)->shards[i]);
-        with_keys += home != p->shards[i].home && c->news[i].known && c->news[i].keys > 0;
+        const struct map_shard *s = &coordinator_latest(c)->shards[i];
+        bool copied = p->shards[i].home != NODE_NONE && map_shard_member(s, p->shards[i].home) < 0;
+        bytes += copied ? c->news[i].bytes : 0;
     }
     char text[160];
-    (void)snprintf(text, sizeof(text), "OK moves=%d empty=%d waiting-for-replication=%d", p->moves,
-                   p->moves - with_keys, with_keys);
+    (void)snprintf(text, sizeof(text), "OK moves=%d new-copies=%d bytes=%llu", p->moves,
+                   p->new_copies, (unsigned long long)bytes);
     plan_free(&p);
-    c->rebalancing = true;
     c->paused = false;
-    (void)coordinator_edit(c);
-    c->plan_dirty = true;
+    c->rebalancing = false; /* counts anew */
+    rebalance_begin(c);
     log_event(LOG_NOTICE, AREA, "rebalance started %s", text + 3);
     resp_simple(&a->w, text);
 }
@@ -498,12 +581,12 @@ static void help_rebalance(struct asked *a)
         "PLAN (default)",
         "    What an even spread of the shards would change now.",
         "START",
-        "    Moves shards until they are spread evenly. Empty ones move now, others wait for",
-        "    replication.",
+        "    Moves shards until they are spread evenly, without an interruption: copies are made",
+        "    first, then the primary's role is handed over.",
         "STATUS",
-        "    Whether it is under way, and a line for each shard that has to move.",
+        "    How far it is, and a line for each shard that is not yet where it should be.",
         "PAUSE | RESUME",
-        "    No new moves are begun, also of drains; or again.",
+        "    No new moves are begun, also of drains; or again. Repairs go on.",
         "CANCEL",
         "    Gives up the even spread; drains go on.",
         "HELP",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The core's state, shared by its files: coordinator.c (events, decisions, what is sent),
- * membership.c (nodes come, go, die, return), rebalance.c (plan and moves), coordinator_admin.c. */
+ * membership.c (nodes come, go, die, return), failover.c (whose copies count, who is primary),
+ * report.c (what primaries ask and tell), rebalance.c (plan and moves), coordinator_admin.c. */
 #pragma once
 
 #include "proxy/coordinator/assign.h"
@@ -13,11 +14,26 @@
 
 #define AREA "coordinator"
 
-/* What the primary last told of a shard. */
+#define RATE_MS 1000
+
+/* What the primary last told of a shard, and what happened to it since we started. */
 struct shard_news {
     uint64_t keys;
     uint64_t version;
+    uint64_t bytes;
     bool known;
+    int64_t lost_ms; /* when its primary was first missed; 0: it serves, or did not say so yet */
+    uint32_t in_sync_changes;
+};
+
+/* Since we started. */
+struct measures {
+    uint64_t failovers; /* shards that got another primary, or the same one restarted */
+    int64_t failover_last_ms;
+    int64_t failover_max_ms;
+    uint64_t added;   /* to in-sync sets */
+    uint64_t removed; /* from them */
+    uint64_t refused; /* requests of primaries that something had overtaken */
 };
 
 /* An answer that waits for its decision to be durable. */
@@ -38,10 +54,11 @@ struct coordinator {
     int64_t behind_ms;
     struct map *recording; /* being made durable, or NULL */
     struct map *next;      /* being changed, or NULL */
-    bool rebalancing;      /* durable with `next`: see struct decision */
+    bool rebalancing;      /* durable with `next`, as the four below: see struct decision */
     bool paused;
     uint64_t handed;
-    uint64_t handed_told; /* of these, what the log has summed up */
+    uint64_t done;
+    uint64_t copied;
     struct due_answer *answers;
     size_t n_answers;
     struct str map_bytes; /* `published` encoded; empty until somebody needs it */
@@ -50,7 +67,13 @@ struct coordinator {
     struct assign assign;
     struct shard_news *news; /* by shard */
     struct move *moves;      /* by shard */
-    bool plan_dirty;         /* something changed that the plan may depend on */
+    struct plan *plan;       /* being carried out; NULL before the first */
+    bool replan;             /* something changed that the plan depends on */
+    bool plan_dirty;         /* something changed that its steps depend on */
+    struct measures measures;
+    int64_t measured_ms; /* for the rate */
+    uint64_t measured_bytes;
+    double rate; /* bytes a second, of copies */
     int64_t ticked_ms;
 };
 
@@ -72,25 +95,64 @@ void membership_heartbeat(struct coordinator *c, int64_t now_ms, struct peer *p,
 /* WELCOME and the map for those whose registration has become durable. */
 void membership_welcome(struct coordinator *c, int64_t now_ms);
 void membership_detect(struct coordinator *c, int64_t now_ms);
-void membership_dead(struct coordinator *c, int node, const char *why);
+void membership_dead(struct coordinator *c, int64_t now_ms, int node, const char *why);
 void membership_probe(struct coordinator *c, int64_t now_ms, struct peer *p);
-void membership_revive(struct coordinator *c, int node);
+void membership_revive(struct coordinator *c, int64_t now_ms, int node);
 /* The cluster lets go of a node that holds nothing: out of the map, told, its link closed. */
 void membership_forget(struct coordinator *c, int node);
+
+/* failover.c */
+/* Alive, connected, and the process that the map knows. */
+bool failover_there(const struct coordinator *c, int node);
+/* The node was found dead. */
+void failover_dead(struct coordinator *c, int64_t now_ms, int node);
+/* The node registered as another process; `durable`: it has all that an earlier one acknowledged.
+ */
+void failover_restarted(struct coordinator *c, int64_t now_ms, int node, bool durable);
+/* The same process is there again. */
+void failover_back(struct coordinator *c, int64_t now_ms, int node);
+struct takeover {
+    int shards; /* that waited for the node */
+    int served; /* of these, by what another node has */
+    int empty;  /* nobody has anything */
+};
+/* Shards do not wait for the node any more: the best copy that is there serves. */
+struct takeover failover_takeover(struct coordinator *c, int64_t now_ms, int node);
+
+/* report.c */
+void report_take(struct coordinator *c, int64_t now_ms, const struct peer *p,
+                 const struct wire_changes *l);
+void report_progress(struct coordinator *c, int64_t now_ms, struct peer *p,
+                     const struct wire_copies *l);
+/* What the shard's primary last told of the member, or NULL. */
+const struct wire_copy *report_copy(const struct coordinator *c, int shard, int node);
 
 /* rebalance.c */
 void rebalance_step(struct coordinator *c, int64_t now_ms);
 /* The first assignment, when it is due. */
 void rebalance_first(struct coordinator *c, int64_t now_ms);
-void rebalance_confirmed(struct coordinator *c, int64_t now_ms, struct peer *p, uint64_t epoch,
-                         const struct wire_shards *fenced);
-/* Ends hand-overs that nobody answers. */
-void rebalance_expire(struct coordinator *c, int64_t now_ms);
+/* An even spread is wanted from now on. */
+void rebalance_begin(struct coordinator *c);
 void rebalance_cancel(struct coordinator *c);
+/* What is due by time: repeated orders, replacement of a dead node's copies. */
+void rebalance_tick(struct coordinator *c, int64_t now_ms);
 /* The plan for the newest map, an even spread being wanted or not. */
 struct plan *rebalance_plan(const struct coordinator *c, bool even);
-/* Lifts a shard's fence, if it has one. */
-void rebalance_unfence(struct coordinator *c, int shard);
+/* The member, in sync, is to be primary of the shard. */
+void rebalance_wish(struct coordinator *c, int shard, int node);
+/* The shard need not have a copy on the node any more. */
+bool rebalance_may_lose(const struct coordinator *c, int shard, int node);
+struct rebalance_figures {
+    int states[MOVE_STATES]; /* shards */
+    int left;
+    uint64_t done;
+    uint64_t bytes_left;
+    uint64_t bytes_done;
+    uint64_t bytes_per_second;
+    int64_t seconds_left; /* -1: no telling */
+};
+struct rebalance_figures rebalance_figures(const struct coordinator *c);
+void rebalance_measure(struct coordinator *c, int64_t now_ms);
 
 /* coordinator_admin.c: everything but the recording. */
 void coordinator_answer_due(struct coordinator *c);

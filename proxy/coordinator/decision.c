@@ -5,12 +5,14 @@
 
 #include <stdio.h>
 
-#define PREFIX "shoal-decision 1 "
+#define PREFIX "shoal-decision 2 "
 
-/* "shoal-decision 1 <rebalancing> <paused> <handed>\n", then the map's bytes. */
+/* "shoal-decision 2 <rebalancing> <paused> <handed> <done> <copied>\n", then the map's bytes. */
 void decision_encode(const struct decision *d, struct str *to)
 {
-    str_printf(to, PREFIX "%d %d %llu\n", d->rebalancing, d->paused, (unsigned long long)d->handed);
+    str_printf(to, PREFIX "%d %d %llu %llu %llu\n", d->rebalancing, d->paused,
+               (unsigned long long)d->handed, (unsigned long long)d->done,
+               (unsigned long long)d->copied);
     map_encode(d->map, to);
 }
 
@@ -25,6 +27,18 @@ static bool take_flag(struct slice *in, bool *out)
     return true;
 }
 
+static bool take_number(struct slice *in, uint64_t *out)
+{
+    const char *stop = in->len == 0 ? NULL : memchr(in->ptr, ' ', in->len);
+    size_t len = stop == NULL ? in->len : (size_t)(stop - in->ptr);
+    if (!num_parse_u64(slice_of(in->ptr, len), out)) {
+        return false;
+    }
+    size_t used = len + (stop != NULL);
+    *in = slice_of(in->ptr + used, in->len - used);
+    return true;
+}
+
 bool decision_decode(struct slice in, struct decision *out)
 {
     *out = (struct decision){0};
@@ -35,7 +49,8 @@ bool decision_decode(struct slice in, struct decision *out)
     }
     struct slice head = slice_of(in.ptr + prefix, (size_t)(line_end - in.ptr) - prefix);
     if (!take_flag(&head, &out->rebalancing) || !take_flag(&head, &out->paused) ||
-        !num_parse_u64(head, &out->handed)) {
+        !take_number(&head, &out->handed) || !take_number(&head, &out->done) ||
+        !take_number(&head, &out->copied) || head.len > 0) {
         return false;
     }
     size_t used = (size_t)(line_end + 1 - in.ptr);

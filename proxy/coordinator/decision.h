@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* What is durable: the newest map, with what the operator wants of rebalancing. One record holds
- * all of it, so any record read back is a whole state. Fences of hand-overs are in the map; moves
- * that are only planned follow from it. Pure. */
+/* What is durable: the newest map, with what the operator wants of rebalancing and how far that is.
+ * One record holds all of it, so any record read back is a whole state; moves follow from it. Pure.
+ */
 #pragma once
 
 #include "common/model/map.h"
@@ -11,6 +11,8 @@ struct decision {
     bool rebalancing; /* an even spread is wanted, not only the holes filled */
     bool paused;
     uint64_t handed; /* shards handed over so far */
+    uint64_t done;   /* shards that are where they belong, of this or the last rebalance */
+    uint64_t copied; /* bytes, likewise */
 };
 
 void decision_encode(const struct decision *d, struct str *to);

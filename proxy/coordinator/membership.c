@@ -8,8 +8,9 @@
 
 #include <stdio.h>
 
-#define PROBE_AGAIN_MS  250     /* while a node's link is down */
-#define EPOCHS_BACK_MAX 1000000 /* by which a restored store may be behind */
+#define PROBE_AGAIN_MS      250     /* while a node's link is down */
+#define EPOCHS_BACK_MAX     1000000 /* by which a restored store may be behind */
+#define TERMS_PER_EPOCH_MAX 64      /* more than one map makes a shard's term grow */
 
 static void refuse(struct coordinator *c, uint64_t link, const char *who, const char *reason)
 {
@@ -97,74 +98,60 @@ static const char *why_refused(const struct coordinator *c, int64_t now_ms, uint
 }
 
 /* The node has a newer map than ours: our store is an old copy. We go on from there, so that what
- * we decide counts for everybody; what was decided in between and is not in the store is lost. */
+ * we decide counts for everybody; what was decided in between and is not in the store is lost, the
+ * in-sync sets too. */
 static void catch_up(struct coordinator *c, const struct wire_registration *r)
 {
-    if (r->cluster_id[0] == '\0' || r->epoch <= coordinator_latest(c)->epoch) {
+    uint64_t ours = coordinator_latest(c)->epoch;
+    if (r->cluster_id[0] == '\0' || r->epoch <= ours) {
         return;
     }
     struct map *m = coordinator_edit(c);
-    log_event(LOG_WARNING, AREA, "the store is older than the cluster node=%s epoch=%llu ours=%llu",
-              r->id, (unsigned long long)r->epoch, (unsigned long long)m->epoch);
+    log_event(LOG_WARNING, AREA,
+              "the store is older than the cluster, acknowledged writes may be lost node=%s "
+              "epoch=%llu ours=%llu",
+              r->id, (unsigned long long)r->epoch, (unsigned long long)ours);
     m->epoch = r->epoch + 1;
-    for (size_t i = 0; i < r->held.count; i++) {
-        const struct wire_shard *h = &r->held.items[i];
-        if (h->shard < m->n_shards && h->term > m->shards[h->shard].term) {
-            m->shards[h->shard].term = h->term + 1;
-            m->shards[h->shard].primary_term = MAX(m->shards[h->shard].primary_term, h->term);
+    for (int i = 0; i < m->n_shards; i++) {
+        struct map_shard *s = &m->shards[i];
+        const struct wire_shard *held = wire_shards_find(&r->held, i);
+        s->term += (r->epoch - ours) * TERMS_PER_EPOCH_MAX;
+        s->term = held == NULL ? s->term : MAX(s->term, held->term);
+        if (s->primary != NODE_NONE) {
+            map_build_set_primary(s, s->primary);
         }
     }
 }
 
 /* A process that died and was started anew with another id at the same address. */
-static void bury_predecessors(struct coordinator *c, const struct map_node *n)
+static void bury_predecessors(struct coordinator *c, int64_t now_ms, const struct map_node *n)
 {
     const struct map *m = coordinator_latest(c);
     for (int i = 0; i < m->n_nodes; i++) {
         if (strcmp(m->nodes[i].id, n->id) != 0 && same_address(&m->nodes[i], n) &&
             m->nodes[i].state != NODE_DEAD) {
-            membership_dead(c, i, "another node has its address");
+            membership_dead(c, now_ms, i, "another node has its address");
             m = coordinator_latest(c);
         }
     }
 }
 
-/* The shards whose data the node had, it being there again. A new process that does not name them
- * in its registration has lost them: without replication nobody else has a copy. */
-static void take_back(struct coordinator *c, int node, bool restarted,
-                      const struct wire_shards *held)
+/* Nodes came or changed: shards move to them, if that is wanted. */
+static void want_even(struct coordinator *c)
 {
-    int back = 0;
-    int lost = 0;
-    struct str with_keys = {0}; /* those that had keys when it last told */
-    for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
-        const struct map_shard *s = &coordinator_latest(c)->shards[i];
-        if (map_shard_home(s) != node || (s->primary == node && !restarted)) {
-            continue;
-        }
-        if (restarted && wire_shards_find(held, i) == NULL) {
-            if (c->news[i].known && c->news[i].keys > 0) {
-                str_printf(&with_keys, "%s%d", with_keys.len > 0 ? "," : "", i);
-            }
-            lost++;
-            c->news[i] = (struct shard_news){.known = true};
-        }
-        rebalance_unfence(c, i);
-        map_build_set_primary(&coordinator_edit(c)->shards[i], node);
-        back++;
+    if (coordinator_latest(c)->assigned && c->settings.rebalance_on_join) {
+        rebalance_begin(c);
     }
-    const char *id = coordinator_latest(c)->nodes[node].id;
-    if (back > 0) {
-        log_event(LOG_NOTICE, AREA, "shards served again node=%s shards=%d epoch=%llu", id, back,
-                  (unsigned long long)coordinator_latest(c)->epoch);
+    c->replan = true;
+}
+
+static void keep_held(struct peer *p, const struct wire_shards *held)
+{
+    mem_free(p->held.items);
+    p->held = (struct wire_shards){0};
+    for (size_t i = 0; i < held->count; i++) {
+        wire_shards_add(&p->held, held->items[i]);
     }
-    if (lost > 0) {
-        log_event(LOG_WARNING, AREA,
-                  "node restarted empty: what its shards held is lost, nobody had a copy node=%s "
-                  "shards=%d had-keys=%s",
-                  id, lost, with_keys.len > 0 ? str_cstr(&with_keys) : "-");
-    }
-    str_fini(&with_keys);
 }
 
 static int add_node(struct coordinator *c, const struct map_node *n)
@@ -183,8 +170,9 @@ static bool update_node(struct coordinator *c, int node, const struct map_node *
     bool differs = restarted || !same_address(was, n) || strcmp(was->zone, n->zone) != 0 ||
                    was->weight != n->weight || was->state == NODE_DEAD ||
                    was->state == NODE_UNHEALTHY;
-    if (was->weight != n->weight || strcmp(was->zone, n->zone) != 0 || was->state == NODE_DEAD) {
-        c->rebalancing |= c->settings.rebalance_on_join;
+    if (restarted || was->weight != n->weight || strcmp(was->zone, n->zone) != 0 ||
+        was->state == NODE_DEAD) {
+        want_even(c);
     }
     if (differs) {
         struct map_node *to = &coordinator_edit(c)->nodes[node];
@@ -212,7 +200,7 @@ void membership_register(struct coordinator *c, int64_t now_ms, uint64_t link, c
         return;
     }
     catch_up(c, r);
-    bury_predecessors(c, &n);
+    bury_predecessors(c, now_ms, &n);
     struct peer *p = registry_add(&c->registry, r->id, now_ms);
     if (p->link != 0 && p->link != link) {
         c->env.close(c->env.arg, p->link);
@@ -225,15 +213,19 @@ void membership_register(struct coordinator *c, int64_t now_ms, uint64_t link, c
     p->incarnation = r->incarnation;
     p->confirmed = 0;
     p->sent = 0;
+    p->replaced = false;
+    keep_held(p, &r->held);
     detector_heard(&p->detector, now_ms);
     int node = map_node_by_id(coordinator_latest(c), r->id);
     if (node == NODE_NONE) {
         (void)add_node(c, &n);
-        c->rebalancing |= coordinator_latest(c)->assigned && c->settings.rebalance_on_join;
+        want_even(c);
+    } else if (update_node(c, node, &n)) {
+        failover_restarted(c, now_ms, node, r->durable != 0);
     } else {
-        bool restarted = update_node(c, node, &n);
-        take_back(c, node, restarted, &r->held);
+        failover_back(c, now_ms, node);
     }
+    p->suspect_ms = 0;
     c->plan_dirty = true;
 }
 
@@ -280,31 +272,21 @@ void membership_welcome(struct coordinator *c, int64_t now_ms)
 
 /* ---- life and death ---- */
 
-void membership_dead(struct coordinator *c, int node, const char *why)
+void membership_dead(struct coordinator *c, int64_t now_ms, int node, const char *why)
 {
-    struct map *m = coordinator_edit(c);
-    m->nodes[node].state = NODE_DEAD;
-    int waiting = 0;
-    for (int i = 0; i < m->n_shards; i++) {
-        struct map_shard *s = &m->shards[i];
-        if (s->moving_to == node || s->primary == node) {
-            rebalance_unfence(c, i);
-        }
-        int at = map_shard_member(s, node);
-        if (at >= 0) {
-            s->members[at].state = s->members[at].in_sync ? REPLICA_FAILED : s->members[at].state;
-        }
-        if (s->primary == node) {
-            map_build_no_primary(s);
-            waiting++;
-        }
-    }
-    c->plan_dirty = true;
-    log_event(LOG_WARNING, AREA, "node is dead node=%s why=\"%s\" shards-down=%d epoch=%llu",
-              m->nodes[node].id, why, waiting, (unsigned long long)m->epoch);
+    struct map_node *n = &coordinator_edit(c)->nodes[node];
+    struct peer *p = registry_add(&c->registry, n->id, now_ms);
+    n->state = NODE_DEAD;
+    p->dead_ms = now_ms;
+    p->replaced = false;
+    p->suspect_ms = p->suspect_ms == 0 ? now_ms : p->suspect_ms;
+    c->replan = true;
+    log_event(LOG_WARNING, AREA, "node is dead node=%s why=\"%s\" epoch=%llu", n->id, why,
+              (unsigned long long)coordinator_latest(c)->epoch);
+    failover_dead(c, now_ms, node);
 }
 
-void membership_revive(struct coordinator *c, int node)
+void membership_revive(struct coordinator *c, int64_t now_ms, int node)
 {
     struct map_node *n = &coordinator_edit(c)->nodes[node];
     bool was_dead = n->state == NODE_DEAD;
@@ -312,8 +294,8 @@ void membership_revive(struct coordinator *c, int node)
     log_event(LOG_NOTICE, AREA, "node is healthy again node=%s epoch=%llu", n->id,
               (unsigned long long)coordinator_latest(c)->epoch);
     if (was_dead) {
-        take_back(c, node, false, &(struct wire_shards){0});
-        c->rebalancing |= c->settings.rebalance_on_join;
+        failover_back(c, now_ms, node);
+        want_even(c);
     }
     c->plan_dirty = true;
 }
@@ -340,10 +322,11 @@ static void follow_detector(struct coordinator *c, int64_t now_ms, struct peer *
         char why[64];
         (void)snprintf(why, sizeof(why), "%d heartbeats missed",
                        detector_missed(&p->detector, &s, now_ms));
-        membership_dead(c, node, why);
+        membership_dead(c, now_ms, node, why);
     } else if (then == NODE_UNHEALTHY && now != NODE_DEAD && now != NODE_UNHEALTHY) {
         coordinator_edit(c)->nodes[node].state = NODE_UNHEALTHY;
         c->plan_dirty = true;
+        p->suspect_ms = p->suspect_ms == 0 ? p->detector.heard_ms : p->suspect_ms;
         log_event(LOG_WARNING, AREA, "node is unhealthy node=%s missed=%d", p->id,
                   detector_missed(&p->detector, &s, now_ms));
     }
@@ -367,7 +350,7 @@ void membership_detect(struct coordinator *c, int64_t now_ms)
 
 /* ---- heartbeats ---- */
 
-/* What a primary tells of its shards. Whether one is empty decides whether it can move. */
+/* What a primary tells of its shards. */
 static void take_news(struct coordinator *c, int node, const struct wire_shards *held)
 {
     const struct map *m = coordinator_latest(c);
@@ -377,9 +360,10 @@ static void take_news(struct coordinator *c, int node, const struct wire_shards 
             continue;
         }
         struct shard_news *news = &c->news[h->shard];
-        bool empty_now = !news->known || (news->keys == 0) != (h->keys == 0);
-        c->plan_dirty |= empty_now && c->moves[h->shard].state != MOVE_IDLE;
-        *news = (struct shard_news){.keys = h->keys, .version = h->version, .known = true};
+        news->keys = h->keys;
+        news->version = h->version;
+        news->bytes = h->bytes;
+        news->known = true;
     }
 }
 
@@ -392,22 +376,19 @@ void membership_heartbeat(struct coordinator *c, int64_t now_ms, struct peer *p,
     p->memory = h->memory;
     p->ops = h->ops;
     p->clients = h->clients;
-    mem_free(p->held.items);
-    p->held = (struct wire_shards){0};
-    for (size_t i = 0; i < h->held.count; i++) {
-        wire_shards_add(&p->held, h->held.items[i]);
-    }
+    keep_held(p, &h->held);
     int node = map_node_by_id(coordinator_latest(c), p->id);
     if (node == NODE_NONE) {
         return;
     }
     take_news(c, node, &h->held);
+    p->suspect_ms = p->refused ? p->suspect_ms : 0;
     enum node_state state = coordinator_latest(c)->nodes[node].state;
     if (p->refused) {
         /* It speaks to us, but nobody can connect to it: not before a probe says otherwise. */
         membership_probe(c, now_ms, p);
     } else if (state == NODE_DEAD || state == NODE_UNHEALTHY) {
-        membership_revive(c, node);
+        membership_revive(c, now_ms, node);
     }
     struct wire_message m = {.kind = WIRE_HEARD};
     m.heard.time_ms = h->time_ms;
@@ -423,16 +404,14 @@ void membership_forget(struct coordinator *c, int node)
     char id[NODE_ID_LEN + 1];
     memcpy(id, m->nodes[node].id, sizeof(id));
     for (int i = 0; i < m->n_shards; i++) {
-        if (m->shards[i].moving_to == node) {
-            rebalance_unfence(c, i);
-        }
         if (map_shard_member(&m->shards[i], node) >= 0) {
             map_build_drop_member(&m->shards[i], node);
         }
     }
     map_build_remove_node(m, node);
     registry_add(&c->registry, id, c->ticked_ms)->leaving = true;
-    c->plan_dirty = true;
+    plan_free(&c->plan); /* of other indexes */
+    c->replan = true;
     log_event(LOG_NOTICE, AREA, "node forgotten node=%s epoch=%llu", id,
               (unsigned long long)m->epoch);
 }

@@ -32,12 +32,9 @@ static void find_homes(struct planner *p)
     for (int i = 0; i < p->map->n_shards; i++) {
         const struct map_shard *s = &p->map->shards[i];
         int home = map_shard_home(s);
-        if (home != NODE_NONE && s->moving_to != NODE_NONE && keeps(p, s->moving_to)) {
-            home = s->moving_to;
-        }
         p->was[i] = home;
         p->plan->shards[i].home = home;
-        p->pinned[i] = home != NODE_NONE && gone(&p->map->nodes[home]);
+        p->pinned[i] = home != NODE_NONE && (s->primary == NODE_NONE || gone(&p->map->nodes[home]));
         p->n_pinned += p->pinned[i];
         if (home != NODE_NONE && !p->pinned[i] && keeps(p, home)) {
             p->has[home]++;
@@ -98,20 +95,31 @@ static void take_from(struct planner *p, int shard)
     p->plan->shards[shard].home = NODE_NONE;
 }
 
-/* Takes what a node has above its share: empty shards first, of those the ones whose replica can
- * take over, and from the end, so that the ranges of slots stay whole. */
+static bool is_active(const struct planner *p, int shard, int node)
+{
+    const struct map_shard *s = &p->map->shards[shard];
+    int at = map_shard_member(s, node);
+    return at >= 0 && s->members[at].state == REPLICA_ACTIVE;
+}
+
+/* Takes what a node has above its share: where a replica in sync can take over first (nothing is
+ * copied), then empty shards before others, of those the ones whose replica can take over, and from
+ * the end, so that the ranges of slots stay whole. */
 static void release_surplus(struct planner *p)
 {
-    for (int pass = 0; pass < 4; pass++) {
-        bool empty = pass < 2;
-        bool swap = pass % 2 == 0;
+    for (int pass = 0; pass < 5; pass++) {
+        bool empty = pass == 1 || pass == 2;
+        bool swap = pass == 0 || pass == 1 || pass == 3;
         for (int i = p->map->n_shards - 1; i >= 0; i--) {
             int home = p->plan->shards[i].home;
             if (p->pinned[i] || home == NODE_NONE || p->has[home] <= p->due[home] ||
-                p->map->shards[i].moving_to != NODE_NONE || is_empty(p, i) != empty) {
+                (pass > 0 && is_empty(p, i) != empty)) {
                 continue;
             }
             int member = lacking_member(p, i);
+            if (pass == 0 && member != NODE_NONE && !is_active(p, i, member)) {
+                continue;
+            }
             if (swap && member != NODE_NONE) {
                 take_from(p, i);
                 p->plan->shards[i].home = member;
@@ -225,6 +233,32 @@ struct plan *plan_new(const struct plan_input *in)
     sum_up(&p);
     planner_fini(&p);
     return p.plan;
+}
+
+bool plan_wants(const struct plan *p, int shard, int node)
+{
+    const struct plan_shard *s = &p->shards[shard];
+    if (s->home == node) {
+        return true;
+    }
+    for (int j = 0; j < s->n_replicas; j++) {
+        if (s->replicas[j] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void plan_crown(struct plan *p, int shard, int node)
+{
+    struct plan_shard *s = &p->shards[shard];
+    int was = s->home;
+    for (int j = 0; j < s->n_replicas; j++) {
+        if (s->replicas[j] == node) {
+            s->replicas[j] = was;
+        }
+    }
+    s->home = node;
 }
 
 void plan_free(struct plan **pp)

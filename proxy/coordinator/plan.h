@@ -6,8 +6,8 @@
  *   of them change place than that needs.
  * - Copies (primaries and replicas together) likewise, at most one of a shard on a node, and no
  * more in a zone than the number of zones makes necessary; zones go before an even spread.
- * - A shard whose data is on a dead node stays where it is; its replicas are placed.
- * - A shard that is being handed over counts as arrived.
+ * - A shard without a primary stays with whom it waits for; its replicas are placed.
+ * - What a dead node had is placed elsewhere, unless it is expected back.
  * - A draining node, or one of weight 0, gets nothing. */
 #pragma once
 
@@ -20,6 +20,7 @@ struct plan_input {
      * draining one is placed, and replica sets are filled up. */
     bool rebalance;
     const uint64_t *keys; /* by shard, may be NULL: the empty ones are chosen to move first */
+    const bool *expected; /* by node, may be NULL: dead, but its replicas' places are kept */
 };
 
 struct plan_shard {
@@ -38,6 +39,12 @@ struct plan {
     int placements; /* shards that get their first primary */
     int new_copies; /* copies to be made */
 };
+
+/* Whether the node is to have a copy of the shard. */
+bool plan_wants(const struct plan *p, int shard, int node);
+/* The shard's primary and one of its replicas change places in the plan; the node becomes one if it
+ * is none. */
+void plan_crown(struct plan *p, int shard, int node);
 
 struct plan *plan_new(const struct plan_input *in);
 void plan_free(struct plan **p);

@@ -420,6 +420,20 @@ static void keep_all_replicas(struct spread *x)
     }
 }
 
+/* The places of replicas on dead nodes that are expected back are theirs. */
+static void keep_expected(struct spread *x, int shard, int need)
+{
+    const bool *expected = x->p->in->expected;
+    const struct map_shard *s = &x->p->map->shards[shard];
+    x->need[shard] = need;
+    for (int j = 0; expected != NULL && j < s->n_members; j++) {
+        int node = s->members[j].node;
+        if (expected[node] && x->need[shard] > 0 && x->p->plan->shards[shard].home != node) {
+            put(x, shard, node, true);
+        }
+    }
+}
+
 void plan_replicas(struct planner *p)
 {
     struct spread x = {.p = p};
@@ -439,8 +453,8 @@ void plan_replicas(struct planner *p)
             continue;
         }
         bool in_place = !p->pinned[i] && takes(&x, home);
-        x.need[i] = MIN(p->in->replication_factor - 1, takers - in_place);
-        x.need[i] = MIN(MAX(x.need[i], 0), MEMBERS_MAX - 2);
+        keep_expected(&x, (int)i, MIN(p->in->replication_factor - 1, MEMBERS_MAX - 2));
+        x.need[i] = MAX(MIN(x.need[i], takers - in_place), 0);
         total += x.need[i] + in_place;
     }
     x.zone_limit = find_zone_limit(&x, MIN(p->in->replication_factor, MAX(takers, 1)));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Carries plans out: what costs nothing at once (first primaries, replicas that hold nothing yet),
- * the hand-over of empty shards behind a fence, a few at a time; what has keys waits and says so.
- */
+/* Carries plans out, shard by shard (move.h). The plan is made anew only when what it depends on
+ * changes (nodes, settings, what the operator wants, who is primary by failover), not by its own
+ * progress: so a move under way keeps its target. */
 #include "proxy/coordinator/coordinator_priv.h"
 
 #include "common/base/log.h"
@@ -9,176 +9,341 @@
 
 #include <stdio.h>
 
-#define FENCE_MS_MIN 1000 /* how long a fence waits for its confirmation, at least */
-
-static int64_t fence_limit_ms(const struct coordinator *c)
-{
-    return MAX(c->settings.heartbeat_interval_ms, FENCE_MS_MIN);
-}
+#define ORDER_AGAIN_MS 1000
+#define HANDING_MAX    16    /* hand-overs at a time: milliseconds each */
+#define STALLED_MS     30000 /* a copy that comes no nearer holds no place */
 
 struct plan *rebalance_plan(const struct coordinator *c, bool even)
 {
     struct map *m = coordinator_latest(c);
     uint64_t *keys = mem_zalloc(sizeof(*keys) * (size_t)m->n_shards);
+    bool *expected = mem_zalloc(sizeof(*expected) * (size_t)MAX(m->n_nodes, 1));
     for (int i = 0; i < m->n_shards; i++) {
         keys[i] = c->news[i].known ? c->news[i].keys : 0;
+    }
+    for (int i = 0; i < m->n_nodes; i++) {
+        const struct peer *p = registry_find(&c->registry, m->nodes[i].id);
+        expected[i] =
+            m->nodes[i].state == NODE_DEAD && !m->nodes[i].draining && p != NULL && !p->replaced;
     }
     struct plan_input in = {.map = m,
                             .replication_factor = c->settings.replication_factor,
                             .rebalance = even,
-                            .keys = keys};
+                            .keys = keys,
+                            .expected = expected};
     struct plan *p = plan_new(&in);
     mem_free(keys);
+    mem_free(expected);
     return p;
 }
 
-/* ---- what takes effect at once ---- */
-
-/* A shard that nobody ever had: there is nothing to lose. */
-static void place(struct coordinator *c, int shard, int node)
+void rebalance_begin(struct coordinator *c)
 {
-    struct map_shard *s = &coordinator_edit(c)->shards[shard];
-    bool there = map_build_add_member(s, node);
-    INVARIANT(there);
-    map_build_set_primary(s, node);
-    c->news[shard] = (struct shard_news){.known = true};
+    if (!c->rebalancing) {
+        c->rebalancing = true;
+        c->done = 0;
+        c->copied = 0;
+        (void)coordinator_edit(c); /* durable, too */
+    }
+    c->replan = true;
 }
 
-static bool planned_there(const struct map_shard *s, const struct plan_shard *to, int node)
-{
-    if (node == map_shard_home(s) || node == s->moving_to || node == to->home) {
-        return true;
-    }
-    for (int j = 0; j < to->n_replicas; j++) {
-        if (to->replicas[j] == node) {
-            return true;
-        }
-    }
-    return false;
-}
+/* ---- wishes: primaries that the operator wants elsewhere ---- */
 
-static void add_replica(struct coordinator *c, int shard, int node)
+/* The node that is wished for and could be it, or NODE_NONE; a wish that came true, or can't, ends.
+ */
+static int wished(struct coordinator *c, int shard)
 {
-    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
-    if (map_shard_member(s, node) < 0 && s->n_members < MEMBERS_MAX) {
-        bool there = map_build_add_member(&coordinator_edit(c)->shards[shard], node);
-        INVARIANT(there);
-    }
-}
-
-/* Members as planned. Who has the data stays until the shard has moved; the one that is to take it
- * is a member already. */
-static void place_replicas(struct coordinator *c, int shard, const struct plan_shard *to)
-{
-    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
-    for (int j = s->n_members - 1; j >= 0; j--) {
-        s = &coordinator_latest(c)->shards[shard];
-        if (!s->members[j].in_sync && !planned_there(s, to, s->members[j].node)) {
-            map_build_drop_member(&coordinator_edit(c)->shards[shard], s->members[j].node);
-        }
-    }
-    for (int j = 0; j < to->n_replicas; j++) {
-        add_replica(c, shard, to->replicas[j]);
-    }
+    struct move *move = &c->moves[shard];
     const struct map *m = coordinator_latest(c);
-    if (m->shards[shard].primary != NODE_NONE && plan_takes(&m->nodes[to->home])) {
-        add_replica(c, shard, to->home);
+    const struct map_shard *s = &m->shards[shard];
+    if (move->wish[0] == '\0') {
+        return NODE_NONE;
     }
+    int node = map_node_by_id(m, move->wish);
+    int at = node == NODE_NONE ? -1 : map_shard_member(s, node);
+    if (s->primary == NODE_NONE || s->primary == node || at < 0 || !s->members[at].in_sync) {
+        move->wish[0] = '\0';
+        return NODE_NONE;
+    }
+    return node;
 }
 
-/* ---- moves ---- */
+void rebalance_wish(struct coordinator *c, int shard, int node)
+{
+    memcpy(c->moves[shard].wish, coordinator_latest(c)->nodes[node].id, NODE_ID_LEN + 1);
+    c->plan_dirty = true;
+}
+
+/* ---- what the shard lacks ---- */
+
+struct stepping {
+    struct coordinator *c;
+    int64_t now_ms;
+    int copying; /* shards */
+    int handing;
+    int open;
+};
 
 static bool reachable(const struct coordinator *c, int node)
 {
     const struct map_node *n = &coordinator_latest(c)->nodes[node];
     const struct peer *p = registry_find(&c->registry, n->id);
-    return p != NULL && p->link != 0 && p->welcomed && !p->refused &&
-           (n->state == NODE_HEALTHY || n->state == NODE_DRAINING);
+    return failover_there(c, node) && p->welcomed && n->state != NODE_UNHEALTHY;
 }
 
-static enum move_reason why_waits(const struct coordinator *c, int64_t now_ms, int shard, int from,
-                                  int to)
+static bool alive(const struct coordinator *c, int node)
 {
-    if (c->paused) {
-        return MOVE_PAUSED;
-    }
-    if (c->news[shard].known && c->news[shard].keys > 0) {
-        return MOVE_NOT_EMPTY;
-    }
-    if (!reachable(c, from)) {
-        return MOVE_SOURCE_AWAY;
-    }
-    if (!reachable(c, to)) {
-        return MOVE_TARGET_AWAY;
-    }
-    return now_ms < c->moves[shard].not_before_ms ? MOVE_BACKING_OFF : MOVE_NO_REASON;
+    enum node_state state = coordinator_latest(c)->nodes[node].state;
+    return state != NODE_DEAD && state != NODE_LEFT;
 }
 
-static void lift_fence(struct coordinator *c, int shard)
+/* Planned copies of the shard; those of them that are in sync on living nodes. */
+static int count_wanted(const struct coordinator *c, int shard, int *in_sync)
 {
-    if (coordinator_latest(c)->shards[shard].moving_to != NODE_NONE) {
-        coordinator_edit(c)->shards[shard].moving_to = NODE_NONE;
-    }
-    if (c->moves[shard].state == MOVE_FENCING) {
-        move_set(&c->moves[shard], MOVE_IDLE, MOVE_NO_REASON);
-    }
-}
-
-void rebalance_unfence(struct coordinator *c, int shard)
-{
-    lift_fence(c, shard);
-    c->plan_dirty = true;
-}
-
-/* Brings a shard's move to the state that the plan wants of it; true: it is planned or fencing. */
-static bool follow_plan(struct coordinator *c, int64_t now_ms, int shard, int to)
-{
-    struct move *move = &c->moves[shard];
     const struct map_shard *s = &coordinator_latest(c)->shards[shard];
-    bool wanted = s->primary != NODE_NONE && to != NODE_NONE && to != s->primary &&
-                  plan_takes(&coordinator_latest(c)->nodes[to]);
-    if (move->state == MOVE_FENCING) {
-        if (wanted && s->moving_to == to) {
-            return true;
-        }
-        lift_fence(c, shard);
+    *in_sync = 0;
+    for (int j = 0; j < s->n_members; j++) {
+        const struct map_member *k = &s->members[j];
+        *in_sync += k->in_sync && alive(c, k->node) && plan_wants(c->plan, shard, k->node);
     }
-    if (!wanted) {
-        move_set(move, MOVE_IDLE, MOVE_NO_REASON);
-        move->not_before_ms = 0;
-        return false;
-    }
-    enum move_reason reason = why_waits(c, now_ms, shard, s->primary, to);
-    move_set(move, reason == MOVE_NO_REASON ? MOVE_PLANNED : MOVE_WAITING, reason);
-    return reason == MOVE_NO_REASON;
+    return 1 + c->plan->shards[shard].n_replicas;
 }
 
-static void start_fence(struct coordinator *c, int64_t now_ms, int shard, int to)
+static bool enough(const struct coordinator *c, int shard)
 {
-    struct map *m = coordinator_edit(c);
+    int in_sync;
+    int wanted = count_wanted(c, shard, &in_sync);
+    return in_sync >= MIN(wanted, c->settings.replication_factor);
+}
+
+bool rebalance_may_lose(const struct coordinator *c, int shard, int node)
+{
+    return c->plan != NULL && !c->replan && c->plan->shards[shard].home != NODE_NONE &&
+           !plan_wants(c->plan, shard, node) && enough(c, shard);
+}
+
+static void look_at_wanted(const struct coordinator *c, int shard, int node, struct move_view *v)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    int at = map_shard_member(s, node);
+    if (!alive(c, node)) {
+        return;
+    }
+    if (at < 0) {
+        v->to_add = true;
+        v->target_there |= reachable(c, node);
+    } else if (!s->members[at].in_sync) {
+        v->to_copy = true;
+    }
+}
+
+static struct move_view look(const struct stepping *x, int shard)
+{
+    const struct coordinator *c = x->c;
+    const struct plan_shard *to = &c->plan->shards[shard];
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    struct move_view v = {.paused = c->paused,
+                          .asked = c->moves[shard].wish[0] != '\0',
+                          .source_there = reachable(c, s->primary),
+                          .copy_place = x->copying < c->settings.rebalance_concurrency,
+                          .hand_place = x->handing < HANDING_MAX};
+    look_at_wanted(c, shard, to->home, &v);
+    for (int j = 0; j < to->n_replicas; j++) {
+        look_at_wanted(c, shard, to->replicas[j], &v);
+    }
+    int at = map_shard_member(s, to->home);
+    v.to_hand = to->home != s->primary && at >= 0 && s->members[at].in_sync && alive(c, to->home);
+    if (v.to_hand && !v.to_add) {
+        v.target_there = reachable(c, to->home);
+    }
+    bool full = enough(c, shard);
+    v.repair = !full && map_shard_in_sync(s) < c->settings.replication_factor;
+    for (int j = 0; j < s->n_members && full; j++) {
+        const struct map_member *k = &s->members[j];
+        v.to_drop |= k->in_sync && k->node != s->primary && !plan_wants(c->plan, shard, k->node);
+    }
+    return v;
+}
+
+/* ---- steps ---- */
+
+/* A shard that nobody ever had, or that was given up: there is nothing to copy. */
+static void place(struct coordinator *c, int shard)
+{
+    const struct plan_shard *to = &c->plan->shards[shard];
+    struct map_shard *s = &coordinator_edit(c)->shards[shard];
+    while (s->n_members > 0) {
+        map_build_drop_member(s, s->members[0].node);
+    }
+    bool there = map_build_add_member(s, to->home);
+    map_build_set_primary(s, to->home);
+    for (int j = 0; j < to->n_replicas; j++) {
+        there &= map_build_add_member(s, to->replicas[j]);
+    }
+    INVARIANT(there);
+    c->news[shard].known = true;
+    c->news[shard].keys = 0;
+    c->news[shard].bytes = 0;
+}
+
+/* Members that are not in sync and not planned go at once; those on dead nodes when there are as
+ * many copies as there should be without them, or their places are needed. */
+static void drop_useless(struct coordinator *c, int shard)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    int in_sync;
+    (void)count_wanted(c, shard, &in_sync);
+    bool rich = in_sync >= c->settings.replication_factor;
+    for (int j = s->n_members - 1; j >= 0; j--) {
+        const struct map_member *k = &s->members[j];
+        bool may = alive(c, k->node) || rich || s->n_members == MEMBERS_MAX;
+        if (!k->in_sync && may && !plan_wants(c->plan, shard, k->node)) {
+            map_build_drop_member(&coordinator_edit(c)->shards[shard], k->node);
+            s = &coordinator_latest(c)->shards[shard];
+        }
+    }
+}
+
+static void add_wanted(struct coordinator *c, int shard, int node)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    if (map_shard_member(s, node) < 0 && s->n_members < MEMBERS_MAX && reachable(c, node)) {
+        bool there = map_build_add_member(&coordinator_edit(c)->shards[shard], node);
+        INVARIANT(there);
+    }
+}
+
+static void add_members(struct coordinator *c, int shard)
+{
+    const struct plan_shard *to = &c->plan->shards[shard];
+    add_wanted(c, shard, to->home);
+    for (int j = 0; j < to->n_replicas; j++) {
+        add_wanted(c, shard, to->replicas[j]);
+    }
+}
+
+static void set_state(struct stepping *x, int shard, enum move_state to, enum move_reason reason)
+{
+    struct move *move = &x->c->moves[shard];
+    if (move->state != to) {
+        x->c->done += to == MOVE_IDLE && x->c->rebalancing;
+        move->state = to;
+        move->since_ms = x->now_ms;
+        move->progress_ms = x->now_ms;
+        move->ordered_ms = 0;
+    }
+    move->reason = reason;
+}
+
+/* Counts against rebalance-concurrency: a copy that gets nowhere does not, others may. */
+static bool holds_place(const struct stepping *x, int shard)
+{
+    const struct move *move = &x->c->moves[shard];
+    return move->state == MOVE_COPYING && x->now_ms - move->progress_ms < STALLED_MS;
+}
+
+static void step_shard(struct stepping *x, int shard, bool repairs)
+{
+    struct coordinator *c = x->c;
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    if (c->plan->shards[shard].home == NODE_NONE) {
+        return;
+    }
+    if (map_shard_home(s) == NODE_NONE) {
+        if (alive(c, c->plan->shards[shard].home)) {
+            place(c, shard);
+        }
+        return;
+    }
+    if (s->primary == NODE_NONE) {
+        set_state(x, shard, MOVE_IDLE, MOVE_NO_REASON);
+        return;
+    }
+    drop_useless(c, shard);
+    x->copying -= holds_place(x, shard); /* while we look, its place is its own */
+    x->handing -= c->moves[shard].state == MOVE_HANDING;
+    struct move_view v = look(x, shard);
+    if (v.repair == repairs) {
+        enum move_reason reason;
+        enum move_state to = move_next(&v, &reason);
+        if (to == MOVE_COPYING && v.to_add) {
+            add_members(c, shard);
+        }
+        set_state(x, shard, to, reason);
+    }
+    x->copying += holds_place(x, shard);
+    x->handing += c->moves[shard].state == MOVE_HANDING;
+}
+
+/* ---- orders ---- */
+
+/* What the primary is to do, if the map that says why is durable. */
+static void order(struct coordinator *c, int64_t now_ms, int shard)
+{
     struct move *move = &c->moves[shard];
-    INVARIANT(map_shard_member(&m->shards[shard], to) >= 0);
-    m->shards[shard].moving_to = to;
-    move_set(move, MOVE_FENCING, MOVE_NO_REASON);
-    move->fence_epoch = m->epoch;
-    move->since_ms = now_ms;
-    LOG_DEBUG_EVENT(AREA, "shard is fenced shard=%d from=%s to=%s epoch=%llu", shard,
-                    m->nodes[m->shards[shard].primary].id, m->nodes[to].id,
-                    (unsigned long long)m->epoch);
+    const struct map *m = coordinator_latest(c);
+    const struct map_shard *s = &m->shards[shard];
+    if ((move->state != MOVE_HANDING && move->state != MOVE_DROPPING) ||
+        c->published->shards[shard].term != s->term ||
+        (move->ordered_term == s->term && move->ordered_ms > 0 &&
+         now_ms - move->ordered_ms < ORDER_AGAIN_MS)) {
+        return;
+    }
+    struct peer *p = registry_find(&c->registry, m->nodes[s->primary].id);
+    if (p == NULL || p->link == 0 || !p->welcomed) {
+        return;
+    }
+    move->ordered_ms = now_ms;
+    move->ordered_term = s->term;
+    if (move->state == MOVE_HANDING) {
+        wire_changes_add(&p->orders, WIRE_HANDOVER, shard, s->primary_term,
+                         m->nodes[c->plan->shards[shard].home].id);
+        return;
+    }
+    for (int j = 0; j < s->n_members; j++) {
+        int node = s->members[j].node;
+        if (s->members[j].in_sync && node != s->primary && !plan_wants(c->plan, shard, node)) {
+            wire_changes_add(&p->orders, WIRE_DROP, shard, s->primary_term, m->nodes[node].id);
+        }
+    }
 }
 
-static void start_moves(struct coordinator *c, int64_t now_ms, const struct plan *p)
+static void send_orders(struct coordinator *c, int64_t now_ms)
 {
-    int fencing = 0;
-    for (int i = 0; i < p->n_shards; i++) {
-        fencing += c->moves[i].state == MOVE_FENCING;
+    for (int i = 0; i < c->plan->n_shards; i++) {
+        order(c, now_ms, i);
     }
-    for (int i = 0; i < p->n_shards && fencing < c->settings.rebalance_concurrency; i++) {
-        if (c->moves[i].state == MOVE_PLANNED &&
-            map_shard_member(&coordinator_latest(c)->shards[i], p->shards[i].home) >= 0) {
-            start_fence(c, now_ms, i, p->shards[i].home);
-            fencing++;
+    for (int i = 0; i < c->registry.count; i++) {
+        struct peer *p = c->registry.peers[i];
+        if (p->orders.count > 0) {
+            struct wire_message m = {.kind = WIRE_ORDER, .order = {.changes = p->orders}};
+            c->env.send(c->env.arg, p->link, &m);
+            mem_free(p->orders.items);
+            p->orders = (struct wire_changes){0};
         }
+    }
+}
+
+/* ---- all shards ---- */
+
+static void apply_wishes(struct coordinator *c)
+{
+    for (int i = 0; i < c->plan->n_shards; i++) {
+        int node = wished(c, i);
+        if (node != NODE_NONE && c->plan->shards[i].home != node) {
+            plan_crown(c->plan, i, node);
+        }
+    }
+}
+
+static void finish(struct coordinator *c)
+{
+    c->rebalancing = false;
+    (void)coordinator_edit(c); /* durable, too */
+    if (c->done > 0) {
+        log_event(LOG_NOTICE, AREA, "rebalance is done shards=%llu bytes=%llu",
+                  (unsigned long long)c->done, (unsigned long long)c->copied);
     }
 }
 
@@ -187,32 +352,49 @@ void rebalance_step(struct coordinator *c, int64_t now_ms)
     if (!coordinator_latest(c)->assigned) {
         return;
     }
-    struct plan *p = rebalance_plan(c, c->rebalancing);
-    int open = 0;
-    for (int i = 0; i < p->n_shards; i++) {
-        const struct plan_shard *to = &p->shards[i];
-        if (to->home == NODE_NONE) {
-            continue;
-        }
-        const struct map *m = coordinator_latest(c);
-        if (map_shard_home(&m->shards[i]) == NODE_NONE && plan_takes(&m->nodes[to->home])) {
-            place(c, i, to->home);
-        }
-        place_replicas(c, i, to);
-        (void)follow_plan(c, now_ms, i, to->home);
-        open += c->moves[i].state != MOVE_IDLE;
+    if (c->plan == NULL || c->replan) {
+        plan_free(&c->plan);
+        c->plan = rebalance_plan(c, c->rebalancing);
+        c->replan = false;
     }
-    start_moves(c, now_ms, p);
-    if (c->rebalancing && open == 0 && p->moves == 0) {
-        c->rebalancing = false;
-        (void)coordinator_edit(c); /* durable, too */
-        if (c->handed > c->handed_told) {
-            log_event(LOG_NOTICE, AREA, "rebalance is done handed=%llu",
-                      (unsigned long long)(c->handed - c->handed_told));
-        }
-        c->handed_told = c->handed;
+    apply_wishes(c);
+    struct stepping x = {.c = c, .now_ms = now_ms};
+    for (int i = 0; i < c->plan->n_shards; i++) {
+        x.copying += holds_place(&x, i);
+        x.handing += c->moves[i].state == MOVE_HANDING;
     }
-    plan_free(&p);
+    for (int repairs = 1; repairs >= 0; repairs--) {
+        for (int i = 0; i < c->plan->n_shards; i++) {
+            step_shard(&x, i, repairs != 0);
+        }
+    }
+    for (int i = 0; i < c->plan->n_shards; i++) {
+        x.open += c->moves[i].state != MOVE_IDLE;
+    }
+    send_orders(c, now_ms);
+    if (c->rebalancing && x.open == 0) {
+        finish(c);
+    }
+}
+
+void rebalance_tick(struct coordinator *c, int64_t now_ms)
+{
+    for (int i = 0; i < c->registry.count; i++) {
+        struct peer *p = c->registry.peers[i];
+        int node = map_node_by_id(coordinator_latest(c), p->id);
+        if (node != NODE_NONE && coordinator_latest(c)->nodes[node].state == NODE_DEAD &&
+            !p->replaced && now_ms - p->dead_ms >= c->settings.replace_delay_ms) {
+            p->replaced = true;
+            c->replan = true;
+        }
+    }
+    for (int i = 0; i < coordinator_latest(c)->n_shards && !c->plan_dirty; i++) {
+        const struct move *move = &c->moves[i];
+        c->plan_dirty = (move->ordered_ms > 0 && now_ms - move->ordered_ms >= ORDER_AGAIN_MS) ||
+                        (move->state == MOVE_COPYING && now_ms - move->progress_ms >= STALLED_MS &&
+                         now_ms - move->progress_ms < STALLED_MS + ORDER_AGAIN_MS);
+    }
+    c->plan_dirty |= c->replan;
 }
 
 void rebalance_first(struct coordinator *c, int64_t now_ms)
@@ -236,68 +418,9 @@ void rebalance_first(struct coordinator *c, int64_t now_ms)
     struct map *next = coordinator_edit(c);
     next->assigned = true;
     next->why[0] = '\0';
-    c->rebalancing = true;
+    rebalance_begin(c);
     c->plan_dirty = true;
     log_event(LOG_NOTICE, AREA, "first assignment nodes=%d shards=%d", there, next->n_shards);
-}
-
-/* ---- the end of a hand-over ---- */
-
-static void hand_over(struct coordinator *c, int shard)
-{
-    struct map *m = coordinator_edit(c);
-    struct map_shard *s = &m->shards[shard];
-    int from = s->primary;
-    int to = s->moving_to;
-    map_build_set_primary(s, to);
-    struct map_member *old = &s->members[map_shard_member(s, from)];
-    old->state = REPLICA_SYNCING;
-    old->in_sync = false;
-    c->news[shard] = (struct shard_news){.known = true};
-    c->handed++;
-    move_set(&c->moves[shard], MOVE_IDLE, MOVE_NO_REASON);
-    log_event(LOG_VERBOSE, AREA, "shard handed over shard=%d from=%s to=%s term=%llu epoch=%llu",
-              shard, m->nodes[from].id, m->nodes[to].id, (unsigned long long)s->term,
-              (unsigned long long)m->epoch);
-}
-
-void rebalance_confirmed(struct coordinator *c, int64_t now_ms, struct peer *p, uint64_t epoch,
-                         const struct wire_shards *fenced)
-{
-    (void)now_ms;
-    for (size_t i = 0; i < fenced->count; i++) {
-        const struct wire_shard *f = &fenced->items[i];
-        const struct map *m = coordinator_latest(c);
-        int node = map_node_by_id(m, p->id);
-        if (f->shard >= m->n_shards || m->shards[f->shard].primary != node || node == NODE_NONE ||
-            c->moves[f->shard].state != MOVE_FENCING || c->moves[f->shard].fence_epoch > epoch) {
-            continue; /* of a fence that is no more */
-        }
-        INVARIANT(m->shards[f->shard].moving_to != NODE_NONE);
-        if (f->keys == 0) {
-            hand_over(c, f->shard);
-        } else {
-            c->news[f->shard].keys = f->keys;
-            c->news[f->shard].known = true;
-            rebalance_unfence(c, f->shard);
-        }
-        c->plan_dirty = true;
-    }
-}
-
-void rebalance_expire(struct coordinator *c, int64_t now_ms)
-{
-    for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
-        struct move *move = &c->moves[i];
-        if (move->state == MOVE_FENCING && now_ms - move->since_ms >= fence_limit_ms(c)) {
-            log_event(LOG_WARNING, AREA, "hand-over not confirmed, fence lifted shard=%d", i);
-            move->not_before_ms = now_ms + fence_limit_ms(c);
-            rebalance_unfence(c, i);
-        } else if (move->state == MOVE_WAITING && move->reason == MOVE_BACKING_OFF &&
-                   now_ms >= move->not_before_ms) {
-            c->plan_dirty = true;
-        }
-    }
 }
 
 void rebalance_cancel(struct coordinator *c)
@@ -305,7 +428,60 @@ void rebalance_cancel(struct coordinator *c)
     c->rebalancing = false;
     (void)coordinator_edit(c);
     for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
-        rebalance_unfence(c, i);
+        c->moves[i].wish[0] = '\0';
     }
+    c->replan = true;
     c->plan_dirty = true;
+}
+
+/* ---- figures ---- */
+
+/* Bytes that the shard's copies still need, and those that copies under way have. */
+static void count_bytes(const struct coordinator *c, int shard, struct rebalance_figures *f)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    const struct plan_shard *to = &c->plan->shards[shard];
+    for (int j = -1; j < to->n_replicas; j++) {
+        int node = j < 0 ? to->home : to->replicas[j];
+        int at = map_shard_member(s, node);
+        if (!alive(c, node) || (at >= 0 && s->members[at].in_sync)) {
+            continue;
+        }
+        const struct wire_copy *k = at < 0 ? NULL : report_copy(c, shard, node);
+        bool under_way = k != NULL && k->done + k->left > 0;
+        f->bytes_left += under_way ? k->left : c->news[shard].bytes;
+        f->bytes_done += under_way ? k->done : 0;
+    }
+}
+
+struct rebalance_figures rebalance_figures(const struct coordinator *c)
+{
+    struct rebalance_figures f = {.done = c->done, .bytes_done = c->copied};
+    for (int i = 0; c->plan != NULL && i < c->plan->n_shards; i++) {
+        f.states[c->moves[i].state]++;
+        if (c->moves[i].state == MOVE_IDLE) {
+            continue;
+        }
+        f.left++;
+        count_bytes(c, i, &f);
+    }
+    f.bytes_per_second = (uint64_t)c->rate;
+    f.seconds_left =
+        f.bytes_left == 0 ? 0 : (c->rate >= 1 ? (int64_t)((double)f.bytes_left / c->rate) : -1);
+    return f;
+}
+
+/* The rate, smoothed over some ten seconds. */
+void rebalance_measure(struct coordinator *c, int64_t now_ms)
+{
+    int64_t passed_ms = now_ms - c->measured_ms;
+    if (passed_ms < RATE_MS) {
+        return;
+    }
+    struct rebalance_figures f = rebalance_figures(c);
+    uint64_t more = f.bytes_done > c->measured_bytes ? f.bytes_done - c->measured_bytes : 0;
+    double now = (double)more * 1000.0 / (double)passed_ms;
+    c->rate = f.left == 0 ? 0 : (c->rate == 0 ? now : c->rate * 0.8 + now * 0.2);
+    c->measured_bytes = f.bytes_done;
+    c->measured_ms = now_ms;
 }

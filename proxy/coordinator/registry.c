@@ -6,6 +6,8 @@
 static void peer_free(struct peer *p)
 {
     mem_free(p->held.items);
+    mem_free(p->copies.items);
+    mem_free(p->orders.items);
     mem_free(p);
 }
 
@@ -48,6 +50,7 @@ struct peer *registry_add(struct registry *r, const char *id, int64_t now_ms)
     p = mem_zalloc(sizeof(*p));
     memcpy(p->id, id, NODE_ID_LEN + 1);
     detector_heard(&p->detector, now_ms);
+    p->dead_ms = now_ms;
     r->peers = mem_realloc(r->peers, sizeof(struct peer *) * (size_t)(r->count + 1));
     r->peers[r->count++] = p;
     return p;

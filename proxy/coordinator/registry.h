@@ -26,7 +26,12 @@ struct peer {
     uint64_t memory;
     uint64_t ops;
     uint64_t clients;
-    struct wire_shards held; /* owned */
+    struct wire_shards held;    /* owned */
+    struct wire_copies copies;  /* as it told of its replicas, by shard and node; owned */
+    struct wire_changes orders; /* to be sent at the end of the event; owned */
+    int64_t suspect_ms;         /* first sign that it may be gone; 0: none */
+    int64_t dead_ms;            /* found dead, or we started */
+    bool replaced;              /* dead for so long that its copies are made elsewhere */
 };
 
 struct registry {
