@@ -521,7 +521,7 @@ static void do_start(struct coordinator *c, struct asked *a)
                    p->new_copies, (unsigned long long)bytes);
     plan_free(&p);
     c->paused = false;
-    c->rebalancing = false; /* counts anew */
+    rebalance_cancel(c); /* counts anew, and forgets hand-overs that were asked for */
     rebalance_begin(c);
     log_event(LOG_NOTICE, AREA, "rebalance started %s", text + 3);
     resp_simple(&a->w, text);

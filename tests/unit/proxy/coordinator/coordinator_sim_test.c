@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The coordinator's core and simulated nodes on a virtual clock, with delays, lost links, killed,
- * restarted and paused nodes, and a coordinator that is killed at any moment, between a decision
- * and its being durable too. Each run comes from a seed: SHOAL_SEED=n replays one, SHOAL_RUNS=n
- * says how many. What must hold is checked at every step:
+ * restarted and paused nodes (what they had not on disk is lost, or not), and a coordinator that is
+ * killed at any moment, between a decision and its being durable too. Replication between the nodes
+ * is a model: a write is on all members that the primary counts, at once, or is not done; who
+ * cannot be reached, or acts in another primary term, holds it up. (tests/sim runs the real one.)
+ * Each run comes from a seed: SHOAL_SEED=n replays one, SHOAL_RUNS=n says how many, SHOAL_TRACE=1
+ * prints the log. What must hold is checked at every step:
  *
- * - each published map follows from the one before it, and was durable before anybody saw it;
- * - a shard has one primary in a term, for ever, and at most one node serves it at any time;
- * - no living node is ever told to drop a shard that holds keys;
- * - when the faults end, every node runs with the newest map, every shard is served, evenly. */
+ * - each map follows from the one before it, and was durable before anybody saw it;
+ * - a shard has one primary in a primary term, for ever, and at most one node serves it at any
+ * time;
+ * - a primary comes from the recorded in-sync set, unless every member of that lost data;
+ * - whoever serves has every acknowledged write, with the same exception;
+ * - when the faults end, every node runs with the newest map, every shard is served, evenly, by as
+ *   many copies in sync as there should be. */
 #include "proxy/coordinator/coordinator.h"
 #include "proxy/coordinator/decision.h"
 
@@ -67,7 +73,14 @@ struct sim_node {
     struct map *map;
     int self;
     bool held[SHARDS];
-    uint64_t keys[SHARDS];
+    uint64_t term[SHARDS]; /* of the last write it has, and how many it has */
+    uint64_t version[SHARDS];
+    unsigned asked[SHARDS]; /* nodes (bits) counted before they are recorded as in sync */
+    uint64_t asked_term[SHARDS];
+    uint64_t resigned[SHARDS]; /* primary term in which it has handed over */
+    int64_t resigned_at[SHARDS];
+    bool durable;            /* this process has all that an earlier one had */
+    uint64_t lossy;          /* the last process that lost something; 0: none */
     struct event inbox[256]; /* came while paused */
     int n_inbox;
 };
@@ -93,10 +106,14 @@ struct world {
     int link_node[LINKS];
     int64_t link_busy[LINKS]; /* a link keeps the order of what it carries */
     bool link_open[LINKS];    /* as the coordinator sees it */
+    struct map *durable_last;
     char primary_of[SHARDS][TERMS][NODE_ID_LEN + 1];
+    uint64_t in_sync_as[SHARDS][NODES]; /* incarnation; 0: is not in sync */
+    uint64_t acked[SHARDS];
+    uint64_t writes;
+    uint64_t losses;    /* acknowledged ones that every node in sync lost */
+    bool lossy[SHARDS]; /* the present primary may lack something */
     bool faults;
-    bool gave_up; /* a takeover was asked for: data may go */
-    int handed;
     uint64_t requests;
 };
 
@@ -214,12 +231,76 @@ static void env_record(void *arg, uint64_t revision, struct slice bytes)
     (void)push(w, w->now + 1 + (int64_t)below(w, 15), RECORDED, 0, revision);
 }
 
+static int node_of(const struct map *m, int index)
+{
+    return m->nodes[index].port - 7000;
+}
+
+/* Whether the old set of the shard was lost data, all of it. */
+static bool all_lossy(const struct world *w, int shard)
+{
+    for (int i = 0; i < NODES; i++) {
+        if (w->in_sync_as[shard][i] > w->nodes[i].lossy) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_shard(struct world *w, const struct map *m, int shard)
+{
+    const struct map_shard *s = &m->shards[shard];
+    const struct map_shard *old = w->durable_last == NULL ? NULL : &w->durable_last->shards[shard];
+    if (s->primary != NODE_NONE && s->primary_term < TERMS) {
+        char *known = w->primary_of[shard][s->primary_term];
+        if (known[0] != '\0' && strcmp(known, m->nodes[s->primary].id) != 0) {
+            broken(w, "two primaries in a primary term", shard, (int)s->primary_term);
+        }
+        memcpy(known, m->nodes[s->primary].id, NODE_ID_LEN + 1);
+    }
+    bool had = old != NULL && map_shard_in_sync(old) > 0;
+    /* One that was asked to be recorded, and whose primary then died, may be both in one record. */
+    if (s->primary != NODE_NONE && had && s->primary_term > old->primary_term &&
+        w->in_sync_as[shard][node_of(m, s->primary)] == 0 && !all_lossy(w, shard) &&
+        w->nodes[node_of(m, s->primary)].version[shard] < w->acked[shard]) {
+        broken(w, "a primary that was not in sync", shard, node_of(m, s->primary));
+    }
+    if (had && s->primary_term > old->primary_term && all_lossy(w, shard)) {
+        w->lossy[shard] = true;
+    }
+    if (had && map_shard_in_sync(s) == 0) {
+        broken(w, "nobody is in sync any more", shard, 0);
+    }
+    uint64_t as[NODES] = {0};
+    for (int j = 0; j < s->n_members; j++) {
+        int node = node_of(m, s->members[j].node);
+        if (s->members[j].in_sync) {
+            uint64_t was = w->in_sync_as[shard][node];
+            as[node] = was == 0 ? m->nodes[s->members[j].node].incarnation : was;
+        }
+    }
+    memcpy(w->in_sync_as[shard], as, sizeof(as));
+}
+
 static void make_durable(struct world *w)
 {
+    struct decision d;
     str_clear(&w->stored);
     str_append_slice(&w->stored, str_slice(&w->pending));
     w->epoch_stored = w->epoch_pending;
     w->epoch_pending = 0;
+    if (!decision_decode(str_slice(&w->stored), &d)) {
+        broken(w, "a decision that cannot be read", 0, 0);
+    }
+    const char *wrong = w->durable_last == NULL ? NULL : map_check_next(w->durable_last, d.map);
+    if (wrong != NULL) {
+        broken(w, wrong, (int)d.map->epoch, 0);
+    }
+    for (int i = 0; i < SHARDS; i++) {
+        check_shard(w, d.map, i);
+    }
+    map_unref(&w->durable_last);
+    w->durable_last = d.map;
 }
 
 static void env_publish(void *arg, struct map *m)
@@ -233,17 +314,6 @@ static void env_publish(void *arg, struct map *m)
         if (wrong != NULL) {
             broken(w, wrong, (int)m->epoch, 0);
         }
-    }
-    for (int i = 0; i < m->n_shards; i++) {
-        const struct map_shard *s = &m->shards[i];
-        if (s->primary == NODE_NONE || s->term >= TERMS) {
-            continue;
-        }
-        char *known = w->primary_of[i][s->term];
-        if (known[0] != '\0' && strcmp(known, m->nodes[s->primary].id) != 0) {
-            broken(w, "two primaries in a term", i, (int)s->term);
-        }
-        memcpy(known, m->nodes[s->primary].id, NODE_ID_LEN + 1);
     }
     map_unref(&w->published_last);
     w->published_last = map_ref(m);
@@ -305,10 +375,37 @@ static void kill_coordinator(struct world *w)
 
 /* ---- what a node does ---- */
 
-static bool serves(const struct sim_node *n, int shard)
+/* The member takes part in the primary's term, can be reached, and is the process of the map. */
+static bool joined(const struct sim_node *p, const struct sim_node *member, int shard)
 {
-    return n->up && !n->paused && n->map != NULL && n->held[shard] &&
-           map_node_serves(n->map, n->self, shard);
+    int node = map_node_by_id(p->map, member->id);
+    return member->up && !member->paused && member->map != NULL && node != NODE_NONE &&
+           member->held[shard] && p->map->nodes[node].incarnation == member->incarnation &&
+           member->map->shards[shard].primary_term == p->map->shards[shard].primary_term;
+}
+
+static bool acts_as_primary(const struct sim_node *n, int shard)
+{
+    return n->up && !n->paused && n->map != NULL && n->self != NODE_NONE &&
+           n->map->shards[shard].primary == n->self &&
+           n->resigned[shard] != n->map->shards[shard].primary_term;
+}
+
+/* Primary, and all that it counts are with it. */
+static bool serves(const struct world *w, const struct sim_node *n, int shard)
+{
+    if (!acts_as_primary(n, shard)) {
+        return false;
+    }
+    const struct map_shard *s = &n->map->shards[shard];
+    for (int j = 0; j < s->n_members; j++) {
+        int node = node_of(n->map, s->members[j].node);
+        bool counts = s->members[j].in_sync || (n->asked[shard] >> node & 1) != 0;
+        if (counts && &w->nodes[node] != n && !joined(n, &w->nodes[node], shard)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void node_reset(struct sim_node *n)
@@ -323,16 +420,17 @@ static void node_reset(struct sim_node *n)
     }
     n->n_inbox = 0;
     memset(n->held, 0, sizeof(n->held));
-    memset(n->keys, 0, sizeof(n->keys));
+    memset(n->asked, 0, sizeof(n->asked));
+    memset(n->resigned, 0, sizeof(n->resigned));
 }
 
 static void list_held(const struct sim_node *n, struct wire_shards *to)
 {
-    for (int i = 0; i < SHARDS && n->map != NULL; i++) {
-        if (n->held[i]) {
-            wire_shards_add(to, (struct wire_shard){.shard = i,
-                                                    .term = n->map->shards[i].term,
-                                                    .keys = n->keys[i]});
+    for (int i = 0; i < SHARDS; i++) {
+        if (n->held[i] || n->version[i] > 0) {
+            struct wire_shard h = {
+                .shard = i, .term = n->term[i], .version = n->version[i], .keys = n->version[i]};
+            wire_shards_add(to, h);
         }
     }
 }
@@ -359,6 +457,7 @@ static void node_connect(struct world *w, int i)
     r->port = 7000 + (uint64_t)i;
     r->weight = 100;
     r->epoch = n->map == NULL ? 0 : n->map->epoch;
+    r->durable = n->durable;
     memcpy(r->id, n->id, sizeof(r->id));
     if (n->map != NULL) {
         memcpy(r->cluster_id, CLUSTER, sizeof(r->cluster_id));
@@ -367,12 +466,79 @@ static void node_connect(struct world *w, int i)
     node_send(w, n, &m);
 }
 
+/* A primary copies to members that are not in sync and asks for them to be recorded, and asks for
+ * those to be taken out that it cannot reach. */
+static void tend(struct world *w, struct sim_node *n, int shard, struct wire_changes *to)
+{
+    const struct map_shard *s = &n->map->shards[shard];
+    if (n->resigned[shard] == s->primary_term && w->now - n->resigned_at[shard] > 1000) {
+        n->resigned[shard] = 0; /* REOPEN */
+    }
+    for (int j = 0; j < s->n_members && acts_as_primary(n, shard); j++) {
+        int node = node_of(n->map, s->members[j].node);
+        struct sim_node *other = &w->nodes[node];
+        bool with = joined(n, other, shard);
+        if (other == n) {
+            continue;
+        }
+        if (s->members[j].in_sync && !with && below(w, 2) == 0) {
+            wire_changes_add(to, WIRE_REMOVE, shard, s->term, other->id);
+        } else if (!s->members[j].in_sync && with && serves(w, n, shard)) {
+            other->term[shard] = n->term[shard];
+            other->version[shard] = n->version[shard];
+            n->asked[shard] |= 1U << node;
+            n->asked_term[shard] = s->term;
+            wire_changes_add(to, WIRE_ADD, shard, s->term, other->id);
+        }
+    }
+}
+
 static void node_heartbeat(struct world *w, struct sim_node *n)
 {
     struct wire_message m = {.kind = WIRE_HEARTBEAT};
     m.heartbeat.epoch = n->map == NULL ? 0 : n->map->epoch;
     list_held(n, &m.heartbeat.held);
     node_send(w, n, &m);
+    struct wire_message r = {.kind = WIRE_REPORT};
+    for (int i = 0; i < SHARDS && n->map != NULL && n->self != NODE_NONE; i++) {
+        if (n->map->shards[i].primary == n->self) {
+            tend(w, n, i, &r.report.changes);
+        }
+    }
+    node_send(w, n, &r);
+}
+
+static void node_obey(struct world *w, struct sim_node *n, const struct wire_changes *l)
+{
+    struct wire_message r = {.kind = WIRE_REPORT};
+    for (size_t i = 0; i < l->count; i++) {
+        const struct wire_change *k = &l->items[i];
+        int other = 0;
+        while (other < NODES && strcmp(w->nodes[other].id, k->node) != 0) {
+            other++;
+        }
+        INVARIANT(other < NODES);
+        if (!acts_as_primary(n, k->shard) || n->map->shards[k->shard].primary_term != k->term) {
+            continue;
+        }
+        if (k->op == WIRE_DROP) {
+            wire_changes_add(&r.report.changes, WIRE_REMOVE, k->shard,
+                             n->map->shards[k->shard].term, k->node);
+        } else if (serves(w, n, k->shard) && joined(n, &w->nodes[other], k->shard)) {
+            const struct map_shard *s = &n->map->shards[k->shard];
+            int at = map_shard_member(s, map_node_by_id(n->map, k->node));
+            if (at < 0 || !s->members[at].in_sync) {
+                continue; /* not any more */
+            }
+            if (w->nodes[other].version[k->shard] != n->version[k->shard]) {
+                broken(w, "in sync, but not with everything", k->shard, other);
+            }
+            n->resigned[k->shard] = k->term;
+            n->resigned_at[k->shard] = w->now;
+            wire_changes_add(&r.report.changes, WIRE_HANDED, k->shard, k->term, k->node);
+        }
+    }
+    node_send(w, n, &r);
 }
 
 static void node_apply(struct world *w, int i, const struct wire_map *m)
@@ -391,23 +557,17 @@ static void node_apply(struct world *w, int i, const struct wire_map *m)
     n->map = got;
     n->self = map_node_by_id(got, n->id);
     for (int s = 0; s < SHARDS; s++) {
-        bool holds = n->self != NODE_NONE && map_node_holds(got, n->self, s);
-        if (n->held[s] && n->keys[s] > 0 &&
-            (!holds ||
-             (got->shards[s].primary != n->self && got->shards[s].primary != NODE_NONE)) &&
-            !w->gave_up) {
-            broken(w, "a shard with keys was taken away", i, s);
+        n->held[s] = n->self != NODE_NONE && map_node_holds(got, n->self, s);
+        if (!n->held[s]) {
+            n->version[s] = 0;
+            n->term[s] = 0;
         }
-        n->held[s] = holds;
-        n->keys[s] = holds ? n->keys[s] : 0;
+        if (got->shards[s].term > n->asked_term[s]) {
+            n->asked[s] = 0; /* recorded by now, or refused */
+        }
     }
     struct wire_message c = {.kind = WIRE_CONFIRM};
     c.confirm.epoch = got->epoch;
-    for (int s = 0; s < SHARDS && n->self != NODE_NONE; s++) {
-        if (got->shards[s].primary == n->self && got->shards[s].moving_to != NODE_NONE) {
-            wire_shards_add(&c.confirm.fenced, (struct wire_shard){.shard = s, .keys = n->keys[s]});
-        }
-    }
     node_send(w, n, &c);
 }
 
@@ -435,6 +595,8 @@ static void node_message(struct world *w, const struct event *e)
         (void)push(w, w->now + INTERVAL, HEARTBEAT, e->node, n->timers);
     } else if (m.kind == WIRE_MAP) {
         node_apply(w, e->node, &m.map);
+    } else if (m.kind == WIRE_ORDER) {
+        node_obey(w, n, &m.order.changes);
     } else if (m.kind == WIRE_REFUSED) {
         w->link_open[n->link] = false;
         node_lost_link(w, e->node);
@@ -455,6 +617,15 @@ static void node_kill(struct world *w, struct sim_node *n)
     n->up = false;
     n->paused = false;
     node_reset(n);
+    n->durable = below(w, 2) == 0;
+    if (n->durable) {
+        return;
+    }
+    n->lossy = n->incarnation;
+
+    for (int i = 0; i < SHARDS; i++) {
+        n->version[i] -= MIN(n->version[i], below(w, 20));
+    }
 }
 
 static void node_start(struct world *w, int i)
@@ -506,13 +677,34 @@ static void ask(struct world *w, const char *a, const char *b, const char *c, co
     coordinator_admin(w->core, w->now, ++w->requests, 2 + (int)below(w, 2), argv, argc);
 }
 
+/* Whoever serves has every acknowledged write; and one more is written. */
 static void write_somewhere(struct world *w)
 {
     int shard = (int)below(w, SHARDS);
     for (int i = 0; i < NODES; i++) {
-        if (serves(&w->nodes[i], shard)) {
-            w->nodes[i].keys[shard] = below(w, 3) == 0 ? 1 + below(w, 5) : 0;
+        struct sim_node *n = &w->nodes[i];
+        if (!serves(w, n, shard)) {
+            continue;
         }
+        if (n->version[shard] < w->acked[shard]) {
+            if (!w->lossy[shard]) {
+                broken(w, "an acknowledged write is lost", shard, i);
+            }
+            w->losses += w->acked[shard] - n->version[shard];
+        }
+        const struct map_shard *s = &n->map->shards[shard];
+        w->acked[shard] = n->version[shard] + 1;
+        w->lossy[shard] = false;
+        w->writes++;
+        for (int k = 0; k < NODES; k++) {
+            int at = map_shard_member(s, map_node_by_id(n->map, w->nodes[k].id));
+            bool counts = (n->asked[shard] >> k & 1) != 0 || (at >= 0 && s->members[at].in_sync);
+            if (counts) {
+                w->nodes[k].version[shard] = n->version[shard] + (k != i);
+                w->nodes[k].term[shard] = s->primary_term;
+            }
+        }
+        n->version[shard]++;
     }
 }
 
@@ -520,7 +712,7 @@ static void chaos(struct world *w)
 {
     int i = (int)below(w, NODES);
     struct sim_node *n = &w->nodes[i];
-    switch (below(w, 12)) {
+    switch (below(w, 13)) {
     case 0:
         if (n->up) {
             node_kill(w, n);
@@ -570,6 +762,9 @@ static void chaos(struct world *w)
     case 10:
         coordinator_suspect(w->core, w->now, n->id);
         break;
+    case 11:
+        ask(w, "cluster", "failover", n->id, NULL);
+        break;
     default:
         ask(w, "cluster", "forget", n->id, NULL);
         break;
@@ -583,7 +778,7 @@ static void check_one_serves(const struct world *w)
     for (int s = 0; s < SHARDS; s++) {
         int by = -1;
         for (int i = 0; i < NODES; i++) {
-            if (!serves(&w->nodes[i], s)) {
+            if (!serves(w, &w->nodes[i], s)) {
                 continue;
             }
             if (by >= 0) {
@@ -696,9 +891,9 @@ static void check_healed(struct world *w)
     for (int s = 0; s < SHARDS; s++) {
         int by = 0;
         for (int i = 0; i < NODES; i++) {
-            by += serves(&w->nodes[i], s);
+            by += serves(w, &w->nodes[i], s);
         }
-        if (by != 1 || m->shards[s].n_members != 2) {
+        if (by != 1 || m->shards[s].n_members != 2 || map_shard_in_sync(&m->shards[s]) != 2) {
             broken(w, "a shard is not served, or has no replica", s, m->shards[s].n_members);
         }
     }
@@ -730,7 +925,12 @@ static void run_seed(uint64_t seed)
                                                 .unhealthy_missed = 3,
                                                 .dead_missed = 6,
                                                 .rebalance_on_join = below(w, 4) != 0,
-                                                .rebalance_concurrency = 1 + (int)below(w, 5)};
+                                                .rebalance_concurrency = 1 + (int)below(w, 5),
+                                                .replace_delay_ms = (int64_t)below(w, 3000),
+                                                .sync = true,
+                                                .strong = true,
+                                                .min_in_sync = 1,
+                                                .lease_ms = 1000};
     for (int i = 0; i < NODES; i++) {
         (void)snprintf(w->nodes[i].id, sizeof(w->nodes[i].id), "%040x", i + 0xabc);
         w->nodes[i].self = NODE_NONE;
@@ -750,15 +950,20 @@ static void run_seed(uint64_t seed)
         if (!w->nodes[i].up) {
             node_start(w, i);
         }
-        memset(w->nodes[i].keys, 0, sizeof(w->nodes[i].keys));
     }
     run_until(w, 40000);
     for (int i = 0; i < NODES; i++) {
         ask(w, "cluster", "drain", w->nodes[i].id, "cancel");
     }
     ask(w, "cluster", "rebalance", "start", NULL);
+    ask(w, "cluster", "rebalance", "resume", NULL);
     run_until(w, 60000);
     check_healed(w);
+    if (getenv("SHOAL_TRACE") != NULL) {
+        printf("seed %llu: writes=%llu lost=%llu epoch=%llu\n", (unsigned long long)seed,
+               (unsigned long long)w->writes, (unsigned long long)w->losses,
+               (unsigned long long)w->durable_last->epoch);
+    }
     for (int i = 0; i < NODES; i++) {
         node_reset(&w->nodes[i]);
     }
@@ -768,6 +973,7 @@ static void run_seed(uint64_t seed)
     mem_free(w->events);
     coordinator_free(&w->core);
     map_unref(&w->published_last);
+    map_unref(&w->durable_last);
     str_fini(&w->stored);
     str_fini(&w->pending);
     log_set_sink(NULL, NULL);
