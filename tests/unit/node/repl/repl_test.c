@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tests/unit/node/repl/cluster.h"
+
+static void test_replicas_catch_up_and_count(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 1, 3);
+    cluster_start(&c);
+    run_for(&c, 1000000, 2);
+    heal(&c);
+    assert_true(c.n_acked > 2000);
+    assert_true(c.reads_replica > 1000);
+    assert_int_equal(map_shard_in_sync(&c.map->shards[0]), 3);
+    cluster_fini(&c);
+}
+
+static void test_a_dead_replica_delays_writes_for_about_a_lease(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 2, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    kill_node(&c, 1);
+    int64_t killed = c.now_us;
+    struct node *p = &c.nodes[0];
+    run_for(&c, STEP_US, 2);
+    while (repl_commit(p->r, 0) != repl_version(p->r, 0)) {
+        run_for(&c, STEP_US, 0);
+        assert_true(c.now_us - killed < LEASE_US * 3 / 2);
+    }
+    assert_true(c.now_us - killed > LEASE_US / 2);
+    assert_int_equal(map_shard_in_sync(&c.map->shards[0]), 1);
+    /* It comes back empty and gets a copy. */
+    fail_over(&c, 1);
+    start_node(&c, 1, false);
+    for (int i = 0; i < N_NODES; i++) {
+        if (i != 1) {
+            connect_nodes(&c, 1, i);
+        }
+    }
+    run_for(&c, 300000, 2);
+    heal(&c);
+    assert_true(repl_stats(p->r)->copies_ended >= 1);
+    cluster_fini(&c);
+}
+
+static void test_what_was_missed_comes_from_the_backlog(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 3, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    uint64_t copies = repl_stats(c.nodes[0].r)->copies_begun;
+    end_session(&c, 0, 1);
+    end_session(&c, 1, 0);
+    run_for(&c, 500000, 1);
+    connect_nodes(&c, 0, 1);
+    run_for(&c, 100000, 1);
+    heal(&c);
+    assert_int_equal(repl_stats(c.nodes[0].r)->copies_begun, copies);
+    assert_true(repl_stats(c.nodes[0].r)->partial_syncs >= 1);
+    cluster_fini(&c);
+}
+
+static void test_a_handover_is_short(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 4, 3);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    for (int i = 0; i < 6; i++) {
+        int from = c.map->shards[0].primary;
+        int to = c.map->shards[0].members[i % 3].node;
+        if (from == to) {
+            continue;
+        }
+        char id[NODE_ID_LEN + 1];
+        node_id(to, id);
+        repl_handover(c.nodes[from].r, 0, c.map->shards[0].primary_term, id, c.now_us);
+        int64_t out = 0;
+        while (c.map->shards[0].primary != to || repl_state(c.nodes[to].r, 0) != REPL_SERVE) {
+            run_for(&c, STEP_US, 3);
+            enum repl_state was = repl_state(c.nodes[from].r, 0);
+            out += was == REPL_SERVE ? 0 : STEP_US;
+            assert_true(out < 60000);
+        }
+        run_for(&c, 100000, 1);
+    }
+    heal(&c);
+    cluster_fini(&c);
+}
+
+static void test_a_handover_that_is_not_recorded_ends_where_it_began(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 5, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    c.stop_coordinator = true;
+    char id[NODE_ID_LEN + 1];
+    node_id(1, id);
+    repl_handover(c.nodes[0].r, 0, c.map->shards[0].primary_term, id, c.now_us);
+    run_for(&c, 300000, 1);
+    assert_int_equal(repl_state(c.nodes[0].r, 0), REPL_RESIGNED);
+    c.n_requests = 0;
+    c.stop_coordinator = false;
+    int64_t before = c.now_us;
+    while (repl_state(c.nodes[0].r, 0) != REPL_SERVE) {
+        c.n_requests = 0;
+        run_for(&c, STEP_US, 1);
+        assert_true(c.now_us - before < 1500000);
+    }
+    uint64_t acked = c.n_acked;
+    run_for(&c, 100000, 1);
+    assert_true(c.n_acked > acked);
+    cluster_fini(&c);
+}
+
+static void test_too_few_in_sync_refuses_writes(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 6, 2);
+    c.settings.min_in_sync = 2;
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    assert_int_equal(repl_may_write(c.nodes[0].r, 0), REPL_YES);
+    kill_node(&c, 1);
+    run_for(&c, LEASE_US, 0);
+    assert_int_equal(repl_may_write(c.nodes[0].r, 0), REPL_NOREPLICAS);
+    cluster_fini(&c);
+}
+
+static void test_acknowledged_means_on_disk_under_always(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 7, 2);
+    c.settings.durable = true;
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    struct node *p = &c.nodes[0];
+    c.nodes[1].durable_lags = true; /* the replica's disk stands still for a moment */
+    uint64_t version = repl_version(p->r, 0);
+    write_some(&c, p, 0);
+    run_for(&c, 50000, 0);
+    assert_int_equal(repl_commit(p->r, 0), version);
+    assert_int_equal(repl_version(c.nodes[1].r, 0), version + 1);
+    c.nodes[1].durable_lags = false;
+    run_for(&c, 50000, 0);
+    assert_int_equal(repl_commit(p->r, 0), version + 1);
+    assert_int_equal(repl_acked(p->r, 0, version + 1, true), 1);
+    cluster_fini(&c);
+}
+
+static void test_modes_change_while_it_runs(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 8, 3);
+    c.settings.mode = REPL_ASYNC;
+    cluster_start(&c);
+    run_for(&c, 300000, 2);
+    heal(&c);
+    c.settings.mode = REPL_SYNC;
+    for (int i = 0; i < N_NODES; i++) {
+        repl_set(c.nodes[i].r, &c.settings, c.now_us);
+    }
+    run_for(&c, 500000, 2);
+    heal(&c);
+    uint64_t reads = c.reads_replica;
+    run_for(&c, 100000, 2);
+    assert_true(c.reads_replica > reads);
+    cluster_fini(&c);
+}
+
+static void take_entry(void *arg, const struct entry *e)
+{
+    uint64_t *sum = arg;
+    *sum += e->number;
+}
+
+static void test_the_fate_of_writes_is_known_after_a_failover(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 9, 2);
+    c.settings.backlog_max = (size_t)16 << 20;
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    struct node *p = &c.nodes[0];
+    for (uint64_t n = 1; n <= 10; n++) {
+        struct entry e = {.shard = 0, .lane = 99, .number = n, .reply = SLICE("+OK\r\n")};
+        repl_append(p->r, &e, c.now_us);
+    }
+    run_for(&c, 50000, 0);
+    kill_node(&c, 0);
+    fail_over(&c, 0);
+    while (repl_state(c.nodes[1].r, 0) != REPL_SERVE) {
+        run_for(&c, STEP_US, 0);
+    }
+    struct repl_fate fate;
+    uint64_t sum = 0;
+    while (repl_fate(c.nodes[1].r, 0, 99, 4, 1000000, c.now_us, take_entry, &sum, &fate) !=
+           REPL_YES) {
+        run_for(&c, STEP_US, 0);
+    }
+    assert_int_equal(sum, 4 + 5 + 6 + 7 + 8 + 9 + 10);
+    assert_true(fate.complete);
+    cluster_fini(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replicas_catch_up_and_count),
+        cmocka_unit_test(test_a_dead_replica_delays_writes_for_about_a_lease),
+        cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
+        cmocka_unit_test(test_a_handover_is_short),
+        cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),
+        cmocka_unit_test(test_too_few_in_sync_refuses_writes),
+        cmocka_unit_test(test_acknowledged_means_on_disk_under_always),
+        cmocka_unit_test(test_modes_change_while_it_runs),
+        cmocka_unit_test(test_the_fate_of_writes_is_known_after_a_failover),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
