@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* What a connection says about itself: AUTH, HELLO, RESET, PING, and SHOAL for our own programs. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/fate.h"
 #include "node/serve/membership.h"
 #include "node/serve/pause.h"
 
@@ -160,6 +161,22 @@ static void become_lane(struct call *k)
     resp_int(&k->w, c->server->ks->n_dbs);
 }
 
+static void tell_fate(struct call *k)
+{
+    struct client *c = client_of(k);
+    struct fate_question q;
+    int64_t shard;
+    if (k->argc != 6 || !num_parse_u64(k->argv[2], &q.lane) || q.lane == 0 ||
+        !num_parse_i64(k->argv[3], &shard) || shard < 0 || shard >= c->server->ks->n_shards ||
+        !num_parse_u64(k->argv[4], &q.from) || !num_parse_i64(k->argv[5], &q.age_ms) ||
+        q.age_ms < 0) {
+        resp_error(&k->w, "ERR SHOAL FATE takes lane, shard, number and age in milliseconds");
+        return;
+    }
+    q.shard = (int)shard;
+    fate_answer(c, k, &q);
+}
+
 static void join_cluster(struct call *k)
 {
     int64_t port;
@@ -189,6 +206,8 @@ static void hold_expiry(struct call *k)
 static void do_shoal(struct call *k)
 {
     static const char *const help[] = {
+        "FATE <lane> <shard> <from> <age-ms>",
+        "    Ends that lane; what the shard's log has of its writes.",
         "JOIN <host> <port>",
         "    Register with the coordinator at that address.",
         "LANE <number>",
@@ -206,6 +225,8 @@ static void do_shoal(struct call *k)
         admin_shoal_link(k);
     } else if (slice_is(k->argv[1], "shards")) {
         admin_shoal_shards(k);
+    } else if (slice_is(k->argv[1], "fate")) {
+        tell_fate(k);
     } else if (slice_is(k->argv[1], "lane")) {
         become_lane(k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {
