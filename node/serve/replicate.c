@@ -98,7 +98,7 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
     r->stats.states++;
     r->batch++;
     if (s->ks->shards[shard] != NULL) {
-        s->ks->shards[shard]->passive = now != REPL_SERVE && now != REPL_FENCED;
+        s->ks->shards[shard]->passive = now != REPL_SERVE;
     }
     if (loses(was, now)) {
         holds_lost(s->holds, shard);
