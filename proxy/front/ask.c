@@ -158,8 +158,8 @@ void control_settings_of(const struct proxy_options *o, struct control_settings 
         .rebalance_concurrency = (int)o->rebalance_concurrency,
         .rebalance_bandwidth = (uint64_t)o->rebalance_bandwidth,
         .replace_delay_ms = o->replica_replace_delay_ms,
-        .sync = o->replication_mode == 1,
-        .strong = o->consistency == 1,
+        .sync = o->replication_mode == REPLICATE_SYNC,
+        .strong = o->consistency == CONSISTENCY_STRONG,
         .min_in_sync = (int)o->min_in_sync,
         .lease_ms = o->lease_ms,
     };

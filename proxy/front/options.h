@@ -11,6 +11,8 @@
 enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum cluster_view { VIEW_PROXY, VIEW_NODES };
+enum replication_mode { REPLICATE_ASYNC, REPLICATE_SYNC };
+enum consistency { CONSISTENCY_EVENTUAL, CONSISTENCY_STRONG };
 
 /* The order of these includes is their meaning. */
 /* clang-format off */

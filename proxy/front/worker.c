@@ -173,7 +173,9 @@ static void exec_settings_of(const struct proxy_options *o, struct exec_settings
         /* Elsewhere than in sync and strong mode a copy may lag; one that does for longer than a
          * lease is no member of the in-sync set, and after another all maps say so. */
         .own_reads_us =
-            o->replication_mode != 0 && o->consistency != 0 ? 0 : 2 * o->lease_ms * 1000,
+            o->replication_mode == REPLICATE_SYNC && o->consistency == CONSISTENCY_STRONG
+                ? 0
+                : 2 * o->lease_ms * 1000,
         .node_password = proxy_options_node_password(o),
         .password_set = o->requirepass[0] != '\0',
         .lanes_announced = true,
