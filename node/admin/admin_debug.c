@@ -70,7 +70,10 @@ static void debug_digest_value(struct call *k)
         struct digest d = {0};
         char hex[41];
         struct probe p = keyspace_probe_key(k->ks, k->argv[i]);
-        const struct object *o = db_peek(&k->db, &p, k->argv[i]);
+        /* Of what is served here: a proxy puts the nodes' answers together. */
+        const struct object *o = keyspace_serves(k->ks, (int)p.shard)
+                                     ? db_peek(&k->db, &p, k->argv[i])
+                                     : NULL;
         if (o != NULL) {
             object_digest_value(o, &d);
         }
