@@ -111,7 +111,7 @@ static void look_at(struct apply_soon *s, const struct keyspace *ks, const struc
     struct slice argv[8];
     struct effects it = effects_of(e);
     struct effect one;
-    *s = (struct apply_soon){.bytes = e->bytes.ptr, .db = -1};
+    *s = (struct apply_soon){.shard = e->shard, .db = -1, .version = e->version};
     if (effects_next(&it, &one) && one.argc > 1 && one.argc <= ARRAY_LEN(argv) &&
         one.db < ks->n_dbs) {
         effect_args(&one, argv);
@@ -124,10 +124,15 @@ static void look_at(struct apply_soon *s, const struct keyspace *ks, const struc
 static void look_on(struct applier *a, const struct keyspace *ks)
 {
     struct entry e;
-    while (a->soon_n < APPLY_AHEAD && a->left.len > 0) {
+    while (a->soon_n < APPLY_AHEAD) {
+        if (a->left.len == 0 && (a->more == NULL || !a->more(a->more_arg, &a->left))) {
+            a->more = NULL;
+            return;
+        }
         int64_t len = entry_read(a->left, &e);
         if (len <= 0) {
             a->left = SLICE(""); /* who applies them will see */
+            a->more = NULL;
             return;
         }
         a->left = slice_of(a->left.ptr + len, a->left.len - (size_t)len);
@@ -143,9 +148,11 @@ static inline void prefetch_at(struct applier *a, const struct keyspace *ks, uin
     }
 }
 
-void apply_ahead(struct applier *a, const struct keyspace *ks, struct slice entries)
+void apply_ahead(struct applier *a, const struct keyspace *ks, apply_more_fn *more, void *arg)
 {
-    a->left = entries;
+    a->left = SLICE("");
+    a->more = more;
+    a->more_arg = arg;
     a->soon_first = 0;
     a->soon_n = 0;
     look_on(a, ks);
@@ -154,18 +161,23 @@ void apply_ahead(struct applier *a, const struct keyspace *ks, struct slice entr
     }
 }
 
-/* Its probe, if it is the one that was expected. */
+/* Its probe, if it is one of those that were expected. Those before it were not to be applied. */
 static bool was_expected(struct applier *a, const struct keyspace *ks, const struct entry *e,
                          struct probe *out)
 {
-    if (a->soon_n == 0 || soon_at(a, 0)->bytes != e->bytes.ptr) {
+    uint32_t at = 0;
+    while (at < a->soon_n &&
+           (soon_at(a, at)->shard != e->shard || soon_at(a, at)->version != e->version)) {
+        at++;
+    }
+    if (at == a->soon_n) {
         return false;
     }
-    const struct apply_soon *s = soon_at(a, 0);
+    const struct apply_soon *s = soon_at(a, at);
     bool known = s->db >= 0;
     *out = s->probe;
-    a->soon_first++;
-    a->soon_n--;
+    a->soon_first += at + 1;
+    a->soon_n -= at + 1;
     look_on(a, ks);
     prefetch_at(a, ks, APPLY_AHEAD / 2);
     return known;

@@ -13,10 +13,14 @@
 /* An entry that will be applied soon: what its first effect touches is on its way into the cache.
  */
 struct apply_soon {
-    const char *bytes;
+    int shard;
     int db; /* -1: not known */
+    uint64_t version;
     struct probe probe;
 };
+
+/* The next whole entries that will be applied; false: no more are known. */
+typedef bool apply_more_fn(void *arg, struct slice *entries);
 
 struct applier {
     const struct call_table *table;
@@ -25,7 +29,9 @@ struct applier {
     struct outbuf out; /* replies that nobody wants */
     struct slice *argv;
     size_t argv_cap;
-    struct slice left; /* entries that were not looked at yet */
+    struct slice left; /* entries that were not looked at yet, then those that `more` gives */
+    apply_more_fn *more;
+    void *more_arg;
     struct apply_soon soon[APPLY_AHEAD];
     uint32_t soon_first;
     uint32_t soon_n;
@@ -40,7 +46,8 @@ void applier_fini(struct applier *a);
 /* The shard is held. False: an effect is none that this node can run, a->error says why; what came
  * before it in the entry was run, so this copy is no prefix of any log any more. */
 bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e) MUSTCHECK;
-/* Whole entries that are to be applied next, in this order, as e->bytes in here; they stay where
- * they are until the last one is applied, or this is called again (with none: forget them). Only
- * for speed. */
-void apply_ahead(struct applier *a, const struct keyspace *ks, struct slice entries);
+/* `more` gives the entries that are to be applied next, as far as they are known: what they touch
+ * is brought into the cache ahead of apply_entry, which may get them as other bytes, or not get
+ * some. They stay where they are until this is called again; NULL: nothing is known. Only for
+ * speed. */
+void apply_ahead(struct applier *a, const struct keyspace *ks, apply_more_fn *more, void *arg);

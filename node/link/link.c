@@ -186,6 +186,9 @@ static void take_frames(struct link *l)
     struct inbuf *in = &st->in;
     bool some = false;
     st->want = 0;
+    if (all->port.frames_come != NULL) {
+        all->port.frames_come(all->port.arg, l, inbuf_unread(in));
+    }
     while (!l->cut) {
         struct slice have = inbuf_unread(in);
         if (have.len < LINK_HEADER) {

@@ -27,6 +27,9 @@ struct link;
 struct links_port {
     void *arg;
     void (*up)(void *arg, struct link *l);
+    /* Bytes came: frames, the last one maybe not whole; `frame` follows for each that is. To look
+     * ahead in until frames_done; may be NULL. */
+    void (*frames_come)(void *arg, struct link *l, struct slice frames);
     /* Whole frames that came together, one call each; `frame` is valid during the call. False: it
      * is not understood, the link is cut. */
     bool (*frame)(void *arg, struct link *l, struct slice frame);

@@ -7,6 +7,7 @@
 #include "node/serve/replicate_priv.h"
 #include "node/serve/waiters.h"
 
+#include "common/base/bytes.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -70,6 +71,8 @@ static void env_apply(void *arg, const struct entry *e)
     if (!apply_entry(a, s->ks, e)) {
         log_event(LOG_WARNING, AREA, "an entry does not apply shard=%d term=%llu version=%llu: %s",
                   e->shard, (unsigned long long)e->term, (unsigned long long)e->version, a->error);
+        /* Its copy is none any more, and counted as one. A process that comes back is not. */
+        INVARIANT(!"what the primary did cannot be done here");
     }
 }
 
@@ -162,6 +165,34 @@ static void link_down(void *arg, struct link *l)
     repl_peer_down(r->core, peer, replicate_now(r));
 }
 
+/* The entries of the next frame that has any. */
+static bool more_entries(void *arg, struct slice *entries)
+{
+    struct replication *r = arg;
+    while (r->ahead.len > LINK_HEADER) {
+        size_t len = get_le32(r->ahead.ptr);
+        struct slice frame = slice_of(r->ahead.ptr + LINK_HEADER, len);
+        if (len == 0 || len > r->ahead.len - LINK_HEADER) {
+            return false;
+        }
+        r->ahead = slice_of(frame.ptr + len, r->ahead.len - LINK_HEADER - len);
+        struct repl_message m;
+        if (frame.ptr[0] == REPL_ENTRIES && repl_frame_read(frame, &m, &r->ahead_room)) {
+            *entries = m.entries.bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void link_frames_come(void *arg, struct link *l, struct slice frames)
+{
+    struct server *s = arg;
+    (void)l;
+    s->repl->ahead = frames;
+    apply_ahead(&s->repl->applier, s->ks, more_entries, s->repl);
+}
+
 static bool link_frame_came(void *arg, struct link *l, struct slice bytes)
 {
     struct server *s = arg;
@@ -178,6 +209,7 @@ static void link_frames_done(void *arg, struct link *l)
 {
     struct server *s = arg;
     (void)l;
+    apply_ahead(&s->repl->applier, s->ks, NULL, NULL);
     s->repl->batch++;
     dispatch_turn_is_due(s);
 }
@@ -436,6 +468,7 @@ static void start_links(struct server *s)
                                 .password = s->settings->requirepass};
     struct links_port port = {.arg = s,
                               .up = link_up,
+                              .frames_come = link_frames_come,
                               .frame = link_frame_came,
                               .frames_done = link_frames_done,
                               .drained = link_drained,
@@ -478,6 +511,7 @@ void replicate_stop(struct server *s)
     copies_fini(s);
     applier_fini(&r->applier);
     repl_frame_room_fini(&r->room);
+    repl_frame_room_fini(&r->ahead_room);
     collector_free(&s->ks->collector);
     repl_free(&r->core);
     loop_timer_fini(&r->tick);

@@ -43,6 +43,8 @@ struct replication {
     uint64_t exec_mark;
     struct str frame;
     struct repl_frame_room room;
+    struct slice ahead; /* of what came by a link: frames that the applier has not looked at */
+    struct repl_frame_room ahead_room;
     struct applier applier;
     struct copying *copies; /* by shard */
     struct str copied;

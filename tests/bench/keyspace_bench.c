@@ -35,6 +35,7 @@ struct bench {
     struct keyspace *copy;
     struct applier applier;
     struct str frame;
+    bool looked; /* ahead in the frame */
 };
 
 static void take_entry(void *arg, struct entry *e)
@@ -50,11 +51,21 @@ static void take_entry(void *arg, struct entry *e)
     }
 }
 
+static bool frame_once(void *arg, struct slice *entries)
+{
+    struct bench *b = arg;
+    *entries = str_slice(&b->frame);
+    bool first = !b->looked;
+    b->looked = true;
+    return first && entries->len > 0;
+}
+
 /* What came of a batch, as from a link. */
 static void apply_frame(struct bench *b)
 {
     struct slice left = str_slice(&b->frame);
-    apply_ahead(&b->applier, b->copy, left);
+    b->looked = false;
+    apply_ahead(&b->applier, b->copy, frame_once, b);
     while (left.len > 0) {
         struct entry e;
         size_t len = entry_read_trusted(left.ptr, &e);

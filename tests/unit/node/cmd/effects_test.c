@@ -16,7 +16,8 @@ struct pair {
     struct applier applier;
     struct str log;   /* "shard/lane:number 'reply' db WORDS | db WORDS; " */
     struct str frame; /* entries that wait to be applied */
-    bool late;        /* they wait */
+    struct slice ahead;
+    bool late; /* they wait */
     uint64_t version;
     uint64_t entries;
     uint64_t touched;
@@ -77,11 +78,30 @@ static void take_entry(void *arg, struct entry *e)
     }
 }
 
+/* To look ahead in: some of what waits, with gaps. */
+static bool some_ahead(void *arg, struct slice *entries)
+{
+    struct pair *p = arg;
+    struct entry e;
+    for (;;) {
+        int64_t len = entry_read(p->ahead, &e);
+        if (len <= 0) {
+            return false;
+        }
+        *entries = slice_of(p->ahead.ptr, (size_t)len);
+        p->ahead = slice_of(p->ahead.ptr + len, p->ahead.len - (size_t)len);
+        if (rng_below(&p->f.rng, 5) > 0) {
+            return true;
+        }
+    }
+}
+
 /* What waits, as if it came by a link. */
 static void apply_late(struct pair *p)
 {
     struct slice left = str_slice(&p->frame);
-    apply_ahead(&p->applier, p->copy, left);
+    p->ahead = left;
+    apply_ahead(&p->applier, p->copy, some_ahead, p);
     while (left.len > 0) {
         struct entry e;
         int64_t len = entry_read(left, &e);
@@ -91,7 +111,7 @@ static void apply_late(struct pair *p)
         }
         left = slice_of(left.ptr + len, left.len - (size_t)len);
     }
-    apply_ahead(&p->applier, p->copy, SLICE(""));
+    apply_ahead(&p->applier, p->copy, NULL, NULL);
     str_clear(&p->frame);
 }
 
