@@ -50,9 +50,6 @@ struct map_shard {
     uint64_t term;         /* grows with every change of primary, in-sync set or members */
     uint64_t primary_term; /* the term in which `primary` (or the one before) became it */
     uint64_t version;      /* highest that the coordinator was told */
-    /* Node that an empty shard is being handed to, else NODE_NONE. While set the shard is fenced:
-     * its primary runs no command on it (-TRYAGAIN), so that what it counts stays true. */
-    int moving_to;
     int n_members;
     struct map_member members[MEMBERS_MAX];
 };
@@ -80,12 +77,6 @@ static inline int map_slot_shard(const struct map *m, int slot)
 }
 /* A member of the shard, as primary or replica. */
 bool map_node_holds(const struct map *m, int node, int shard);
-/* May run commands on it: the primary of a shard that is not fenced. */
-static inline bool map_node_serves(const struct map *m, int node, int shard)
-{
-    return node != NODE_NONE && m->shards[shard].primary == node &&
-           m->shards[shard].moving_to == NODE_NONE;
-}
 /* The member's place in the shard, or -1. */
 int map_shard_member(const struct map_shard *s, int node);
 /* Who has the shard's data: its primary, or while there is none the in-sync member that is gone;

@@ -17,7 +17,6 @@ struct map *map_alloc(int n_shards, int n_nodes)
         m->shards[i].first_slot = map_first_slot(n_shards, i);
         m->shards[i].last_slot = map_first_slot(n_shards, i + 1) - 1;
         m->shards[i].primary = NODE_NONE;
-        m->shards[i].moving_to = NODE_NONE;
     }
     return m;
 }
@@ -72,7 +71,6 @@ void map_build_remove_node(struct map *m, int node)
         struct map_shard *s = &m->shards[i];
         INVARIANT(map_shard_member(s, node) < 0);
         s->primary -= s->primary > node;
-        s->moving_to -= s->moving_to > node;
         for (int j = 0; j < s->n_members; j++) {
             s->members[j].node -= s->members[j].node > node;
         }
@@ -105,9 +103,6 @@ void map_build_drop_member(struct map_shard *s, int node)
 {
     struct map_member *e = member(s, node);
     INVARIANT(s->primary != node);
-    if (s->moving_to == node) {
-        s->moving_to = NODE_NONE;
-    }
     s->n_members--;
     memmove(e, e + 1, sizeof(*e) * (size_t)(&s->members[s->n_members] - e));
     s->term++;
@@ -120,7 +115,6 @@ void map_build_set_primary(struct map_shard *s, int node)
     e->in_sync = true;
     e->stale = false;
     s->primary = node;
-    s->moving_to = NODE_NONE;
     s->term++;
     s->primary_term = s->term;
 }
@@ -128,7 +122,6 @@ void map_build_set_primary(struct map_shard *s, int node)
 void map_build_no_primary(struct map_shard *s)
 {
     s->primary = NODE_NONE;
-    s->moving_to = NODE_NONE;
     s->term++;
 }
 

@@ -3,7 +3,7 @@
  *
  *   "SHOALMAP" format=2 epoch cluster-id(40) assigned why
  *   nodes:  count, then id(40) host port zone weight incarnation state draining
- *   shards: count, then primary+1 term primary-term version moving_to+1, members: count, then node
+ *   shards: count, then primary+1 term primary-term version, members: count, then node
  *           and state|in_sync<<2|stale<<3
  *   crc64 of all that, 8 bytes */
 #include "common/base/crc.h"
@@ -16,7 +16,7 @@
 #define CRC_LEN   8
 /* Fewest bytes that a node and a shard take: what bounds a claimed count. */
 #define NODE_BYTES_MIN  (NODE_ID_LEN + 7)
-#define SHARD_BYTES_MIN 6
+#define SHARD_BYTES_MIN 5
 
 static void put_int(struct str *to, uint64_t v)
 {
@@ -40,7 +40,6 @@ static void put_shard(struct str *to, const struct map_shard *s)
     put_int(to, s->term);
     put_int(to, s->primary_term);
     put_int(to, s->version);
-    put_int(to, (uint64_t)(s->moving_to + 1));
     put_int(to, (uint64_t)s->n_members);
     for (int j = 0; j < s->n_members; j++) {
         put_int(to, (uint64_t)s->members[j].node);
@@ -149,7 +148,6 @@ static void get_shard(struct reader *r, struct map_shard *s, int n_nodes)
     s->term = get_int(r, UINT64_MAX);
     s->primary_term = get_int(r, UINT64_MAX);
     s->version = get_int(r, UINT64_MAX);
-    s->moving_to = (int)get_int(r, (uint64_t)n_nodes) - 1;
     s->n_members = (int)get_int(r, MEMBERS_MAX);
     for (int j = 0; j < s->n_members; j++) {
         s->members[j].node = (int)get_int(r, (uint64_t)MAX(n_nodes - 1, 0));

@@ -147,21 +147,11 @@ void agent_report(struct agent *a, enum wire_op op, int shard, uint64_t term, co
     loop_defer(a->loop, &a->report);
 }
 
-/* With the key counts of what is fenced here: nothing can change them any more. */
 static void send_confirm(struct agent *a)
 {
     struct wire_message m = {.kind = WIRE_CONFIRM};
     m.confirm.epoch = a->map->epoch;
-    for (int i = 0; i < a->map->n_shards && a->self != NODE_NONE; i++) {
-        const struct map_shard *s = &a->map->shards[i];
-        if (s->primary == a->self && s->moving_to != NODE_NONE) {
-            struct wire_shard f = {
-                .shard = i, .term = s->term, .keys = a->port.shard_keys(a->port.arg, i)};
-            wire_shards_add(&m.confirm.fenced, f);
-        }
-    }
     send_message(a, &m);
-    wire_message_fini(&m);
 }
 
 /* ---- connection ---- */

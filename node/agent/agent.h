@@ -41,8 +41,7 @@ struct agent_port {
     void *arg;
     /* A newer map; `self` is this node's index in it, or NODE_NONE. The callee keeps a reference
      * of its own (map_ref) and, before it returns, holds exactly the shards that the map gives it.
-     * The agent confirms the map after this returns, with the key counts of the fenced shards
-     * (moving_to is set and this node is primary) as shard_keys then gives them. */
+     * The agent confirms the map after this returns. */
     void (*map)(void *arg, struct map *m, int self);
     /* Keys that the shard holds here, over all databases; expired ones not yet removed count. 0 if
      * the shard is not held. */

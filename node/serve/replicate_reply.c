@@ -25,9 +25,8 @@ enum repl_answer replicate_may(struct server *s, const struct client *c, int sha
     struct said *a = &r->said[shard];
     if (a->batch != r->batch) {
         a->batch = r->batch;
-        bool moves = s->map != NULL && s->map->shards[shard].moving_to != NODE_NONE;
-        a->write = (uint8_t)(moves ? REPL_TRYAGAIN : repl_may_write(r->core, shard));
-        a->read = (uint8_t)(moves ? REPL_TRYAGAIN : repl_may_read(r->core, shard, r->now_us));
+        a->write = (uint8_t)repl_may_write(r->core, shard);
+        a->read = (uint8_t)repl_may_read(r->core, shard, r->now_us);
     }
     if (write) {
         return (enum repl_answer)a->write;

@@ -225,8 +225,7 @@ static void set_readers(struct shard_route *route, const struct map_shard *sh,
 static void set_route(struct exec *x, struct shard_route *route, const struct map_shard *sh,
                       struct target *const *targets)
 {
-    /* A shard that is being handed over is nobody's for a moment: the next map says whose. */
-    bool served = sh->primary != NODE_NONE && sh->moving_to == NODE_NONE;
+    bool served = sh->primary != NODE_NONE;
     struct target *chosen = served && targets[sh->primary]->alive ? targets[sh->primary] : NULL;
     bool first = !route->ever;
     set_readers(route, sh, targets);

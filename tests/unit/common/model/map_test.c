@@ -83,7 +83,6 @@ static void assert_same(const struct map *a, const struct map *b)
         assert_int_equal(a->shards[i].term, b->shards[i].term);
         assert_int_equal(a->shards[i].version, b->shards[i].version);
         assert_int_equal(a->shards[i].primary_term, b->shards[i].primary_term);
-        assert_int_equal(a->shards[i].moving_to, b->shards[i].moving_to);
         assert_int_equal(a->shards[i].n_members, b->shards[i].n_members);
         for (int j = 0; j < a->shards[i].n_members; j++) {
             assert_int_equal(a->shards[i].members[j].node, b->shards[i].members[j].node);
@@ -104,7 +103,6 @@ static void test_a_decoded_map_is_the_encoded_one(void **state)
         if (m->n_nodes > 2) {
             m->nodes[2].state = NODE_UNHEALTHY;
             m->nodes[1].draining = true;
-            m->shards[0].moving_to = m->shards[0].members[1].node;
             m->shards[3].term = UINT64_MAX;
             m->shards[4].primary_term = 1;
             map_build_no_primary(&m->shards[5]);
@@ -195,10 +193,6 @@ static void test_check_names_what_is_wrong(void **state)
     m = make(8, 3);
     (void)snprintf(m->nodes[1].host, sizeof(m->nodes[1].host), "a b");
     assert_string_equal(map_check(m), "node 1: bad host");
-    map_unref(&m);
-    m = make(8, 3);
-    m->shards[1].moving_to = m->shards[1].primary;
-    assert_non_null(map_check(m));
     map_unref(&m);
 }
 
@@ -324,10 +318,6 @@ static void test_counts_of_a_node(void **state)
     assert_int_equal(primaries, 128);
     assert_int_equal(replicas, 128);
     assert_true(map_node_holds(m, 0, 0));
-    assert_true(map_node_serves(m, 0, 0));
-    m->shards[0].moving_to = 1;
-    assert_false(map_node_serves(m, 0, 0));
-    assert_false(map_node_serves(m, NODE_NONE, 0));
     map_unref(&m);
 }
 

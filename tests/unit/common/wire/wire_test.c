@@ -84,11 +84,12 @@ static void test_every_kind_of_message_decodes_to_itself(void **state)
     wire_frame_fini(&f);
 }
 
-static const char *decode_confirm(const char *epoch, const char *fenced)
+static const char *decode_heartbeat(const char *epoch, const char *held)
 {
-    struct slice argv[] = {SLICE("CONFIRM"), slice_str(epoch), slice_str(fenced)};
+    struct slice argv[] = {SLICE("HEARTBEAT"), SLICE("0"), slice_str(epoch), SLICE("0"),
+                           SLICE("0"),         SLICE("0"), SLICE("0"),       slice_str(held)};
     struct wire_message m;
-    const char *wrong = wire_decode(argv, 3, &m);
+    const char *wrong = wire_decode(argv, 8, &m);
     if (wrong == NULL) {
         wire_message_fini(&m);
     }
@@ -98,11 +99,11 @@ static const char *decode_confirm(const char *epoch, const char *fenced)
 static void test_what_does_not_fit_is_refused_by_the_fields_name(void **state)
 {
     (void)state;
-    assert_null(decode_confirm("1", ""));
-    assert_null(decode_confirm("1", "1:2:3:4:5 2:0:0:0:0"));
-    assert_string_equal(decode_confirm("-1", ""), "epoch");
-    assert_string_equal(decode_confirm("18446744073709551616", ""), "epoch");
-    assert_string_equal(decode_confirm("", ""), "epoch");
+    assert_null(decode_heartbeat("1", ""));
+    assert_null(decode_heartbeat("1", "1:2:3:4:5 2:0:0:0:0"));
+    assert_string_equal(decode_heartbeat("-1", ""), "epoch");
+    assert_string_equal(decode_heartbeat("18446744073709551616", ""), "epoch");
+    assert_string_equal(decode_heartbeat("", ""), "epoch");
     const char *bad[] = {"1",
                          "1:2:3:4",
                          "1:2:3:4:5:6",
@@ -118,13 +119,13 @@ static void test_what_does_not_fit_is_refused_by_the_fields_name(void **state)
                          "1:1:1:1:1:",
                          "99999999999999999999:1:1:1:1"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_string_equal(decode_confirm("1", bad[i]), "fenced");
+        assert_string_equal(decode_heartbeat("1", bad[i]), "held");
     }
     struct wire_message m;
     struct slice unknown[] = {SLICE("NONSENSE")};
     assert_string_equal(wire_decode(unknown, 1, &m), "unknown message");
     assert_string_equal(wire_decode(unknown, 0, &m), "empty message");
-    struct slice few[] = {SLICE("CONFIRM"), SLICE("1")};
+    struct slice few[] = {SLICE("HEARD"), SLICE("1")};
     assert_string_equal(wire_decode(few, 2, &m), "fields are missing");
     char reason[200];
     memset(reason, 'a', sizeof(reason));

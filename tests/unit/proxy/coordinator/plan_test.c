@@ -476,19 +476,60 @@ static void test_with_nobody_to_take_them_shards_stay(void **state)
     map_unref(&m);
 }
 
-static void test_a_shard_being_handed_over_counts_as_arrived(void **state)
+static void test_roles_go_where_a_replica_in_sync_is_before_anything_is_copied(void **state)
 {
     (void)state;
     struct map *m = map_build_new(10, CLUSTER);
     add_node(m, 0, 100, -1);
     plan_and_apply(m, 1);
     add_node(m, 1, 100, -1);
-    assert_true(map_build_add_member(&m->shards[2], 1));
-    m->shards[2].moving_to = 1;
-    struct plan *p = plan(m, 1, true);
-    assert_int_equal(p->shards[2].home, 1);
-    assert_int_equal(p->primaries[1], 5);
+    uint64_t keys[10];
+    for (int i = 0; i < 10; i++) {
+        keys[i] = i < 5 ? 1000 : 0;
+    }
+    for (int i = 0; i < 5; i++) { /* those with keys have a replica */
+        assert_true(map_build_add_member(&m->shards[i], 1));
+        map_build_set_in_sync(&m->shards[i], 1, true);
+    }
+    struct plan_input in = {.map = m, .replication_factor = 1, .rebalance = true, .keys = keys};
+    struct plan *p = plan_new(&in);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(p->shards[i].home, i < 5 ? 1 : 0);
+    }
+    assert_int_equal(p->new_copies, 0);
     plan_free(&p);
+    map_unref(&m);
+}
+
+static void test_a_dead_nodes_places_are_its_own_while_it_is_expected(void **state)
+{
+    (void)state;
+    struct map *m = map_build_new(12, CLUSTER);
+    for (unsigned i = 0; i < 3; i++) {
+        add_node(m, i, 100, -1);
+    }
+    plan_and_apply(m, 2);
+    for (int i = 0; i < 12; i++) { /* node 2's roles have gone to its replicas */
+        struct map_shard *s = &m->shards[i];
+        if (s->primary == 2) {
+            int at = s->members[0].node == 2 ? 1 : 0;
+            map_build_set_primary(s, s->members[at].node);
+            map_build_set_in_sync(s, 2, false);
+        }
+    }
+    m->nodes[2].state = NODE_DEAD;
+    bool expected[3] = {false, false, true};
+    for (int is = 1; is >= 0; is--) {
+        expected[2] = is != 0;
+        struct plan_input in = {.map = m, .replication_factor = 2, .expected = expected};
+        struct plan *p = plan_new(&in);
+        for (int i = 0; i < 12; i++) {
+            bool had = map_shard_member(&m->shards[i], 2) >= 0;
+            assert_int_equal(plan_wants(p, i, 2), had && is != 0);
+            assert_int_equal(p->shards[i].n_replicas, 1);
+        }
+        plan_free(&p);
+    }
     map_unref(&m);
 }
 
@@ -556,7 +597,8 @@ int main(void)
         cmocka_unit_test(test_empty_shards_are_chosen_to_move_first),
         cmocka_unit_test(test_without_rebalancing_only_holes_are_filled),
         cmocka_unit_test(test_with_nobody_to_take_them_shards_stay),
-        cmocka_unit_test(test_a_shard_being_handed_over_counts_as_arrived),
+        cmocka_unit_test(test_roles_go_where_a_replica_in_sync_is_before_anything_is_copied),
+        cmocka_unit_test(test_a_dead_nodes_places_are_its_own_while_it_is_expected),
         cmocka_unit_test(test_any_cluster_gets_a_map_that_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
