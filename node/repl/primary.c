@@ -63,13 +63,18 @@ void primary_uncounted(struct repl *r, struct repl_shard *s, int peer, const str
     }
 }
 
+static bool is_unwanted(const struct repl *r, const struct member *m)
+{
+    return m->unwanted_us != NEVER && r->now_us - m->unwanted_us < UNWANTED_US;
+}
+
 /* May it be told that it may read? It must have all that is committed, and what it was promised so
  * far may not outlast the leases that our own service rests on. */
 static bool may_count(const struct repl *r, const struct repl_shard *s, const struct member *m)
 {
     if (!repl_leases(r) || r->set.consistency != REPL_STRONG || s->state != REPL_SERVE ||
-        s->handing >= 0 || !member_counts(m) || m->remove_term != 0 || !m->joined ||
-        m->flow != FLOW_LOG || m->acked < s->commit) {
+        s->handing >= 0 || is_unwanted(r, m) || !member_counts(m) || m->remove_term != 0 ||
+        !m->joined || m->flow != FLOW_LOG || m->acked < s->commit) {
         return false;
     }
     int64_t own = lease_primary_until(r, s, m->peer);
@@ -337,7 +342,8 @@ static struct member *add_member(struct repl *r, struct repl_shard *s, int peer)
                          .joined_us = r->now_us,
                          .progress_us = r->now_us,
                          .round_us = INT64_MAX,
-                         .copy_after_us = NEVER};
+                         .copy_after_us = NEVER,
+                         .unwanted_us = NEVER};
     return m;
 }
 
@@ -352,6 +358,34 @@ static void remove_member(struct repl *r, struct repl_shard *s, int at)
     s->n_members--;
 }
 
+/* Why a member of the in-sync set is to leave it; NULL: it is well, or may soon be. */
+static const char *failing(const struct repl *r, const struct repl_shard *s, const struct member *m)
+{
+    const struct peer *p = peer_of(r, m->peer);
+    int64_t lease = r->set.lease_us;
+    int64_t grace = s->state == REPL_RECOVER ? lease : lease / 4;
+    if (is_unwanted(r, m) && !m->told && (!repl_leases(r) || m->cover_us <= r->now_us)) {
+        return "it is to be dropped";
+    }
+    if (!p->up) {
+        return r->now_us - MAX(p->changed_us, m->joined_us) >= grace ? "no link" : NULL;
+    }
+    int64_t joined = r->now_us - MAX(p->changed_us, m->joined_us);
+    if (!m->joined) {
+        return joined >= lease ? "does not join" : NULL;
+    }
+    if (m->flow != FLOW_LOG) {
+        return joined >= (s->state == REPL_RECOVER ? lease : 0) ? "its log is another one" : NULL;
+    }
+    if (m->acked < m->sent && r->now_us - m->progress_us >= lease) {
+        return "does not acknowledge";
+    }
+    if (repl_leases(r) && p->held_us < r->now_us && joined >= lease) {
+        return "its lease is over";
+    }
+    return NULL;
+}
+
 /* A request of an older term has been granted, or never will be. */
 static void settle_requests(struct repl *r, struct repl_shard *s, struct member *m)
 {
@@ -362,11 +396,10 @@ static void settle_requests(struct repl *r, struct repl_shard *s, struct member 
         return;
     }
     m->add_term = 0;
-    if (!m->in_sync && m->in_map && m->joined && m->flow == FLOW_LOG) {
+    if (!m->in_sync && m->in_map && failing(r, s, m) == NULL) {
         m->add_term = s->term; /* the same again */
         m->asked_us = NEVER;
     }
-    (void)r;
 }
 
 static void note_member(struct repl *r, struct repl_shard *s, int peer, bool in_sync)
@@ -494,31 +527,6 @@ static void ask(struct repl *r, struct repl_shard *s, struct member *m, enum rep
     r->env.report(r->env.arg, what, s->shard, s->term, peer_of(r, m->peer)->id);
 }
 
-/* Why a member of the in-sync set is to leave it; NULL: it is well, or may soon be. */
-static const char *failing(const struct repl *r, const struct repl_shard *s, const struct member *m)
-{
-    const struct peer *p = peer_of(r, m->peer);
-    int64_t lease = r->set.lease_us;
-    int64_t grace = s->state == REPL_RECOVER ? lease : lease / 4;
-    if (!p->up) {
-        return r->now_us - MAX(p->changed_us, m->joined_us) >= grace ? "no link" : NULL;
-    }
-    int64_t joined = r->now_us - MAX(p->changed_us, m->joined_us);
-    if (!m->joined) {
-        return joined >= lease ? "does not join" : NULL;
-    }
-    if (m->flow != FLOW_LOG) {
-        return joined >= (s->state == REPL_RECOVER ? lease : 0) ? "its log is another one" : NULL;
-    }
-    if (m->acked < m->sent && r->now_us - m->progress_us >= lease) {
-        return "does not acknowledge";
-    }
-    if (repl_leases(r) && p->held_us < r->now_us && joined >= lease) {
-        return "its lease is over";
-    }
-    return NULL;
-}
-
 static void check_removal(struct repl *r, struct repl_shard *s, struct member *m)
 {
     const char *why = failing(r, s, m);
@@ -565,18 +573,39 @@ static void check_leaving(struct repl *r, struct repl_shard *s, struct member *m
     }
 }
 
+/* It is in the commit set, but the coordinator is asked only when it has all that was committed
+ * without it; and not on the word of a process that is no more. */
+static void ask_to_add(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    const struct peer *p = peer_of(r, m->peer);
+    const char *why = failing(r, s, m);
+    if (why != NULL) {
+        /* An older request may still be granted: asked out, it will not be. */
+        if (m->asked_us == NEVER || r->now_us - m->asked_us >= r->set.lease_us) {
+            primary_uncount(r, s, m);
+            ask(r, s, m, REPL_REMOVE);
+        }
+        return;
+    }
+    bool due = m->asked_us == NEVER || r->now_us - m->asked_us >= r->set.lease_us;
+    if (due && m->joined && m->flow == FLOW_LOG && m->acked >= s->commit &&
+        p->incarnation == p->incarnation_in_map) {
+        m->add_term = s->term;
+        ask(r, s, m, REPL_ADD);
+    }
+}
+
 /* Caught up: a round (from when the log's end was somewhere to when it had acknowledged that) was
  * short, so that the log's writes will not wait long for it. */
 static void check_adding(struct repl *r, struct repl_shard *s, struct member *m)
 {
     if (m->add_term != 0) {
-        if (m->asked_us == NEVER || r->now_us - m->asked_us >= r->set.lease_us) {
-            m->add_term = s->term;
-            ask(r, s, m, REPL_ADD);
-        }
+        ask_to_add(r, s, m);
         return;
     }
-    if (m->flow != FLOW_LOG || s->state != REPL_SERVE || s->handing >= 0 || !m->in_map) {
+    const struct peer *p = peer_of(r, m->peer);
+    if (m->flow != FLOW_LOG || s->state != REPL_SERVE || s->handing >= 0 || !m->in_map ||
+        p->incarnation != p->incarnation_in_map) {
         return;
     }
     if (m->goal == 0) {
@@ -587,19 +616,22 @@ static void check_adding(struct repl *r, struct repl_shard *s, struct member *m)
             m->goal = 0;
         }
     }
-    const struct peer *p = peer_of(r, m->peer);
     if (m->round_us > r->set.lease_us / 32 ||
         (repl_leases(r) && p->held_us - r->set.lease_us / 2 < r->now_us)) {
         return;
     }
     m->in_set = true;
     m->add_term = s->term;
+    m->asked_us = NEVER;
     primary_count_set(s);
-    ask(r, s, m, REPL_ADD);
+    ask_to_add(r, s, m);
 }
 
 static void tick_member(struct repl *r, struct repl_shard *s, struct member *m)
 {
+    if (m->unwanted_us != NEVER && !is_unwanted(r, m)) {
+        m->unwanted_us = NEVER;
+    }
     if (member_counts(m)) {
         if (m->in_sync) {
             check_removal(r, s, m);
@@ -629,7 +661,8 @@ static bool is_well(const struct repl *r, const struct repl_shard *s)
     bool counts = repl_leases(r) && r->set.consistency == REPL_STRONG;
     for (int i = 0; i < s->n_members; i++) {
         const struct member *m = &s->members[i];
-        if (!m->in_sync || m->remove_term != 0 || m->flow != FLOW_LOG || m->told != counts) {
+        if (!m->in_sync || m->remove_term != 0 || m->unwanted_us != NEVER || m->flow != FLOW_LOG ||
+            m->told != counts) {
             return false;
         }
     }

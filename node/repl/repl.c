@@ -179,7 +179,7 @@ void repl_bad(struct repl *r, int peer, const char *why)
     r->env.cut(r->env.arg, peer);
 }
 
-void repl_peer_up(struct repl *r, int peer, int64_t now_us)
+void repl_peer_up(struct repl *r, int peer, uint64_t incarnation, int64_t now_us)
 {
     set_now(r, now_us);
     struct peer *p = peer_of(r, peer);
@@ -187,6 +187,7 @@ void repl_peer_up(struct repl *r, int peer, int64_t now_us)
         repl_peer_down(r, peer, now_us);
     }
     p->up = true;
+    p->incarnation = incarnation;
     p->changed_us = r->now_us;
     p->beacon_us = NEVER;
     for (size_t i = 0; i < r->held.count; i++) {
@@ -228,6 +229,7 @@ static void note_peers(struct repl *r, const struct map *m)
         if (memcmp(m->nodes[i].id, r->id, NODE_ID_LEN) != 0) {
             int peer = repl_peer(r, m->nodes[i].id); /* may move the list */
             r->peers[peer]->in_map = true;
+            r->peers[peer]->incarnation_in_map = m->nodes[i].incarnation;
         }
     }
 }
@@ -509,4 +511,20 @@ void repl_handover(struct repl *r, int shard, uint64_t term, const char *target,
     }
     s->trouble = true;
     repl_kick(r, s);
+}
+
+void repl_drop(struct repl *r, int shard, uint64_t term, const char *node, int64_t now_us)
+{
+    set_now(r, now_us);
+    struct repl_shard *s = shard_of(r, shard);
+    if (s == NULL || s->pterm != term || s->state != REPL_SERVE || strlen(node) != NODE_ID_LEN ||
+        memcmp(node, r->id, NODE_ID_LEN) == 0) {
+        return;
+    }
+    struct member *m = primary_member(s, repl_peer(r, node));
+    if (m != NULL && m->in_sync) {
+        m->unwanted_us = r->now_us;
+        s->trouble = true;
+        repl_kick(r, s);
+    }
 }

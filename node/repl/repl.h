@@ -53,8 +53,8 @@ void repl_map(struct repl *r, struct map *m, int64_t now_us);
 /* The peer's handle, made if need be. */
 int repl_peer(struct repl *r, const char *id);
 const char *repl_peer_id(const struct repl *r, int peer);
-/* A session with it begins or ends (HELLOs done; connection lost). */
-void repl_peer_up(struct repl *r, int peer, int64_t now_us);
+/* A session with it begins or ends (HELLOs done; connection lost). `incarnation`: as it said. */
+void repl_peer_up(struct repl *r, int peer, uint64_t incarnation, int64_t now_us);
 void repl_peer_down(struct repl *r, int peer, int64_t now_us);
 void repl_message(struct repl *r, int peer, const struct repl_message *m, int64_t now_us);
 
@@ -67,6 +67,9 @@ uint64_t repl_append(struct repl *r, struct entry *e, int64_t now_us);
 void repl_durable(struct repl *r, int shard, uint64_t version, int64_t now_us);
 /* The coordinator wants this primary to hand the shard over (HANDOVER). */
 void repl_handover(struct repl *r, int shard, uint64_t term, const char *target, int64_t now_us);
+/* The coordinator wants this in-sync member to leave (DROP): it is asked for REMOVE as soon as no
+ * promise covers it, so that no write waits. Repeated for as long as it is wanted. */
+void repl_drop(struct repl *r, int shard, uint64_t term, const char *node, int64_t now_us);
 /* Often enough for leases: every 10 ms, and not later than repl_next_us. */
 void repl_tick(struct repl *r, int64_t now_us);
 /* `now_us` is read anew for this call, after everything of the turn was done. True: there is more

@@ -27,6 +27,7 @@
 #define REOPEN_US       1000000
 #define HANDED_US       200000 /* HANDED is repeated */
 #define HANDOVER_US_MAX 10000000
+#define UNWANTED_US     3000000 /* not repeated for so long: it is wanted again */
 #define COPY_SLICE      (128 * 1024)
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536
@@ -75,6 +76,7 @@ struct member {
     int64_t goal_us;     /* at that time */
     int64_t round_us;    /* how long the last round took; INT64_MAX: none yet */
     int64_t copy_after_us;
+    int64_t unwanted_us; /* the coordinator wanted it to leave, last at this time */
     struct copy *copy;
 };
 
@@ -150,8 +152,10 @@ struct peer {
     char id[NODE_ID_LEN + 1];
     bool up;
     bool in_map;
-    int64_t changed_us; /* up or down since */
-    int64_t beacon_us;  /* last asked */
+    uint64_t incarnation;        /* of this session */
+    uint64_t incarnation_in_map; /* as the map has it */
+    int64_t changed_us;          /* up or down since */
+    int64_t beacon_us;           /* last asked */
     /* Promises. As member: to this peer as primary; as primary: to this peer as member. */
     int64_t given_member_us;
     int64_t given_primary_us;

@@ -266,7 +266,7 @@ void replica_message(struct repl *r, struct repl_shard *s, int peer, const struc
         take_resign(r, s);
         break;
     case REPL_REOPEN:
-        if (s->state == REPL_MEMBER_JOIN) {
+        if (s->resigned) { /* else it has joined already, in a new session */
             s->resigned = false;
             s->trouble = true;
             send_join(r, s, false);

@@ -152,7 +152,7 @@ static void link_up(void *arg, struct link *l)
     }
     r->links[peer] = l;
     r->batch++;
-    repl_peer_up(r->core, peer, replicate_now(r));
+    repl_peer_up(r->core, peer, link_incarnation(l), replicate_now(r));
 }
 
 static void link_down(void *arg, struct link *l)
@@ -356,6 +356,8 @@ void replicate_order(struct server *s, const struct wire_change *c)
     r->batch++;
     if (c->op == WIRE_HANDOVER) {
         repl_handover(r->core, c->shard, c->term, c->node, replicate_now(r));
+    } else if (c->op == WIRE_DROP) {
+        repl_drop(r->core, c->shard, c->term, c->node, replicate_now(r));
     }
 }
 

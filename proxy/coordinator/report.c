@@ -30,8 +30,13 @@ static void remove_from(struct coordinator *c, const struct wire_change *k, int 
 {
     const struct map_shard *s = &coordinator_latest(c)->shards[k->shard];
     int at = map_shard_member(s, node);
-    if (k->term != s->term || at < 0 || !s->members[at].in_sync || s->primary == node) {
+    if (k->term != s->term || at < 0 || s->primary == node) {
         c->measures.refused++;
+        return;
+    }
+    if (!s->members[at].in_sync) {
+        /* Its primary gives up adding it: in a new term no such request is granted any more. */
+        coordinator_edit(c)->shards[k->shard].term++;
         return;
     }
     map_build_set_in_sync(&coordinator_edit(c)->shards[k->shard], node, false);

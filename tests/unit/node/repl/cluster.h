@@ -62,6 +62,7 @@ struct node {
     int index;
     struct repl *r;
     bool alive;
+    uint64_t incarnation;
     uint64_t sessions[N_NODES]; /* with each other one; 0: none */
     struct data data[N_SHARDS];
     struct str scan;
@@ -232,6 +233,8 @@ static inline void env_committed(void *arg, int shard, uint64_t version)
 static inline void env_state(void *arg, int shard, enum repl_state was, enum repl_state now)
 {
     struct node *n = arg;
+    LOG_DEBUG_EVENT("test", "at=%lld node=%d shard=%d now=%s", (long long)n->c->now_us, n->index,
+                    shard, repl_state_name(now));
     if ((was == REPL_SERVE || was == REPL_FENCED) && now != REPL_SERVE && now != REPL_FENCED) {
         forget_ops(n, shard);
     }
@@ -352,11 +355,15 @@ static inline void record(struct cluster *c, const struct request *q)
         }
     } else {
         ok = ok && q->term == s->term && q->node != s->primary &&
-             s->members[at].in_sync == (q->what == REPL_REMOVE);
-        if (ok) {
+             (s->members[at].in_sync ? q->what == REPL_REMOVE : true);
+        if (ok && !s->members[at].in_sync && q->what == REPL_REMOVE) {
+            s->term++;
+        } else if (ok) {
             map_build_set_in_sync(s, q->node, q->what == REPL_ADD);
         }
     }
+    LOG_DEBUG_EVENT("test", "at=%lld report=%d shard=%d from=%d node=%d ok=%d",
+                    (long long)c->now_us, (int)q->what, q->shard, q->from, q->node, ok);
     if (ok) {
         publish(c, next);
     } else {
@@ -368,12 +375,13 @@ static inline void record(struct cluster *c, const struct request *q)
 }
 
 /* The node is out of every in-sync set that has another one; who is not, is primary next. */
-static inline void fail_over(struct cluster *c, int node)
+static inline void fail_over(struct cluster *c, int node, bool restarted)
 {
     struct map *next = map_build_from(c->map);
     for (int i = 0; i < N_SHARDS; i++) {
         struct map_shard *s = &next->shards[i];
         int at = map_shard_member(s, node);
+        s->term += at >= 0 && restarted; /* no request of before counts any more */
         if (at < 0 || !s->members[at].in_sync || map_shard_in_sync(s) < 2) {
             continue;
         }
@@ -389,6 +397,8 @@ static inline void fail_over(struct cluster *c, int node)
         }
         map_build_set_in_sync(s, node, false);
     }
+    next->nodes[node].incarnation += restarted;
+    LOG_DEBUG_EVENT("test", "at=%lld node=%d is given up", (long long)c->now_us, node);
     publish(c, next);
 }
 
@@ -424,6 +434,7 @@ static inline void start_node(struct cluster *c, int i, bool fresh)
     n->c = c;
     n->index = i;
     n->alive = true;
+    n->incarnation++;
     n->r = repl_new(id, N_SHARDS, &c->settings, &env, fresh, c->now_us);
     memset(n->data, 0, sizeof(n->data));
     memset(n->written, 0, sizeof(n->written));
@@ -461,15 +472,16 @@ static inline void connect_nodes(struct cluster *c, int a, int b)
     drop_packets(&c->wires[b][a]);
     uint64_t session = ++c->session;
     c->nodes[a].sessions[b] = c->nodes[b].sessions[a] = session;
-    repl_peer_up(c->nodes[a].r, peer_handle(&c->nodes[a], b), c->now_us);
+    repl_peer_up(c->nodes[a].r, peer_handle(&c->nodes[a], b), c->nodes[b].incarnation, c->now_us);
     turn(&c->nodes[a]);
-    repl_peer_up(c->nodes[b].r, peer_handle(&c->nodes[b], a), c->now_us);
+    repl_peer_up(c->nodes[b].r, peer_handle(&c->nodes[b], a), c->nodes[a].incarnation, c->now_us);
     turn(&c->nodes[b]);
 }
 
 static inline void kill_node(struct cluster *c, int i)
 {
     struct node *n = &c->nodes[i];
+    LOG_DEBUG_EVENT("test", "at=%lld node=%d is killed", (long long)c->now_us, i);
     n->alive = false;
     forget_ops(n, -1);
     for (int j = 0; j < N_NODES; j++) {
@@ -567,8 +579,13 @@ static inline void check_reads(struct cluster *c)
             assert_true(repl_whole(n->r, s));
             for (int k = 0; k < N_COUNTERS; k++) {
                 bool strong = primary || c->settings.mode == REPL_SYNC;
-                if (strong && repl_barrier(n->r, s, PLACE(k)) == 0) {
-                    assert_true(n->data[s].values[k] >= c->acked[s][k]);
+                if (strong && repl_barrier(n->r, s, PLACE(k)) == 0 &&
+                    n->data[s].values[k] < c->acked[s][k]) {
+                    fail_msg("at %lld node %d, %s of shard %d at %llu: key %d is %llu, not %llu",
+                             (long long)c->now_us, i, repl_state_name(repl_state(n->r, s)), s,
+                             (unsigned long long)repl_version(n->r, s), k,
+                             (unsigned long long)n->data[s].values[k],
+                             (unsigned long long)c->acked[s][k]);
                 }
                 assert_true(n->data[s].values[k] <= c->tried[s][k]);
             }

@@ -33,7 +33,7 @@ static void test_a_dead_replica_delays_writes_for_about_a_lease(void **state)
     assert_true(c.now_us - killed > LEASE_US / 2);
     assert_int_equal(map_shard_in_sync(&c.map->shards[0]), 1);
     /* It comes back empty and gets a copy. */
-    fail_over(&c, 1);
+    fail_over(&c, 1, true);
     start_node(&c, 1, false);
     for (int i = 0; i < N_NODES; i++) {
         if (i != 1) {
@@ -204,7 +204,7 @@ static void test_the_fate_of_writes_is_known_after_a_failover(void **state)
     }
     run_for(&c, 50000, 0);
     kill_node(&c, 0);
-    fail_over(&c, 0);
+    fail_over(&c, 0, false);
     while (repl_state(c.nodes[1].r, 0) != REPL_SERVE) {
         run_for(&c, STEP_US, 0);
     }
