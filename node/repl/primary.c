@@ -155,6 +155,7 @@ static void start_flow(struct repl *r, struct repl_shard *s, struct member *m)
     primary_tell_counted(r, s, m, false);
     m->told = false;
     repl_dirty(r, s);
+    primary_commit(r, s); /* its acknowledgement of the last entries may have been lost */
 }
 
 static bool is_ahead(const struct repl_shard *s, const struct member *m)

@@ -6,6 +6,7 @@
  * client is told. */
 #include "proxy/exec/exec_priv.h"
 
+#include "common/base/log.h"
 #include "common/base/num.h"
 
 #include <stdio.h>
@@ -31,6 +32,7 @@ struct fate {
     struct call **calls; /* in the order of their numbers; NULL: over */
     uint32_t n, cap;
     uint32_t left; /* that are not NULL */
+    bool complete; /* the answer: the log goes back far enough */
 };
 
 int64_t fate_deadline(const struct fate *f)
@@ -299,6 +301,7 @@ static bool decide(struct exec *x, struct fate *f, struct chunk *chunk, struct s
     }
     uint64_t number = 0;
     struct slice reply = {.ptr = NULL};
+    f->complete = complete == 1;
     for (uint32_t i = 0; i < f->n; i++) {
         struct call *c = f->calls[i];
         if (c == NULL) {
@@ -330,6 +333,20 @@ static void all_unknown(struct exec *x, struct fate *f)
     }
 }
 
+static void tell(const struct exec *x, const struct fate *f, const struct exec_counters *before,
+                 uint32_t calls)
+{
+    uint64_t unknown = x->counters.unknown_outcome - before->unknown_outcome;
+    log_event(unknown > 0 ? LOG_NOTICE : LOG_VERBOSE, "fate",
+              "writes of a broken connection lane=%llu shard=%d node=%s age-ms=%lld writes=%u "
+              "replied=%llu resent=%llu unknown=%llu complete=%d",
+              (unsigned long long)f->lane_id, f->shard, f->asked->id,
+              (long long)(x->now_us - f->sent_us) / 1000, calls,
+              (unsigned long long)(x->counters.resolved_replied - before->resolved_replied),
+              (unsigned long long)(x->counters.resolved_resent - before->resolved_resent),
+              (unsigned long long)unknown, f->complete);
+}
+
 void fate_answered(struct exec *x, struct call *question, struct chunk *chunk, const char *ptr,
                    size_t len)
 {
@@ -352,9 +369,12 @@ void fate_answered(struct exec *x, struct call *question, struct chunk *chunk, c
     if (f->asked == x->routes[f->shard].chosen) {
         route_open(x, f->shard);
     }
+    const struct exec_counters before = x->counters;
+    uint32_t calls = f->left;
     if (!decide(x, f, chunk, (struct scroll){.at = ptr, .end = ptr + len})) {
         all_unknown(x, f);
     }
+    tell(x, f, &before, calls);
     INVARIANT(f->left == 0);
     fate_free(f);
     x->release = true;
