@@ -2,10 +2,10 @@
 #include "node/persist/snapshot.h"
 
 #include "node/persist/snapshot_format.h"
-#include "node/persist/wal_format.h"
 #include "node/types/rdb.h"
 #include "node/types/string.h"
 
+#include "common/base/bytes.h"
 #include "common/base/mem.h"
 
 #include <errno.h>
@@ -45,9 +45,9 @@ static int write_block(struct snapshot_job *job)
 {
     struct snapshot *s = job->snapshot;
     if (job->tail != NULL) { /* else the loop has done it */
-        uint64_t index = wal_get64(job->bytes + 16);
-        wal_put64(job->bytes,
-                  sum_of(job->bytes + 8, job->len - 8, job->tail, snapshot_seed(s->nonce, index)));
+        uint64_t index = get_le64(job->bytes + 16);
+        put_le64(job->bytes,
+                 sum_of(job->bytes + 8, job->len - 8, job->tail, snapshot_seed(s->nonce, index)));
     }
     int error = disk_write(s->file, job->at, job->bytes, job->len);
     if (error == 0 && job->tail != NULL) {
@@ -136,7 +136,7 @@ static void begin_block(struct snapshot *s, enum snapshot_kind kind)
 {
     char *p = str_reserve(&s->block, BLOCK_FULL + BLOCK_FULL / 8);
     memset(p, 0, SNAPSHOT_BLOCK_HEAD);
-    wal_put32(p + 8, (uint32_t)kind);
+    put_le32(p + 8, (uint32_t)kind);
     s->block.len = SNAPSHOT_BLOCK_HEAD;
     s->block_db = -1;
 }
@@ -145,11 +145,11 @@ static void end_block(struct snapshot *s, struct chunk *tail)
 {
     char *p = s->block.ptr;
     size_t own = s->block.len - SNAPSHOT_BLOCK_HEAD;
-    wal_put32(p + 12, tail == NULL ? 0 : (uint32_t)own);
-    wal_put64(p + 16, s->index);
-    wal_put64(p + 24, own + (tail == NULL ? 0 : tail->len));
+    put_le32(p + 12, tail == NULL ? 0 : (uint32_t)own);
+    put_le64(p + 16, s->index);
+    put_le64(p + 24, own + (tail == NULL ? 0 : tail->len));
     if (tail == NULL) {
-        wal_put64(p, sum_of(p + 8, s->block.len - 8, NULL, snapshot_seed(s->nonce, s->index)));
+        put_le64(p, sum_of(p + 8, s->block.len - 8, NULL, snapshot_seed(s->nonce, s->index)));
     }
     s->index++;
     send_job(s, SNAPSHOT_WRITE, &s->block, tail);
@@ -160,14 +160,14 @@ static void end_block(struct snapshot *s, struct chunk *tail)
 static void put32(struct str *to, uint32_t v)
 {
     char b[4];
-    wal_put32(b, v);
+    put_le32(b, v);
     str_append(to, b, sizeof(b));
 }
 
 static void put64(struct str *to, uint64_t v)
 {
     char b[8];
-    wal_put64(b, v);
+    put_le64(b, v);
     str_append(to, b, sizeof(b));
 }
 
@@ -246,10 +246,10 @@ static int begin_file(struct snapshot *s)
         return error;
     }
     memcpy(head, SNAPSHOT_MAGIC, 8);
-    wal_put32(head + 8, SNAPSHOT_FORMAT);
-    wal_put32(head + 12, 0);
-    wal_put64(head + 16, s->nonce);
-    wal_put64(head + 24, hash_bytes(head, 24, SNAPSHOT_SEED));
+    put_le32(head + 8, SNAPSHOT_FORMAT);
+    put_le32(head + 12, 0);
+    put_le64(head + 16, s->nonce);
+    put_le64(head + 24, hash_bytes(head, 24, SNAPSHOT_SEED));
     s->at = sizeof(head);
     return disk_write(s->file, 0, head, sizeof(head));
 }

@@ -25,7 +25,7 @@ struct snapshot_info {
     char cluster_id[64]; /* empty: of none */
     int shard;
     int n_shards;
-    uint64_t position; /* in the log of this node */
+    uint64_t position; /* in the log of this node, WAL_FIRST where there is none */
     int64_t wall_ms;
     uint64_t hash_check; /* of the keyspace's seed: equal means that keys are in its order */
     uint64_t keys;       /* about how many, in the biggest database, to make room for */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/persist/snapshot.h"
 #include "node/persist/snapshot_format.h"
-#include "node/persist/wal_format.h"
 #include "node/types/rdb.h"
 
+#include "common/base/bytes.h"
 #include "common/base/mem.h"
 
 #include <errno.h>
@@ -52,11 +52,11 @@ static const char *look(struct input *in, uint64_t at, uint64_t n)
 static bool read_file_head(struct input *in)
 {
     const char *p = look(in, 0, SNAPSHOT_FILE_HEAD);
-    if (p == NULL || memcmp(p, SNAPSHOT_MAGIC, 8) != 0 || wal_get32(p + 8) != SNAPSHOT_FORMAT ||
-        wal_get64(p + 24) != hash_bytes(p, 24, SNAPSHOT_SEED)) {
+    if (p == NULL || memcmp(p, SNAPSHOT_MAGIC, 8) != 0 || get_le32(p + 8) != SNAPSHOT_FORMAT ||
+        get_le64(p + 24) != hash_bytes(p, 24, SNAPSHOT_SEED)) {
         return false;
     }
-    in->nonce = wal_get64(p + 16);
+    in->nonce = get_le64(p + 16);
     return true;
 }
 
@@ -65,11 +65,11 @@ static bool read_block(struct input *in, uint64_t at, uint64_t index, unsigned *
                        struct slice *content)
 {
     const char *p = look(in, at, SNAPSHOT_BLOCK_HEAD);
-    if (p == NULL || wal_get64(p + 16) != index) {
+    if (p == NULL || get_le64(p + 16) != index) {
         return false;
     }
-    uint64_t len = wal_get64(p + 24);
-    uint64_t split = wal_get32(p + 12);
+    uint64_t len = get_le64(p + 24);
+    uint64_t split = get_le32(p + 12);
     if (len > in->size || split > len) {
         return false;
     }
@@ -82,10 +82,10 @@ static bool read_block(struct input *in, uint64_t at, uint64_t index, unsigned *
     if (split != 0) {
         sum = hash_bytes(p + 8 + first, (size_t)(len - split), sum);
     }
-    if (sum != wal_get64(p)) {
+    if (sum != get_le64(p)) {
         return false;
     }
-    *kind = wal_get32(p + 8);
+    *kind = get_le32(p + 8);
     *content = slice_of(p + SNAPSHOT_BLOCK_HEAD, (size_t)len);
     return true;
 }
@@ -99,12 +99,12 @@ bool snapshot_read_head(struct slice in, struct snapshot_info *out)
     *out = (struct snapshot_info){0};
     memcpy(out->cluster_id, in.ptr, sizeof(out->cluster_id));
     const char *p = in.ptr + sizeof(out->cluster_id);
-    uint32_t shard = wal_get32(p);
-    uint32_t n_shards = wal_get32(p + 4);
-    out->position = wal_get64(p + 8);
-    out->wall_ms = (int64_t)wal_get64(p + 16);
-    out->hash_check = wal_get64(p + 24);
-    out->keys = wal_get64(p + 32);
+    uint32_t shard = get_le32(p);
+    uint32_t n_shards = get_le32(p + 4);
+    out->position = get_le64(p + 8);
+    out->wall_ms = (int64_t)get_le64(p + 16);
+    out->hash_check = get_le64(p + 24);
+    out->keys = get_le64(p + 32);
     if (n_shards > KEYSPACE_SLOTS || shard >= n_shards ||
         out->cluster_id[sizeof(out->cluster_id) - 1] != '\0') {
         return false;
@@ -119,7 +119,7 @@ static bool read_i64(struct slice *in, int64_t *out)
     if (in->len < 8) {
         return false;
     }
-    *out = (int64_t)wal_get64(in->ptr);
+    *out = (int64_t)get_le64(in->ptr);
     *in = slice_of(in->ptr + 8, in->len - 8);
     return true;
 }
@@ -187,7 +187,7 @@ static enum snapshot_found read_blocks(struct input *in, int shard,
             if (!snapshot_read_keys(content, target, &keys, &scratch)) {
                 break;
             }
-        } else if (kind == SNAPSHOT_FOOT && content.len == 8 && wal_get64(content.ptr) == keys &&
+        } else if (kind == SNAPSHOT_FOOT && content.len == 8 && get_le64(content.ptr) == keys &&
                    at == in->size) {
             found = SNAPSHOT_GOOD;
         } else {

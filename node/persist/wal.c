@@ -25,6 +25,7 @@ struct wal {
     struct str buffer;   /* records from `written` on */
     uint64_t written;
     uint64_t durable;
+    uint64_t safe;
     uint64_t marked; /* durable as the last mark says it */
     uint64_t asked;  /* position of the newest sync asked for */
     uint64_t gap;
@@ -47,14 +48,14 @@ static void put_record(struct wal *w, enum wal_kind kind, uint32_t shard, uint64
     uint64_t position = wal_end(w);
     size_t need = WAL_RECORD_BYTES + bytes.len;
     char *p = str_reserve(&w->buffer, need);
-    wal_put32(p + 8, (uint32_t)bytes.len);
-    wal_put32(p + 12, (uint32_t)kind | shard << 16);
-    wal_put64(p + 16, term);
-    wal_put64(p + 24, version);
+    put_le32(p + 8, (uint32_t)bytes.len);
+    put_le32(p + 12, (uint32_t)kind | shard << 16);
+    put_le64(p + 16, term);
+    put_le64(p + 24, version);
     if (bytes.len > 0) {
         memcpy(p + WAL_RECORD_BYTES, bytes.ptr, bytes.len);
     }
-    wal_put64(p, hash_bytes(p + 8, need - 8, wal_record_seed(w->nonce, position)));
+    put_le64(p, hash_bytes(p + 8, need - 8, wal_record_seed(w->nonce, position)));
     w->buffer.len += need;
     w->stats.records++;
 }
@@ -62,8 +63,19 @@ static void put_record(struct wal *w, enum wal_kind kind, uint32_t shard, uint64
 static void put_number(struct wal *w, enum wal_kind kind, uint64_t v)
 {
     char bytes[8];
-    wal_put64(bytes, v);
+    put_le64(bytes, v);
     put_record(w, kind, 0, 0, 0, slice_of(bytes, sizeof(bytes)));
+}
+
+/* What each file begins with. */
+static void put_shards(struct wal *w)
+{
+    if (w->port.shards != NULL) {
+        struct str list = {0};
+        w->port.shards(w->port.arg, &list);
+        put_record(w, WAL_SHARDS, 0, 0, 0, str_slice(&list));
+        str_fini(&list);
+    }
 }
 
 static void told(struct wal *w)
@@ -152,6 +164,7 @@ static void finish_segment(struct wal *w)
     w->file = NULL;
     w->seq++;
     send_sync(w, f, true);
+    put_shards(w);
 }
 
 /* ---- failing ---- */
@@ -199,11 +212,13 @@ struct wal *wal_new(struct disk *disk, const struct wal_settings *settings,
     w->port = *port;
     w->nonce = nonce;
     w->seq = n_segments == 0 ? 1 : segments[n_segments - 1].seq + 1;
-    w->written = w->durable = w->asked = position;
+    w->written = w->durable = w->safe = w->asked = position;
+    w->gap = n_segments > 0 && segments[n_segments - 1].end < position ? position : 0;
     for (size_t i = 0; i < n_segments; i++) {
         add_segment(w, segments[i]);
     }
     put_number(w, WAL_POLICY, settings->policy);
+    put_shards(w);
     if (!wal_flush(w, wall_ms)) {
         *error = w->error;
         wal_free(&w);
@@ -346,6 +361,10 @@ void wal_synced(struct wal_sync *job)
         w->sync_failed = true;
     }
     bool moved = false;
+    if (!w->sync_failed && job->position > w->safe) {
+        w->safe = job->position;
+        moved = true;
+    }
     if (!w->sync_failed && w->gap == 0 && job->position > w->durable) {
         w->durable = job->position;
         moved = true;
@@ -373,6 +392,7 @@ static void start_over(struct wal *w)
     }
     give_up_tail(w);
     put_number(w, WAL_POLICY, w->settings.policy);
+    put_shards(w);
     w->sync_failed = false;
 }
 
@@ -429,11 +449,8 @@ void wal_trim(struct wal *w, uint64_t position)
     if (w->gap != 0 && position >= w->gap) {
         w->gap = 0;
         log_event(LOG_NOTICE, "log", "all shards have snapshots: the log is whole again");
+        w->durable = MAX(w->durable, w->safe);
         told(w);
-        w->asked = MIN(w->asked, w->durable); /* what was synced meanwhile did not count */
-        if (w->settings.policy == WAL_SYNC_ALWAYS) {
-            sync_if_due(w);
-        }
     }
 }
 
@@ -457,6 +474,11 @@ uint64_t wal_durable(const struct wal *w)
 uint64_t wal_start(const struct wal *w)
 {
     return w->n_segments == 0 ? w->written : w->segments[0].start;
+}
+
+uint64_t wal_safe(const struct wal *w)
+{
+    return w->safe;
 }
 
 bool wal_ok(const struct wal *w)

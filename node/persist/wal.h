@@ -28,6 +28,7 @@
 
 enum wal_policy { WAL_SYNC_ALWAYS, WAL_SYNC_EVERYSEC, WAL_SYNC_NO };
 
+struct str;
 struct wal;
 
 /* A file to be synced: wal_sync_run on any thread, then wal_synced on the wal's. Jobs are carried
@@ -49,6 +50,8 @@ struct wal_port {
     void (*sync)(void *arg, struct wal_sync *job);
     /* wal_durable() has moved on, or wal_ok() changed. May be NULL. */
     void (*progress)(void *arg);
+    /* Appends the content of a WAL_SHARDS record. May be NULL. */
+    void (*shards)(void *arg, struct str *to);
 };
 
 struct wal_settings {
@@ -66,7 +69,7 @@ struct wal_segment {
 };
 
 /* Goes on behind `segments` at `position` with a new file. `nonce`: random. NULL: *error is the
- * errno. */
+ * errno. A position beyond the last file's end leaves a gap there. */
 struct wal *wal_new(struct disk *disk, const struct wal_settings *settings,
                     const struct wal_port *port, const struct wal_segment *segments,
                     size_t n_segments, uint64_t position, uint64_t nonce, int64_t wall_ms,
@@ -96,7 +99,8 @@ void wal_trim(struct wal *w, uint64_t position);
 
 uint64_t wal_end(const struct wal *w);     /* of what was appended */
 uint64_t wal_written(const struct wal *w); /* given to the system */
-uint64_t wal_durable(const struct wal *w); /* on the disk */
+uint64_t wal_durable(const struct wal *w); /* on the disk, and all before it */
+uint64_t wal_safe(const struct wal *w);    /* on the disk, whatever is missing before wal_gap() */
 uint64_t wal_start(const struct wal *w);   /* the oldest record that is kept */
 /* False: writes must be refused. */
 bool wal_ok(const struct wal *w);

@@ -12,10 +12,10 @@
  * another file, or of this one in another place, are never taken for a record. */
 #pragma once
 
+#include "common/base/bytes.h"
 #include "common/base/hash.h"
 #include "common/base/obj.h"
 
-#include <endian.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +26,7 @@
 #define WAL_RECORD_BYTES 32
 #define WAL_HEADER_SEED  UINT64_C(0x53484f414c4c4f47)
 #define WAL_NAME_MAX     32
+#define WAL_FIRST        1 /* position of the very first record: 0 is none */
 
 enum wal_kind {
     /* A log entry of a shard, whole, as node/log encodes it. */
@@ -41,6 +42,10 @@ enum wal_kind {
     WAL_POLICY = 4,
     /* The process ended in order, nothing comes after it in its file. */
     WAL_END = 5,
+    /* What snapshots there are: for each a u16 shard, u64 position. First in each file. Whoever
+     * finds a snapshot missing that the last one of these names, and no WAL_RESET of its shard
+     * behind it, knows that it was lost. */
+    WAL_SHARDS = 6,
     WAL_KINDS,
 };
 
@@ -52,53 +57,27 @@ struct wal_header {
     uint64_t wall_ms;
 };
 
-static inline void wal_put32(char *to, uint32_t v)
-{
-    v = htole32(v);
-    memcpy(to, &v, sizeof(v));
-}
-
-static inline void wal_put64(char *to, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(to, &v, sizeof(v));
-}
-
-static inline uint32_t wal_get32(const char *from)
-{
-    uint32_t v;
-    memcpy(&v, from, sizeof(v));
-    return le32toh(v);
-}
-
-static inline uint64_t wal_get64(const char *from)
-{
-    uint64_t v;
-    memcpy(&v, from, sizeof(v));
-    return le64toh(v);
-}
-
 static inline void wal_encode_header(char to[WAL_HEADER_BYTES], const struct wal_header *h)
 {
     memcpy(to, WAL_MAGIC, 8);
-    wal_put32(to + 8, WAL_FORMAT);
-    wal_put32(to + 12, h->n_shards);
-    wal_put64(to + 16, h->seq);
-    wal_put64(to + 24, h->start);
-    wal_put64(to + 32, h->nonce);
-    wal_put64(to + 40, h->wall_ms);
-    wal_put64(to + 48, hash_bytes(to, 48, WAL_HEADER_SEED));
+    put_le32(to + 8, WAL_FORMAT);
+    put_le32(to + 12, h->n_shards);
+    put_le64(to + 16, h->seq);
+    put_le64(to + 24, h->start);
+    put_le64(to + 32, h->nonce);
+    put_le64(to + 40, h->wall_ms);
+    put_le64(to + 48, hash_bytes(to, 48, WAL_HEADER_SEED));
 }
 
 static inline bool wal_decode_header(const char from[WAL_HEADER_BYTES], struct wal_header *h)
 {
-    h->n_shards = wal_get32(from + 12);
-    h->seq = wal_get64(from + 16);
-    h->start = wal_get64(from + 24);
-    h->nonce = wal_get64(from + 32);
-    h->wall_ms = wal_get64(from + 40);
-    return memcmp(from, WAL_MAGIC, 8) == 0 && wal_get32(from + 8) == WAL_FORMAT &&
-           wal_get64(from + 48) == hash_bytes(from, 48, WAL_HEADER_SEED);
+    h->n_shards = get_le32(from + 12);
+    h->seq = get_le64(from + 16);
+    h->start = get_le64(from + 24);
+    h->nonce = get_le64(from + 32);
+    h->wall_ms = get_le64(from + 40);
+    return memcmp(from, WAL_MAGIC, 8) == 0 && get_le32(from + 8) == WAL_FORMAT &&
+           get_le64(from + 48) == hash_bytes(from, 48, WAL_HEADER_SEED);
 }
 
 static inline uint64_t wal_record_seed(uint64_t nonce, uint64_t position)

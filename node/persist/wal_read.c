@@ -77,8 +77,8 @@ static bool next_record(struct source *s, struct wal_record *r, int *error)
     if (p == NULL) {
         return false;
     }
-    uint32_t len = wal_get32(p + 8);
-    uint32_t kind_shard = wal_get32(p + 12);
+    uint32_t len = get_le32(p + 8);
+    uint32_t kind_shard = get_le32(p + 12);
     if (!plausible(kind_shard & 0xffff, kind_shard >> 16, s->header.n_shards)) {
         return false;
     }
@@ -87,18 +87,18 @@ static bool next_record(struct source *s, struct wal_record *r, int *error)
         return false;
     }
     uint64_t seed = wal_record_seed(s->header.nonce, position_of(s, s->at));
-    if (wal_get64(p) != hash_bytes(p + 8, WAL_RECORD_BYTES - 8 + (size_t)len, seed)) {
+    if (get_le64(p) != hash_bytes(p + 8, WAL_RECORD_BYTES - 8 + (size_t)len, seed)) {
         return false;
     }
     *r = (struct wal_record){.kind = (enum wal_kind)(kind_shard & 0xffff),
                              .shard = kind_shard >> 16,
                              .position = position_of(s, s->at),
-                             .term = wal_get64(p + 16),
-                             .version = wal_get64(p + 24),
+                             .term = get_le64(p + 16),
+                             .version = get_le64(p + 24),
                              .bytes = slice_of(p + WAL_RECORD_BYTES, len)};
     r->end = r->position + WAL_RECORD_BYTES + len;
     s->at += WAL_RECORD_BYTES + (uint64_t)len;
-    return r->kind == WAL_ENTRY || r->kind == WAL_RESET || len == 8;
+    return r->kind == WAL_ENTRY || r->kind == WAL_RESET || r->kind == WAL_SHARDS || len == 8;
 }
 
 /* ---- files ---- */
@@ -136,13 +136,13 @@ static void look_for_marks(struct reading *r, struct source *s, uint64_t at)
         if (p == NULL) {
             return;
         }
-        unsigned kind = wal_get32(p + 12);
-        if (wal_get32(p + 8) != 8 || (kind != WAL_MARK && kind != WAL_END)) {
+        unsigned kind = get_le32(p + 12);
+        if (get_le32(p + 8) != 8 || (kind != WAL_MARK && kind != WAL_END)) {
             continue;
         }
         uint64_t seed = wal_record_seed(s->header.nonce, position_of(s, at));
-        if (wal_get64(p) == hash_bytes(p + 8, size - 8, seed)) {
-            r->mark = MAX(r->mark, wal_get64(p + WAL_RECORD_BYTES));
+        if (get_le64(p) == hash_bytes(p + 8, size - 8, seed)) {
+            r->mark = MAX(r->mark, get_le64(p + WAL_RECORD_BYTES));
         }
     }
 }
@@ -167,14 +167,14 @@ static void take_record(struct reading *r, const struct wal_record *rec)
     f->orderly = false;
     switch (rec->kind) {
     case WAL_MARK:
-        r->mark = MAX(r->mark, wal_get64(rec->bytes.ptr));
+        r->mark = MAX(r->mark, get_le64(rec->bytes.ptr));
         break;
     case WAL_END:
-        r->mark = MAX(r->mark, wal_get64(rec->bytes.ptr));
+        r->mark = MAX(r->mark, get_le64(rec->bytes.ptr));
         f->orderly = true;
         break;
     case WAL_POLICY: {
-        bool always = wal_get64(rec->bytes.ptr) == WAL_SYNC_ALWAYS;
+        bool always = get_le64(rec->bytes.ptr) == WAL_SYNC_ALWAYS;
         /* A process's first record is at the start of a file of its own. */
         bool first = f->n_segments > 0 && f->segments[f->n_segments - 1].start == rec->position;
         f->always = first ? always : f->always && always;
@@ -182,6 +182,7 @@ static void take_record(struct reading *r, const struct wal_record *rec)
     }
     case WAL_ENTRY:
     case WAL_RESET:
+    case WAL_SHARDS:
         if (rec->end > r->from) {
             r->visitor->record(r->visitor->arg, rec);
         }
@@ -235,7 +236,7 @@ static bool later_mark(struct reading *r, const struct names *list, size_t i, ui
         struct wal_record rec;
         while (good && r->error == 0 && next_record(&later, &rec, &r->error)) {
             if (rec.kind == WAL_MARK || rec.kind == WAL_END) {
-                r->mark = MAX(r->mark, wal_get64(rec.bytes.ptr));
+                r->mark = MAX(r->mark, get_le64(rec.bytes.ptr));
             }
         }
         close_source(&later);
