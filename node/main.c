@@ -2,6 +2,7 @@
 /* shoal-node: reads its directives, makes server, commands and agent, joins them, runs. */
 #include "node/admin/admin.h"
 #include "node/agent/agent.h"
+#include "node/serve/durable.h"
 #include "node/serve/identity.h"
 #include "node/serve/membership.h"
 #include "node/serve/server.h"
@@ -122,7 +123,8 @@ static bool join_cluster(struct program *p, struct errmsg *err)
         .incarnation = p->identity.incarnation,
         .port = (int)(o->announce_port != 0 ? o->announce_port : s->port),
         .weight = (uint32_t)o->weight,
-        .durable = p->identity.incarnation == 1, /* an earlier one acknowledged nothing */
+        /* An earlier one acknowledged nothing, or all that it did is here. */
+        .durable = p->identity.incarnation == 1 || durable_lost_nothing(s),
         .password = p->settings.requirepass,
     };
     memcpy(as.id, s->id, sizeof(as.id));

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -169,6 +170,11 @@ struct disk *disk_posix_new(const char *dir, struct errmsg *err)
     d->disk.ops = &ops;
     d->fd = fd;
     return &d->disk;
+}
+
+bool disk_posix_lock(struct disk *d)
+{
+    return flock(dir_of(d), LOCK_EX | LOCK_NB) == 0;
 }
 
 void disk_posix_free(struct disk **dp)

@@ -19,4 +19,5 @@ void admin_handlers(struct call_table *t)
     admin_info(t);
     admin_debug(t);
     admin_replication(t);
+    admin_durable(t);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* DEBUG: for tests and for looking inside; only with enable-debug-command. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/durable.h"
 
 #include "common/app/debug_command.h"
 #include "common/base/log.h"
@@ -121,10 +122,44 @@ static void debug_replybuffer(struct call *k)
     resp_ok(&k->w);
 }
 
-/* Nothing is on disk in this version: a reload would lose what it claims to keep. */
-static void debug_needs_durability(struct call *k)
+static void reload(struct call *k, bool save, bool flush)
 {
-    resp_error(&k->w, "ERR this version of Shoal keeps nothing on disk to load again");
+    struct errmsg err = {0};
+    switch (durable_reload(server_of(k), save, flush, &err)) {
+    case DURABLE_OK:
+        resp_ok(&k->w);
+        break;
+    case DURABLE_BUSY:
+        resp_error(&k->w, "ERR Background save already in progress");
+        break;
+    case DURABLE_FAILED:
+    case DURABLE_NOTHING:
+        log_event(LOG_WARNING, "debug", "DEBUG RELOAD failed: %s", err.text);
+        resp_error(&k->w, "ERR Error trying to load the RDB dump, check server logs.");
+        break;
+    }
+}
+
+static void debug_reload(struct call *k)
+{
+    bool save = true, flush = true;
+    for (size_t i = 2; i < k->argc; i++) {
+        if (slice_is(k->argv[i], "nosave")) {
+            save = false;
+        } else if (slice_is(k->argv[i], "noflush")) {
+            flush = false;
+        } else if (!slice_is(k->argv[i], "merge")) {
+            resp_error(&k->w, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE "
+                              "options.");
+            return;
+        }
+    }
+    reload(k, save, flush);
+}
+
+static void debug_loadaof(struct call *k)
+{
+    reload(k, true, true);
 }
 
 static void debug_help(struct call *k)
@@ -166,8 +201,8 @@ static const struct {
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, 0, debug_digest_value},
     {"segfault", 2, 2, debug_segfault},
-    {"reload", 2, 0, debug_needs_durability},
-    {"loadaof", 2, 2, debug_needs_durability},
+    {"reload", 2, 0, debug_reload},
+    {"loadaof", 2, 2, debug_loadaof},
     {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
     {"replybuffer", 4, 4, debug_replybuffer},
     {"help", 2, 2, debug_help},

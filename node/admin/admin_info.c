@@ -2,6 +2,7 @@
 /* INFO: sections as Redis has them, with what this node knows; what it does not do is told as the
  * zero that it is, so that tools find their fields. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/durable.h"
 #include "node/keyspace/effect.h"
 #include "node/keyspace/watch.h"
 #include "node/serve/membership.h"
@@ -99,18 +100,7 @@ static void put_memory(void *arg, struct str *to)
 
 static void put_persistence(void *arg, struct str *to)
 {
-    struct server *s = arg;
-    str_printf(to, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n",
-               (ull)s->ks->stats.dirty);
-    str_printf(
-        to, "rdb_bgsave_in_progress:0\r\nrdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\n",
-        (long long)s->started_wall_ms / 1000);
-    str_printf(to,
-               "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\n");
-    str_printf(to, "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n");
-    str_printf(to, "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n");
-    str_printf(to,
-               "aof_last_bgrewrite_status:ok\r\naof_rewrites:0\r\naof_last_write_status:ok\r\n");
+    durable_info(arg, to);
 }
 
 static void put_stats(void *arg, struct str *to)

@@ -22,6 +22,7 @@ void admin_shoal_link(struct call *k);
 void admin_shoal_shards(struct call *k);
 /* INFO replication. */
 void admin_put_replication(void *arg, struct str *to);
+void admin_durable(struct call_table *t);
 
 static inline struct server *server_of(const struct call *k)
 {

@@ -2,6 +2,7 @@
 /* Copies of shards, as an operator and other nodes see them: ROLE, WAIT, WAITAOF, INFO replication,
  * SHOAL LINK, SHOAL SHARDS. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/durable.h"
 #include "node/link/link.h"
 #include "node/serve/holds.h"
 #include "node/serve/replicate.h"
@@ -297,7 +298,7 @@ static void do_waitaof(struct call *k)
         resp_error(&k->w, "ERR value is out of range, must be positive");
     } else if (!read_timeout(k, 3, &timeout_ms)) {
         return;
-    } else if (local > 0 && !s->logs) {
+    } else if (local > 0 && !durable_logs(s)) {
         resp_error(&k->w,
                    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
     } else {

@@ -2,6 +2,7 @@
 /* The server as a whole: time, shutdown, and the families of which only a part is true yet.
  */
 #include "node/admin/admin_priv.h"
+#include "node/serve/durable.h"
 
 #include "common/app/version.h"
 #include "common/base/log.h"
@@ -49,8 +50,9 @@ static void do_shutdown(struct call *k)
         resp_error(&k->w, ERR_SYNTAX);
     } else if (abort) {
         resp_error(&k->w, "ERR No shutdown in progress.");
-    } else if (save) {
-        resp_error(&k->w, "ERR this version of Shoal has nothing to save to");
+    } else if ((save || (!nosave && server_of(k)->settings->save.n > 0)) &&
+               !durable_last_save(server_of(k))) {
+        resp_error(&k->w, "ERR Errors trying to SHUTDOWN. Check logs.");
     } else {
         log_event(LOG_NOTICE, "server", "SHUTDOWN asked for client=%llu addr=%s",
                   (unsigned long long)client_of(k)->id, client_of(k)->peer);

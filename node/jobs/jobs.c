@@ -11,9 +11,9 @@ enum { MAIL_JOB, MAIL_STOP };
 
 struct jobs {
     struct loop *home;
-    struct mailbox *back;   /* done jobs, to the home loop */
-    struct loop *loop;      /* the helper's */
-    struct mailbox *inbox;  /* jobs, to the helper */
+    struct mailbox *back;  /* done jobs, to the home loop */
+    struct loop *loop;     /* the helper's */
+    struct mailbox *inbox; /* jobs, to the helper */
     struct thread thread;
     struct mail stop;
     uint64_t waiting;

@@ -3,6 +3,7 @@
 
 #include "node/serve/account.h"
 #include "node/serve/client.h"
+#include "node/serve/durable.h"
 #include "node/serve/pause.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
@@ -184,6 +185,29 @@ static bool all_ours(struct server *s, struct client *c, struct call *k)
 
 /* --- running --- */
 
+static bool writes(const struct client *c, const struct call *k)
+{
+    bool any = command_is_write(k->cmd);
+    for (size_t i = 0; k->cmd->id == CMD_EXEC && i < c->session.queued && !any; i++) {
+        any = command_is_write(c->session.queue[i].cmd);
+    }
+    return any;
+}
+
+/* What is written could not be kept. */
+static bool may_be_kept(struct server *s, struct client *c, struct call *k)
+{
+    const char *why = writes(c, k) ? durable_refusal(s) : NULL;
+    if (LIKELY(why == NULL)) {
+        return true;
+    }
+    reject(s, c, k, why);
+    if (k->cmd->id == CMD_EXEC) {
+        session_discard(&c->session, s->ks);
+    }
+    return false;
+}
+
 /* The order of the checks is Redis's: it decides which error a client sees. False: answered. */
 static bool allowed(struct server *s, struct client *c, struct call *k)
 {
@@ -210,7 +234,7 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
         reject(s, c, k, "ERR Command not allowed inside a transaction");
         return false;
     }
-    return s->repl == NULL || all_ours(s, c, k);
+    return (s->repl == NULL || all_ours(s, c, k)) && may_be_kept(s, c, k);
 }
 
 static void touch(struct server *s, struct client *c)

@@ -2,6 +2,7 @@
 #include "node/serve/membership.h"
 
 #include "node/serve/dispatch.h"
+#include "node/serve/durable.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
 
@@ -13,7 +14,13 @@
 static void take_map(void *arg, struct map *m, int self)
 {
     struct server *s = arg;
+    struct errmsg err;
     dispatch_run(s); /* what waits was meant for the map before */
+    if (!durable_cluster(s, m->cluster_id, m->n_shards, &err)) {
+        log_event(LOG_WARNING, "cluster", "this node cannot take part: %s", err.text);
+        server_stop(s);
+        return;
+    }
     if (m->n_shards != s->ks->n_shards) {
         replicate_stop(s);
         server_make_keyspace(s, m->n_shards);

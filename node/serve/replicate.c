@@ -3,6 +3,7 @@
 #include "node/keyspace/effect.h"
 #include "node/repl/frame.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/durable.h"
 #include "node/serve/holds.h"
 #include "node/serve/replicate_priv.h"
 #include "node/serve/waiters.h"
@@ -60,8 +61,7 @@ static size_t env_queued(void *arg, int peer)
 
 static void env_logged(void *arg, const struct entry *e)
 {
-    (void)arg;
-    (void)e;
+    durable_logged(arg, e);
 }
 
 static void env_apply(void *arg, const struct entry *e)
@@ -114,6 +114,7 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
 static void env_discard(void *arg, int shard)
 {
     struct server *s = arg;
+    durable_discard(s, shard);
     keyspace_shard_drop(s->ks, shard);
     keyspace_shard_create(s->ks, shard);
     s->ks->shards[shard]->passive = true;
@@ -121,7 +122,8 @@ static void env_discard(void *arg, int shard)
 
 static void env_whole(void *arg, int shard, const struct history *h)
 {
-    const struct server *s = arg;
+    struct server *s = arg;
+    durable_whole(s, shard);
     log_event(LOG_NOTICE, AREA, "copy taken shard=%d version=%llu keys=%llu", shard,
               (unsigned long long)h->version,
               (unsigned long long)keyspace_shard_keys(s->ks, shard));
@@ -236,6 +238,7 @@ void replicate_turn(struct server *s)
         loop_timer_start(&r->more, 0, 0);
     }
     copies_settle(s);
+    durable_turn(s);
     if (s->links != NULL) {
         links_flush(s->links);
     }
@@ -324,6 +327,7 @@ void replicate_map(struct server *s, struct map *m, int self)
         if (s->ks->shards[i] != NULL && (self == NODE_NONE || !map_node_holds(m, self, i))) {
             holds_lost(s->holds, i);
             holds_reset(s->holds, i);
+            durable_discard(s, i);
             keyspace_shard_drop(s->ks, i);
         }
     }
@@ -408,6 +412,16 @@ bool replicate_held(const struct server *s, int shard, uint64_t *term, uint64_t 
     return true;
 }
 
+const struct history *replicate_history(const struct server *s, int shard)
+{
+    return repl_history(s->repl->core, shard);
+}
+
+bool replicate_whole(const struct server *s, int shard)
+{
+    return s->repl == NULL || repl_whole(s->repl->core, shard);
+}
+
 void replicate_settings_changed(struct server *s)
 {
     struct replication *r = s->repl;
@@ -415,6 +429,7 @@ void replicate_settings_changed(struct server *s)
         return;
     }
     r->settings.backlog_max = (size_t)s->settings->repl_backlog_size;
+    r->settings.durable = durable_always(s);
     repl_set(r->core, &r->settings, replicate_now(r));
 }
 
@@ -479,6 +494,22 @@ static void start_links(struct server *s)
     s->links = links_new(s->loop, &ls, &port);
 }
 
+/* What was found on disk is where this node's logs begin. */
+static void recovered_shards(struct server *s)
+{
+    for (int i = 0; i < s->ks->n_shards; i++) {
+        const struct history *h = s->ks->shards[i] == NULL ? NULL : durable_recovered(s, i);
+        if (h != NULL) {
+            repl_recovered(s->repl->core, i, h, replicate_now(s->repl));
+        }
+    }
+}
+
+static void on_durable(struct server *s, int shard, uint64_t version)
+{
+    repl_durable(s->repl->core, shard, version, replicate_now(s->repl));
+}
+
 void replicate_start(struct server *s, int n_shards, bool fresh)
 {
     replicate_stop(s);
@@ -487,6 +518,7 @@ void replicate_start(struct server *s, int n_shards, bool fresh)
     s->repl = r;
     repl_settings_default(&r->settings);
     r->settings.backlog_max = (size_t)s->settings->repl_backlog_size;
+    r->settings.durable = durable_always(s);
     r->said = mem_zalloc((size_t)n_shards * sizeof(*r->said));
     r->exec_shards = mem_zalloc((size_t)n_shards * sizeof(*r->exec_shards));
     r->exec_seen = mem_zalloc((size_t)n_shards * sizeof(*r->exec_seen));
@@ -494,6 +526,8 @@ void replicate_start(struct server *s, int n_shards, bool fresh)
     loop_timer_init(&r->tick, s->loop, on_tick, s);
     loop_timer_init(&r->more, s->loop, on_more, s);
     r->core = repl_new(s->id, n_shards, &r->settings, &env, fresh, replicate_now(r));
+    recovered_shards(s);
+    durable_listen(s, on_durable);
     copies_init(s);
     applier_init(&r->applier, &s->table);
     hang_into_keyspace(s);
@@ -510,6 +544,7 @@ void replicate_stop(struct server *s)
         return;
     }
     links_free(&s->links);
+    durable_listen(s, NULL);
     copies_fini(s);
     applier_fini(&r->applier);
     repl_frame_room_fini(&r->room);
@@ -541,6 +576,10 @@ void replicate_alone(struct server *s)
         bool added = map_build_add_member(&m->shards[i], self);
         INVARIANT(added);
         map_build_set_primary(&m->shards[i], self);
+        /* Its own entries go on in the term that it finds on disk. */
+        uint64_t term = history_term(repl_history(s->repl->core, i));
+        m->shards[i].term = MAX(m->shards[i].term, term);
+        m->shards[i].primary_term = m->shards[i].term;
     }
     m->assigned = true;
     m->epoch = 1;

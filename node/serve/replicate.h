@@ -35,6 +35,10 @@ void replicate_order(struct server *s, const struct wire_change *c);
 void replicate_progress(struct server *s, bool copied_only, struct wire_copies *to);
 /* The end of the shard's log; false: its data is not whole. */
 bool replicate_held(const struct server *s, int shard, uint64_t *term, uint64_t *version);
+/* Its log as far as it goes; its data is a state of it, not a half copy. Without replication: of
+ * nothing is known, and all is whole. */
+const struct history *replicate_history(const struct server *s, int shard);
+bool replicate_whole(const struct server *s, int shard);
 /* After CONFIG SET of what the core keeps. */
 void replicate_settings_changed(struct server *s);
 

@@ -4,6 +4,7 @@
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/durable.h"
 #include "node/serve/holds.h"
 #include "node/serve/pause.h"
 #include "node/serve/replicate.h"
@@ -276,6 +277,7 @@ static void expire_keys(struct server *s)
 static void on_cron(struct loop_timer *t)
 {
     struct server *s = t->arg;
+    durable_tick(s);
     if (s->cron_paused) {
         return;
     }
@@ -327,13 +329,14 @@ void server_settings_changed(struct server *s)
     }
     loop_timer_start(&s->cron_timer, 1000 / o->hz, 1000 / o->hz);
     account_settings_changed(s);
+    durable_settings_changed(s);
+    replicate_settings_changed(s);
 }
 
 /* --- keys --- */
 
 void server_make_keyspace(struct server *s, int n_shards)
 {
-    uint64_t seed = rng_next(&s->rng);
     for (int i = 0; s->ks != NULL && i < s->ks->n_shards; i++) {
         holds_lost(s->holds, i);
     }
@@ -341,7 +344,7 @@ void server_make_keyspace(struct server *s, int n_shards)
     s->holds = holds_new(n_shards);
     struct collector *collector = s->ks == NULL ? NULL : s->ks->collector;
     keyspace_free(&s->ks);
-    s->ks = keyspace_new(n_shards, (int)s->settings->databases, seed);
+    s->ks = keyspace_new(n_shards, (int)s->settings->databases, s->hash_seed);
     s->ks->collector = collector;
     s->ks->settings.active_expire = true;
     s->ks->settings.expires_keys = true;
@@ -419,6 +422,18 @@ static void start_timers(struct server *s)
     loop_on_turn(s->loop, on_turn, s);
 }
 
+/* The keyspace, with what is on disk in it. */
+static bool make_data(struct server *s, struct errmsg *err)
+{
+    int n_shards;
+    if (!durable_open(s, &n_shards, err)) {
+        return false;
+    }
+    server_make_keyspace(s, n_shards == 0 ? SHARDS_DEFAULT : n_shards);
+    server_settings_changed(s);
+    return durable_recover(s, err);
+}
+
 struct server *server_new(struct loop *l, struct settings *settings, struct errmsg *err)
 {
     struct server *s = mem_zalloc(sizeof(*s));
@@ -445,16 +460,12 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     call_table_data(&s->table);
     account_init(s);
     raise_fd_limit(s);
-    server_make_keyspace(s, SHARDS_DEFAULT);
-    if (settings->stand_alone) {
-        for (int i = 0; i < s->ks->n_shards; i++) {
-            keyspace_shard_create(s->ks, i);
-        }
-    }
     start_timers(s);
-    server_settings_changed(s);
-    if (!server_listen(s, err)) {
+    if (!make_data(s, err) || !server_listen(s, err)) {
         server_free(&s);
+    } else if (settings->stand_alone && durable_logs(s)) {
+        replicate_start(s, s->ks->n_shards, true);
+        replicate_alone(s);
     }
     return s;
 }
@@ -473,6 +484,7 @@ void server_free(struct server **sp)
     }
     loop_off_turn(s->loop, on_turn, s);
     replicate_stop(s);
+    durable_close(s);
     loop_timer_fini(&s->cron_timer);
     loop_timer_fini(&s->lazyfree_timer);
     loop_timer_fini(&s->stop_timer);

@@ -23,6 +23,7 @@ struct replication;
 struct cmdstats;
 struct slowlog;
 struct latency;
+struct durable;
 
 #define SERVER_MAGIC         0x73727672u
 #define SERVER_LISTENERS_MAX 16
@@ -65,6 +66,8 @@ struct server {
     struct settings *settings;
     struct keyspace *ks;
     struct call_table table;
+    struct durable *durable;
+    uint64_t hash_seed; /* of keyspaces to be made */
     struct rng rng;
     char *conf_path; /* NULL: started without a file */
     char id[NODE_ID_LEN + 1];
@@ -82,7 +85,6 @@ struct server {
     struct map *map;          /* a reference of our own; NULL before the first */
     int self;                 /* index in map, or NODE_NONE */
     struct links *links;      /* to the other nodes; NULL when it stands alone */
-    bool logs;                /* keeps a log of writes on disk */
     struct replication *repl; /* the copies of its shards; NULL: stands alone without a log */
 
     /* clients */

@@ -9,6 +9,7 @@ static const char *const log_level_names[] = {"debug",   "verbose", "notice",
                                               "warning", "nothing", NULL};
 static const char *const log_format_names[] = {"text", "json", NULL};
 static const char *const protection_names[] = {"no", "yes", "local", NULL};
+static const char *const appendfsync_names[] = {"always", "everysec", "no", NULL};
 static const char *const maxmemory_policy_names[] = {"noeviction", NULL};
 
 /* The next word of `v`, cut off from it; false at the end. */
@@ -61,43 +62,43 @@ uint64_t settings_clients_limit(const struct settings *s)
     return m->percent ? (uint64_t)s->maxmemory / 100 * m->amount : m->amount;
 }
 
-/* --- directives with one true value --- */
+/* --- save --- */
 
 static bool save_parse(void *field, struct slice value, struct errmsg *err)
 {
-    (void)field;
+    struct save_points next = {0};
     struct slice word;
+    int64_t n[2];
+    int words = 0;
     while (next_word(&value, &word)) {
-        if (!slice_eq(word, SLICE("\"\""))) {
-            errmsg_set(err, "this version of Shoal keeps no snapshots; only \"\" is possible");
+        if (slice_eq(word, SLICE("\"\""))) {
+            continue;
+        }
+        if (next.n == SAVE_POINTS_MAX || !num_parse_i64(word, &n[words % 2]) ||
+            n[words % 2] < (words % 2 == 0)) {
+            errmsg_set(err, "Invalid save parameters");
             return false;
         }
+        if (words++ % 2 == 1) {
+            next.of[next.n].seconds = n[0];
+            next.of[next.n++].changes = n[1];
+        }
     }
+    if (words % 2 != 0) {
+        errmsg_set(err, "Invalid save parameters");
+        return false;
+    }
+    *(struct save_points *)field = next;
     return true;
 }
 
 static void save_print(const void *field, struct str *to)
 {
-    (void)field;
-    (void)to;
-}
-
-static bool appendonly_parse(void *field, struct slice value, struct errmsg *err)
-{
-    (void)field;
-    if (slice_is(value, "no")) {
-        return true;
+    const struct save_points *p = field;
+    for (int i = 0; i < p->n; i++) {
+        str_printf(to, "%s%lld %lld", i == 0 ? "" : " ", (long long)p->of[i].seconds,
+                   (long long)p->of[i].changes);
     }
-    errmsg_set(err, slice_is(value, "yes")
-                        ? "this version of Shoal keeps no log of writes; only no is possible"
-                        : "argument must be 'yes' or 'no'");
-    return false;
-}
-
-static void appendonly_print(const void *field, struct str *to)
-{
-    (void)field;
-    str_appendz(to, "no");
 }
 
 /* --- the table --- */

@@ -8,9 +8,14 @@
 #include "common/app/option_types.h"
 #include "common/app/options.h"
 
-/* A directive that so far has one true value and keeps nothing. */
-struct nothing {
-    char none;
+/* save: after so many seconds, if there were so many changes. */
+#define SAVE_POINTS_MAX 16
+struct save_points {
+    int n;
+    struct {
+        int64_t seconds;
+        int64_t changes;
+    } of[SAVE_POINTS_MAX];
 };
 
 /* Bytes, or a percentage of maxmemory. */

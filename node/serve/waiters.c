@@ -2,6 +2,7 @@
 #include "node/serve/waiters.h"
 
 #include "node/serve/client.h"
+#include "node/serve/durable.h"
 #include "node/serve/replicate_priv.h"
 
 #include "common/base/mem.h"
@@ -65,7 +66,7 @@ static int64_t replicas_that_have(const struct server *s, const struct waiter *w
 
 static int64_t is_local(const struct server *s, const struct waiter *w)
 {
-    if (s->repl == NULL || !s->logs) {
+    if (s->repl == NULL || !durable_logs(s)) {
         return 0;
     }
     for (uint32_t i = 0; i < w->n; i++) {

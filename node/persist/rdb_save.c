@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/persist/rdb_file.h"
+#include "node/types/rdb.h"
+#include "node/types/string.h"
+
+#include "common/base/bytes.h"
+#include "common/base/crc.h"
+#include "common/base/mem.h"
+
+#include <stdio.h>
+
+#define MAGIC      0x4db5a7e1U
+#define BLOCK_FULL (128U << 10)
+#define TAIL_MIN   (256U << 10)
+#define JOBS_MAX   16
+
+struct rdb_save {
+    uint32_t magic;
+    struct disk *disk;
+    struct rdb_save_port port;
+    struct disk_file *file;
+    char *name;
+    char *unfinished;
+    bool compress;
+    struct view **views; /* by shard; NULL: not held, or over */
+    int n_shards;
+    int shard; /* whose turn it is */
+    int db;    /* that the last key written is of */
+    struct str block;
+    uint64_t keys;
+    unsigned under_way;
+    enum rdb_save_state state;
+    int error;
+
+    /* the jobs' */
+    uint64_t at;
+    uint64_t crc;
+};
+
+/* ---- jobs ---- */
+
+static int write_out(struct rdb_save *s, const char *bytes, size_t len)
+{
+    int error = disk_write(s->file, s->at, bytes, len);
+    s->at += len;
+    s->crc = crc64(s->crc, bytes, len);
+    return error;
+}
+
+static int finish_file(struct rdb_save *s)
+{
+    char sum[8];
+    put_le64(sum, s->crc);
+    int error = disk_write(s->file, s->at, sum, sizeof(sum));
+    error = error != 0 ? error : disk_sync(s->file);
+    error = error != 0 ? error : disk_rename(s->disk, s->unfinished, s->name);
+    return error != 0 ? error : disk_sync_dir(s->disk);
+}
+
+void rdb_job_run(struct rdb_job *job)
+{
+    struct rdb_save *s = job->save;
+    switch (job->task) {
+    case RDB_WRITE:
+        job->error = write_out(s, job->bytes, job->len);
+        if (job->error == 0 && job->tail != NULL) {
+            job->error = write_out(s, job->tail->data, job->tail->len);
+        }
+        break;
+    case RDB_RENAME:
+        job->error = finish_file(s);
+        break;
+    case RDB_REMOVE:
+        (void)disk_remove(s->disk, s->unfinished);
+        break;
+    }
+}
+
+static void send_job(struct rdb_save *s, enum rdb_task task, struct chunk *tail)
+{
+    struct rdb_job *job = mem_zalloc(sizeof(*job));
+    job->save = s;
+    job->task = task;
+    if (task == RDB_WRITE) {
+        job->len = s->block.len;
+        job->bytes = str_steal(&s->block);
+        job->tail = tail == NULL ? NULL : chunk_ref(tail);
+    }
+    s->under_way++;
+    s->port.run(s->port.arg, job);
+}
+
+static void fail(struct rdb_save *s, int error)
+{
+    if (s->state != RDB_SAVE_FAILED && s->state != RDB_SAVE_DONE) {
+        s->state = RDB_SAVE_FAILED;
+        s->error = error;
+        send_job(s, RDB_REMOVE, NULL);
+    }
+}
+
+void rdb_job_done(struct rdb_job *job)
+{
+    struct rdb_save *s = job->save;
+    CHECK_OBJ(s, MAGIC);
+    s->under_way--;
+    int error = job->error;
+    bool renamed = job->task == RDB_RENAME && error == 0;
+    mem_free(job->bytes);
+    chunk_unref(&job->tail);
+    mem_free(job);
+    if (error != 0) {
+        fail(s, error);
+    } else if (renamed && s->state != RDB_SAVE_FAILED) {
+        s->state = RDB_SAVE_DONE;
+    }
+}
+
+/* ---- content ---- */
+
+static void put_aux(struct str *to, const char *name, const char *value)
+{
+    str_append_char(to, (char)RDB_OPCODE_AUX);
+    rdb_write_string(to, slice_str(name), false);
+    rdb_write_string(to, slice_str(value), false);
+}
+
+static void put_head(struct rdb_save *s, int64_t wall_ms)
+{
+    char number[32];
+    struct str *to = &s->block;
+    str_printf(to, "REDIS%04d", RDB_VERSION);
+    put_aux(to, "redis-ver", "7.0.15");
+    put_aux(to, "redis-bits", "64");
+    snprintf(number, sizeof(number), "%lld", (long long)(wall_ms / 1000));
+    put_aux(to, "ctime", number);
+    snprintf(number, sizeof(number), "%zu", mem_used());
+    put_aux(to, "used-mem", number);
+    put_aux(to, "aof-base", "0");
+}
+
+static void on_key(void *arg, int db, const struct object *o)
+{
+    struct rdb_save *s = arg;
+    struct str *to = &s->block;
+    if (s->state == RDB_SAVE_FAILED) {
+        return;
+    }
+    if (db != s->db) {
+        str_append_char(to, (char)RDB_OPCODE_SELECTDB);
+        rdb_write_len(to, (uint64_t)db);
+        s->db = db;
+    }
+    int64_t expire = object_expire(o);
+    if (expire != OBJECT_NO_EXPIRE) {
+        char at[8];
+        put_le64(at, (uint64_t)expire);
+        str_append_char(to, (char)RDB_OPCODE_EXPIRE_MS);
+        str_append(to, at, sizeof(at));
+    }
+    str_append_char(to, (char)rdb_type_of(o));
+    rdb_write_string(to, object_key(o), s->compress);
+    struct chunk *tail = o->type == OBJECT_STRING ? string_chunk(o) : NULL;
+    if (tail != NULL && tail->len >= TAIL_MIN) {
+        rdb_write_len(to, tail->len);
+        send_job(s, RDB_WRITE, tail);
+    } else {
+        rdb_write_value(to, o, s->compress);
+        if (to->len >= BLOCK_FULL) {
+            send_job(s, RDB_WRITE, NULL);
+        }
+    }
+    s->keys++;
+}
+
+/* ---- life ---- */
+
+struct rdb_save *rdb_save_new(struct disk *disk, const char *name, struct keyspace *ks,
+                              bool compress, int64_t wall_ms, const struct rdb_save_port *port,
+                              int *error)
+{
+    struct rdb_save *s = mem_zalloc(sizeof(*s));
+    struct str unfinished = {0};
+    str_printf(&unfinished, "%s.new", name);
+    s->magic = MAGIC;
+    s->disk = disk;
+    s->port = *port;
+    s->name = mem_strdup(name);
+    s->unfinished = str_steal(&unfinished);
+    s->compress = compress;
+    s->n_shards = ks->n_shards;
+    s->db = -1;
+    s->views = mem_zalloc((size_t)ks->n_shards * sizeof(struct view *));
+    *error = disk_open(disk, s->unfinished, DISK_CREATE, &s->file);
+    if (*error != 0) {
+        rdb_save_free(&s);
+        return NULL;
+    }
+    put_head(s, wall_ms);
+    for (int i = 0; i < ks->n_shards; i++) {
+        s->views[i] = ks->shards[i] == NULL ? NULL : view_new(ks, i, on_key, s);
+    }
+    return s;
+}
+
+void rdb_save_free(struct rdb_save **sp)
+{
+    struct rdb_save *s = *sp;
+    if (s == NULL) {
+        return;
+    }
+    CHECK_OBJ(s, MAGIC);
+    INVARIANT(s->under_way == 0);
+    for (int i = 0; i < s->n_shards; i++) {
+        view_free(&s->views[i]);
+    }
+    mem_free(s->views);
+    disk_close(&s->file);
+    mem_free(s->name);
+    mem_free(s->unfinished);
+    str_fini(&s->block);
+    s->magic = 0;
+    mem_free(s);
+    *sp = NULL;
+}
+
+static void finish(struct rdb_save *s)
+{
+    str_append_char(&s->block, (char)RDB_OPCODE_EOF);
+    send_job(s, RDB_WRITE, NULL);
+    if (s->state != RDB_SAVE_FAILED) {
+        s->state = RDB_SAVE_WAITS;
+        send_job(s, RDB_RENAME, NULL);
+    }
+}
+
+enum rdb_save_state rdb_save_step(struct rdb_save *s, size_t bytes)
+{
+    CHECK_OBJ(s, MAGIC);
+    if (s->state != RDB_SAVE_MORE || s->under_way >= JOBS_MAX) {
+        return s->state == RDB_SAVE_MORE ? RDB_SAVE_WAITS : s->state;
+    }
+    while (s->shard < s->n_shards && s->views[s->shard] == NULL) {
+        s->shard++;
+    }
+    if (s->shard == s->n_shards) {
+        finish(s);
+        return s->state;
+    }
+    switch (view_step(s->views[s->shard], bytes)) {
+    case VIEW_MORE:
+        break;
+    case VIEW_BROKEN:
+        fail(s, 0);
+        break;
+    case VIEW_DONE:
+        view_free(&s->views[s->shard]);
+        break;
+    }
+    return s->state;
+}
+
+enum rdb_save_state rdb_save_state(const struct rdb_save *s)
+{
+    return s->state;
+}
+
+bool rdb_save_busy(const struct rdb_save *s)
+{
+    return s->under_way > 0;
+}
+
+int rdb_save_error(const struct rdb_save *s)
+{
+    return s->error;
+}
+
+uint64_t rdb_save_keys(const struct rdb_save *s)
+{
+    return s->keys;
+}
+
+void rdb_save_cancel(struct rdb_save *s)
+{
+    fail(s, 0);
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Shared by durable*.c only. */
+#pragma once
+
+#include "node/jobs/jobs.h"
+#include "node/persist/rdb_file.h"
+#include "node/persist/recover.h"
+#include "node/persist/snapshot.h"
+#include "node/persist/wal.h"
+#include "node/serve/durable.h"
+#include "node/serve/server.h"
+
+#define DURABLE_AREA "durability"
+
+struct durable_shard {
+    struct history history;   /* as recovered; later the replication core has it */
+    bool recovered;           /* it is there */
+    bool wanted;              /* a snapshot */
+    bool copied;              /* its data came as a copy: nothing is durable before a snapshot */
+    uint64_t snapshot;        /* position; 0: there is none */
+    uint64_t version;         /* of the last entry logged */
+    uint64_t version_durable; /* of the last one on disk */
+    uint64_t reset;           /* position behind the WAL_RESET whose file is still to be removed */
+};
+
+/* An entry that is not yet durable: a queue in the order of the log. */
+struct durable_pending {
+    uint64_t position;
+    uint64_t version;
+    int shard;
+};
+
+struct durable {
+    struct server *s;
+    struct disk *disk;      /* <dir>/shoal-data; NULL: nothing is kept there */
+    struct disk *dump_disk; /* <dir> */
+    struct jobs *syncs;
+    struct jobs *files;
+    struct wal *wal;   /* NULL: appendonly no */
+    uint64_t position; /* where there is no log: what snapshots are taken at */
+    uint64_t hash_seed;
+    char cluster_id[64];
+    bool logged_last; /* the last process kept a log, all through */
+    bool lost_nothing;
+    int n_shards;
+    struct durable_shard *shards;
+    durable_fn *listener;
+    bool refuses; /* told to the log */
+    char refusal[160];
+
+    struct durable_pending *pending; /* ring, a power of two */
+    size_t pending_cap;
+    size_t pending_first;
+    size_t pending_n;
+
+    /* snapshots and dumps */
+    struct loop_timer step_timer;
+    struct snapshot *snapshot;
+    struct rdb_save *rdb;
+    bool saving_all; /* all shards, asked for by a command or a save point */
+    int64_t saving_since_ms;
+    int64_t retry_ms; /* not before, after a failure */
+    int64_t last_save_s;
+    bool last_save_failed;
+    uint64_t dirty_at_save; /* ks->stats.dirty when the last good one began */
+    uint64_t dirty_at_begin;
+    int64_t last_took_s;
+    uint64_t saves;
+    uint64_t snapshots;
+    uint64_t snapshot_failures;
+    int64_t stall_us_max; /* the longest slice */
+    int64_t recovered_us;
+    uint64_t recovered_keys;
+    uint64_t recovered_entries;
+};
+
+uint64_t durable_nonce(struct durable *d);
+/* The log's history of a held shard. */
+const struct history *durable_history(const struct durable *d, int shard);
+
+/* durable_save.c */
+void durable_saves_init(struct durable *d);
+void durable_saves_fini(struct durable *d);
+/* Ends what runs. */
+void durable_saves_reset(struct durable *d);
+/* What is wanted now is begun, if nothing runs. */
+void durable_saves_tick(struct durable *d);
+/* The snapshot of that shard that runs is void. */
+void durable_saves_cancel(struct durable *d, int shard);
+/* Snapshots of all shards that have data, here and now. An errno. */
+int durable_snapshots_now(struct durable *d);
+/* Removes what of the log no shard needs any more. */
+void durable_trim(struct durable *d);
+/* Loads an RDB file into the held shards; false and err. */
+bool durable_load_rdb(struct durable *d, const char *path, bool *found, struct errmsg *err);
