@@ -128,6 +128,36 @@ static bool look_at(struct server *s, struct client *c, uint32_t slot, struct ob
     return o->why == REPL_YES;
 }
 
+/* Commands without keys that concern all there is: what this node should serve and cannot now would
+ * be left out of the answer. */
+static bool concerns_all(const struct command *cmd)
+{
+    switch (cmd->id) {
+    case CMD_DBSIZE:
+    case CMD_FLUSHALL:
+    case CMD_FLUSHDB:
+    case CMD_KEYS:
+    case CMD_RANDOMKEY:
+    case CMD_SCAN:
+    case CMD_SWAPDB:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool may_touch_all(struct server *s, struct client *c, struct obstacle *o)
+{
+    const struct map *m = s->map;
+    for (int i = 0; m != NULL && s->self != NODE_NONE && i < m->n_shards; i++) {
+        if (m->shards[i].primary == s->self &&
+            !look_at(s, c, (uint32_t)m->shards[i].first_slot, o)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* False: one of its keys is in a shard with which this may not be done now. */
 static bool may_touch(struct server *s, struct client *c, const struct command *cmd,
                       const struct slice *argv, size_t argc, struct obstacle *o)
@@ -138,7 +168,7 @@ static bool may_touch(struct server *s, struct client *c, const struct command *
         return look_at(s, c, slot_of(argv[single]), o);
     }
     if (!keys_possible(cmd) || keys_find(cmd, argv, argc, s->keys) != KEYS_OK) {
-        return true;
+        return !concerns_all(cmd) || may_touch_all(s, c, o);
     }
     for (uint32_t i = 0; i < s->keys->count; i++) {
         if (!look_at(s, c, slot_of(argv[s->keys->keys[i].index]), o)) {

@@ -190,7 +190,7 @@ void replicate_after(struct server *s, struct client *c, const struct call *k, u
         }
     } else if (keys_possible(k->cmd)) {
         hold_for_keys(s, c, k, at);
-    } else if ((k->cmd->flags & CF_READONLY) != 0) {
+    } else if ((k->cmd->flags & (CF_READONLY | CF_WRITE)) != 0) {
         hold_for_all(s, c, at);
     }
 }
