@@ -43,6 +43,7 @@ struct admin_mail {
 struct set_mail {
     struct mail mail;
     struct coordinator_settings settings;
+    char *password; /* settings.password: the mail's own */
 };
 
 /* An admin request that the core has not answered yet. */
@@ -272,6 +273,7 @@ static void on_mail(void *arg, struct mail *mail)
             coordinator_set(c->core, loop_now_ms(c->loop), &m->settings);
             c->heartbeat_interval_ms = m->settings.heartbeat_interval_ms;
         }
+        mem_free(m->password);
         mem_free(m);
         break;
     }
@@ -302,7 +304,8 @@ static struct coordinator_settings core_settings(const struct control_settings *
                                          .strong = s->strong,
                                          .min_in_sync = s->min_in_sync,
                                          .lease_ms = s->lease_ms,
-                                         .rebalance_bandwidth = s->rebalance_bandwidth};
+                                         .rebalance_bandwidth = s->rebalance_bandwidth,
+                                         .password = s->password};
 }
 
 static bool random_id(char to[NODE_ID_LEN + 1], struct errmsg *err)
@@ -476,5 +479,7 @@ void control_set(struct control *c, const struct control_settings *s)
     struct set_mail *m = mem_zalloc(sizeof(*m));
     m->mail.kind = IN_SET;
     m->settings = core_settings(s);
+    m->password = mem_strdup(s->password == NULL ? "" : s->password);
+    m->settings.password = m->password;
     mailbox_send(c->mailbox, &m->mail);
 }

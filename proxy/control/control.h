@@ -31,6 +31,7 @@ struct control_settings {
     bool strong;                  /* consistency */
     int min_in_sync;
     int64_t lease_ms;
+    const char *password; /* that nodes must name, copied; "": anything goes */
 };
 
 /* Mail to a worker, kind CONTROL_MAP: a new map; the receiver owns the reference. */

@@ -55,6 +55,15 @@ static void check_settings(const struct coordinator_settings *s)
     INVARIANT(s->lease_ms >= 0);
 }
 
+static void take_settings(struct coordinator *c, const struct coordinator_settings *s)
+{
+    char *password = mem_strdup(s->password == NULL ? "" : s->password);
+    mem_free(c->password);
+    c->settings = *s;
+    c->password = password;
+    c->settings.password = password;
+}
+
 struct coordinator *coordinator_new(const struct coordinator_settings *s,
                                     const struct coordinator_env *env, struct slice stored,
                                     const char *cluster_id, int64_t now_ms, struct errmsg *err)
@@ -74,7 +83,7 @@ struct coordinator *coordinator_new(const struct coordinator_settings *s,
     }
     struct coordinator *c = mem_zalloc(sizeof(*c));
     c->magic = COORDINATOR_MAGIC;
-    c->settings = *s;
+    take_settings(c, s);
     c->env = *env;
     c->published = d.map;
     c->rebalancing = d.rebalancing;
@@ -113,6 +122,7 @@ void coordinator_free(struct coordinator **cp)
     str_fini(&c->map_bytes);
     registry_fini(&c->registry);
     plan_free(&c->plan);
+    mem_free(c->password);
     mem_free(c->news);
     mem_free(c->moves);
     c->magic = 0;
@@ -403,7 +413,7 @@ void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordin
                 s->rebalance_bandwidth != c->settings.rebalance_bandwidth ||
                 s->replication_factor != c->settings.replication_factor;
     int shards = c->settings.shards;
-    c->settings = *s;
+    take_settings(c, s);
     c->settings.shards = shards;
     c->replan = true;
     for (int i = 0; i < c->registry.count && tell; i++) {

@@ -35,6 +35,7 @@ struct coordinator_settings {
     int min_in_sync;
     int64_t lease_ms;
     uint64_t rebalance_bandwidth; /* bytes a second of each node; 0: any */
+    const char *password;         /* that nodes must name, copied; NULL or "": anything goes */
 };
 
 /* `stored`: the newest recorded decision, or empty for a new cluster, which then gets `cluster_id`

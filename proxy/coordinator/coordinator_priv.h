@@ -46,6 +46,7 @@ struct due_answer {
 struct coordinator {
     uint32_t magic;
     struct coordinator_settings settings;
+    char *password; /* settings.password: ours */
     struct coordinator_env env;
     /* decisions: each a later state of the cluster */
     struct map *published; /* durable and told to the nodes */

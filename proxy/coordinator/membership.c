@@ -74,12 +74,26 @@ static const char *conflict(const struct coordinator *c, int64_t now_ms, uint64_
     return NULL;
 }
 
+/* In a time that tells nothing of how much of it is right. */
+static bool same_secret(const char *ours, struct slice theirs)
+{
+    size_t len = strlen(ours);
+    unsigned differs = len != theirs.len;
+    for (size_t i = 0; i < theirs.len; i++) {
+        differs |= (unsigned char)(theirs.ptr[i] ^ ours[len == 0 ? 0 : i % len]);
+    }
+    return differs == 0;
+}
+
 static const char *why_refused(const struct coordinator *c, int64_t now_ms, uint64_t link,
                                const char *peer_ip, const struct wire_registration *r,
                                struct map_node *n)
 {
     if (r->wire_version != WIRE_VERSION) {
         return "the node speaks another version of the node protocol";
+    }
+    if (c->password[0] != '\0' && !same_secret(c->password, r->password)) {
+        return "wrong password: the node's requirepass must be the cluster's";
     }
     if (!fill_node(r, peer_ip, n)) {
         return "bad id, incarnation, address or zone";

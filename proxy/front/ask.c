@@ -162,6 +162,7 @@ void control_settings_of(const struct proxy_options *o, struct control_settings 
         .strong = o->consistency == CONSISTENCY_STRONG,
         .min_in_sync = (int)o->min_in_sync,
         .lease_ms = o->lease_ms,
+        .password = proxy_options_node_password(o),
     };
     if (nodes >
         0) { /* all of them come: nothing to wait for beyond, and no more copies than nodes */

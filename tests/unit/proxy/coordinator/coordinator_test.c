@@ -541,6 +541,33 @@ static void test_strangers_and_doubles_are_refused_with_the_reason(void **state)
     stop(&f);
 }
 
+static void test_a_node_names_the_clusters_password(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    f->settings.password = "a secret";
+    coordinator_set(f->core, f->now, &f->settings);
+    f->settings.password = NULL;
+    struct wire_message m = {.kind = WIRE_REGISTER};
+    struct wire_registration *r = &m.registration;
+    r->wire_version = WIRE_VERSION;
+    r->incarnation = 1;
+    r->port = 7001;
+    id_of(1, r->id);
+    static const char *const wrong[] = {"", "a", "a secreT", "a secret ", "a secreta secret"};
+    for (uint64_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        r->password = slice_str(wrong[i]);
+        coordinator_message(f->core, f->now, 10 + i, "127.0.0.1", &m);
+        assert_non_null(strstr(f->refused[10 + i], "wrong password"));
+        assert_true(f->closed[10 + i]);
+    }
+    r->password = SLICE("a secret");
+    coordinator_message(f->core, f->now, 1, "127.0.0.1", &m);
+    settle(f);
+    assert_int_equal(f->welcomes[1], 1);
+    stop(&f);
+}
+
 /* ---- life and death ---- */
 
 static void test_default_timing_unhealthy_after_15_s_dead_after_30_s_and_back(void **state)
@@ -1380,6 +1407,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_told_before_it_is_durable),
         cmocka_unit_test(test_a_map_is_repeated_until_it_is_confirmed),
         cmocka_unit_test(test_strangers_and_doubles_are_refused_with_the_reason),
+        cmocka_unit_test(test_a_node_names_the_clusters_password),
         cmocka_unit_test(test_default_timing_unhealthy_after_15_s_dead_after_30_s_and_back),
         cmocka_unit_test(test_a_refused_connection_is_proof_silence_is_not),
         cmocka_unit_test(test_a_lost_link_is_probed_at_once_and_again),
