@@ -64,25 +64,25 @@ def cluster():
 def pair():
     made = Cluster(min_nodes=2, shards=8, lease="500ms")
     for name in "AB":
-        made.start_node(name, enable_debug_command="yes")
+        made.start_node(name, enable_debug_command="yes", repl_backlog_size="1mb")
     made.wait_even()
     wait_in_sync(made)
     return made
 
 
-def fill(cluster, count=500, prefix="k"):
+def fill(cluster, count=500, prefix="k", length=1):
     with cluster.proxy.wire(limit=30) as wire:
         for first in range(0, count, 100):
             for i in range(first, first + 100):
-                wire.send(encode("SET", f"{prefix}:{i}", f"v{i}"))
+                wire.send(encode("SET", f"{prefix}:{i}", f"v{i}" * length))
             for _ in range(100):
                 assert wire.reply() == b"OK"
 
 
-def check(cluster, count=500, prefix="k"):
+def check(cluster, count=500, prefix="k", length=1):
     with cluster.proxy.wire(limit=30) as wire:
         for i in range(count):
-            assert wire.command("GET", f"{prefix}:{i}") == f"v{i}".encode(), i
+            assert wire.command("GET", f"{prefix}:{i}") == f"v{i}".encode() * length, i
 
 
 def digests(cluster):
@@ -226,7 +226,7 @@ def test_async_answers_at_once(pair):
         wait_until(lambda: wire.command("GET", key) == b"49")
 
 
-def test_a_replica_that_comes_back_empty_gets_a_copy(pair):
+def test_a_replica_that_comes_back_empty_gets_what_there_is_from_the_backlog(pair):
     fill(pair)
     pair.nodes["B"].kill()
     fill(pair, prefix="more")
@@ -234,9 +234,21 @@ def test_a_replica_that_comes_back_empty_gets_a_copy(pair):
     wait_in_sync(pair)
     for copies in digests(pair).values():
         assert len(set(copies.values())) == 1, copies
-    assert int(pair.nodes["A"].info("replication")["repl_copies_ended"]) > 0
     check(pair)
     check(pair, prefix="more")
+
+
+def test_a_replica_that_comes_back_empty_gets_a_copy(pair):
+    fill(pair, length=2000)
+    pair.nodes["B"].kill()
+    fill(pair, prefix="more", length=2000)
+    pair.start_node("B")
+    wait_in_sync(pair)
+    for copies in digests(pair).values():
+        assert len(set(copies.values())) == 1, copies
+    assert int(pair.nodes["A"].info("replication")["repl_copies_ended"]) > 0
+    check(pair, length=2000)
+    check(pair, prefix="more", length=2000)
 
 
 def test_a_stopped_replica_catches_up_from_the_backlog(pair):
