@@ -52,7 +52,7 @@ class Load:
 
 @pytest.fixture
 def cluster():
-    made = Cluster(min_nodes=3, request_timeout="2s", failover_hold="500ms")
+    made = Cluster(min_nodes=3, replication_factor=1, lease="100ms", request_timeout="2s", failover_hold="500ms")
     for name in "ABC":
         made.start_node(name)
     made.wait_even()

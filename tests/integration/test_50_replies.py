@@ -48,7 +48,8 @@ def three():
     """Three nodes; short limits, so that a fault shows soon."""
     limit_ms = int(1500 * PATIENCE)
     cluster = Cluster(
-        request_timeout=f"{limit_ms}ms", failover_hold=f"{limit_ms // 2}ms", replication_factor=1, min_nodes=3
+        request_timeout=f"{limit_ms}ms", failover_hold=f"{limit_ms // 2}ms", replication_factor=1, min_nodes=3,
+        lease="100ms",
     )
     for name in "abc":
         cluster.start_node(name)
