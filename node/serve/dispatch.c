@@ -10,6 +10,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 #include "common/cmd/keys.h"
 #include "common/cmd/slot.h"
 #include "common/resp/errors.h"
@@ -158,6 +159,22 @@ static bool may_touch_all(struct server *s, struct client *c, struct obstacle *o
     return true;
 }
 
+/* A proxy sends a cursor to where its shard is served: elsewhere the shard would be passed by. */
+static bool may_scan(struct server *s, struct client *c, struct slice cursor, struct obstacle *o)
+{
+    uint64_t at;
+    if (!num_parse_u64(cursor, &at) || (at & (KEYSPACE_SLOTS - 1)) >= (uint64_t)s->ks->n_shards) {
+        return true; /* the handler says what is wrong */
+    }
+    uint64_t shard = at & (KEYSPACE_SLOTS - 1);
+    uint64_t n = (uint64_t)s->ks->n_shards;
+    o->slot = (uint32_t)((shard * KEYSPACE_SLOTS + n - 1) / n);
+    o->why = replicate_may(s, c, (int)shard, true) == REPL_NOREPLICAS
+                 ? REPL_YES
+                 : replicate_may(s, c, (int)shard, true);
+    return o->why == REPL_YES;
+}
+
 /* False: one of its keys is in a shard with which this may not be done now. */
 static bool may_touch(struct server *s, struct client *c, const struct command *cmd,
                       const struct slice *argv, size_t argc, struct obstacle *o)
@@ -166,6 +183,9 @@ static bool may_touch(struct server *s, struct client *c, const struct command *
     o->write = (cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0;
     if (single != 0) {
         return look_at(s, c, slot_of(argv[single]), o);
+    }
+    if (UNLIKELY(cmd->id == CMD_SCAN) && (c->flags & CLIENT_LANE) != 0) {
+        return may_scan(s, c, argv[1], o);
     }
     if (!keys_possible(cmd) || keys_find(cmd, argv, argc, s->keys) != KEYS_OK) {
         return !concerns_all(cmd) || may_touch_all(s, c, o);
