@@ -259,6 +259,9 @@ static void take_record(void *arg, const struct wal_record *rec)
     case WAL_SHARDS:
         take_list(r, rec->bytes);
         break;
+    case WAL_SNAPSHOT:
+        r->listed[rec->shard] = 1;
+        break;
     case WAL_MARK:
     case WAL_POLICY:
     case WAL_END:

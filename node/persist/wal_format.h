@@ -46,6 +46,8 @@ enum wal_kind {
      * finds a snapshot missing that the last one of these names, and no WAL_RESET of its shard
      * behind it, knows that it was lost. */
     WAL_SHARDS = 6,
+    /* One more of these, of `shard`. */
+    WAL_SNAPSHOT = 7,
     WAL_KINDS,
 };
 

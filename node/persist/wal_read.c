@@ -98,7 +98,8 @@ static bool next_record(struct source *s, struct wal_record *r, int *error)
                              .bytes = slice_of(p + WAL_RECORD_BYTES, len)};
     r->end = r->position + WAL_RECORD_BYTES + len;
     s->at += WAL_RECORD_BYTES + (uint64_t)len;
-    return r->kind == WAL_ENTRY || r->kind == WAL_RESET || r->kind == WAL_SHARDS || len == 8;
+    return r->kind == WAL_ENTRY || r->kind == WAL_RESET || r->kind == WAL_SHARDS ||
+           r->kind == WAL_SNAPSHOT || len == 8;
 }
 
 /* ---- files ---- */
@@ -183,6 +184,7 @@ static void take_record(struct reading *r, const struct wal_record *rec)
     case WAL_ENTRY:
     case WAL_RESET:
     case WAL_SHARDS:
+    case WAL_SNAPSHOT:
         if (rec->end > r->from) {
             r->visitor->record(r->visitor->arg, rec);
         }

@@ -206,6 +206,9 @@ static void snapshot_done(struct durable *d)
     sh->snapshot = info->position;
     sh->wanted = false;
     sh->reset = 0;
+    if (d->wal != NULL) {
+        (void)wal_append(d->wal, WAL_SNAPSHOT, (uint32_t)info->shard, 0, info->position, SLICE(""));
+    }
     if (sh->copied) {
         sh->copied = false;
         uint64_t version = info->history.version;

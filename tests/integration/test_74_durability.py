@@ -1,0 +1,387 @@
+"""What is on disk: kill -9 under load and what is there afterwards, snapshots, damage, full disks,
+dump.rdb in and out."""
+import glob
+import os
+import random
+import shutil
+import subprocess
+import threading
+
+import pytest
+import redis
+from support.cluster import Cluster
+from support.process import temp_dir
+from support.programs import Node, RedisServer, bin_path
+from support.wait import wait_until
+
+KEYS = 500
+
+
+def durable_node(directory, **options):
+    settings = {"appendonly": "yes", "enable_debug_command": "yes"}
+    settings.update(options)
+    return Node(directory=directory, **settings).ready(limit=30)
+
+
+def fill(server, keys=KEYS, seed=1):
+    """Some of every kind of write; the keyspace's digest afterwards."""
+    rng = random.Random(seed)
+    pipe = server.r.pipeline(transaction=False)
+    for i in range(keys):
+        key = f"key:{rng.randrange(keys)}"
+        pipe.set(key, "x" * rng.randrange(300))
+        pipe.append(f"log:{i % 7}", f"{i},")
+        pipe.incr("counter")
+        if i % 5 == 0:
+            pipe.expire(key, 1000 + i)
+        if i % 11 == 0:
+            pipe.delete(f"key:{rng.randrange(keys)}")
+    pipe.set("big", "y" * 700000)
+    pipe.execute()
+    return digest(server)
+
+
+def digest(server):
+    return server.r.execute_command("DEBUG", "DIGEST")
+
+
+def data_files(server, pattern):
+    return sorted(glob.glob(os.path.join(server.dir, "shoal-data", pattern)))
+
+
+# --- kill -9 ---
+
+
+class Writers:
+    """Clients that write and note what was acknowledged."""
+
+    def __init__(self, server, n=4):
+        self.server = server
+        self.acked = [0] * n  # of counter i: its last acknowledged value
+        self.tried = [0] * n
+        self.stop = False
+        self.threads = [threading.Thread(target=self._write, args=(i,)) for i in range(n)]
+        for thread in self.threads:
+            thread.start()
+
+    def _write(self, i):
+        client = self.server.client()
+        try:
+            while not self.stop:
+                self.tried[i] += 1
+                with client.pipeline(transaction=False) as pipe:
+                    pipe.set(f"w{i}:{self.tried[i]}", self.tried[i])
+                    pipe.set(f"last:{i}", self.tried[i])
+                    pipe.execute()
+                self.acked[i] = self.tried[i]
+        except redis.RedisError:
+            pass
+
+    def join(self):
+        self.stop = True
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+def test_killed_under_load(policy):
+    """The process dies, not the machine: nothing that was acknowledged is missing, whatever the
+    policy, because the log is written before replies leave."""
+    directory = temp_dir("durable")
+    server = durable_node(directory, appendfsync=policy, auto_aof_rewrite_min_size="100kb")
+    for life in range(6):
+        writers = Writers(server)
+        wait_until(lambda w=writers: min(w.acked) > 50 * (1 + life % 3), 20, "writes")
+        server.kill()
+        writers.join()
+        server.start()
+        server.ready(limit=30)
+        for i, acked in enumerate(writers.acked):
+            last = int(server.r.get(f"last:{i}"))
+            assert acked <= last <= writers.tried[i]
+            values = server.r.mget([f"w{i}:{n}" for n in range(1, acked + 1)])
+            assert values == [str(n) for n in range(1, acked + 1)]
+        server.r.flushall()
+
+
+def test_restart_is_exact():
+    server = durable_node(temp_dir("durable"), appendfsync="everysec", log_segment_size="64kb")
+    for seed in range(4):
+        before = fill(server, seed=seed)
+        if seed == 1:
+            server.r.bgrewriteaof()
+            wait_until(lambda: server.info()["rdb_bgsave_in_progress"] == "0", 30, "snapshots")
+            assert int(server.info()["log_segments"]) <= 2
+        if seed == 2:
+            server.r.flushdb()
+            server.r.set("after", "the flush")
+            server.r.swapdb(0, 3)
+            server.client(db=3).set("in", "3")
+            before = digest(server)
+        server.kill() if seed % 2 else server.stop()
+        server.start()
+        server.ready(limit=30)
+        assert digest(server) == before
+        assert server.info()["aof_enabled"] == "1"
+
+
+def test_snapshots_while_written_to():
+    """The log is cut again and again while everything changes; a restart finds the last state."""
+    server = durable_node(temp_dir("durable"), auto_aof_rewrite_min_size="200kb", log_segment_size="64kb",
+                          auto_aof_rewrite_percentage=1)
+    rng = random.Random(3)
+    for _ in range(3):
+        for seed in range(12):
+            before = fill(server, keys=800, seed=rng.randrange(1 << 30))
+        info = server.info()
+        assert info["snapshot_failures"] == "0"
+        server.kill()
+        server.start()
+        server.ready(limit=30)
+        assert digest(server) == before
+    assert len(data_files(server, "shard.?????")) > 5
+
+
+# --- damage ---
+
+
+def damaged(path, at, bit=3):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
+def start_fails(directory, *more):
+    done = subprocess.run(
+        [bin_path("shoal-node"), "--port", "0", "--dir", directory, "--stand-alone", "yes", "--appendonly",
+         "yes", *more],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_torn_tail_is_cut():
+    server = durable_node(temp_dir("durable"))
+    fill(server)
+    server.r.set("a", "1")
+    before = digest(server)
+    server.r.set("b", "2")
+    server.kill()
+    log = data_files(server, "log.*")[-1]
+    os.truncate(log, os.path.getsize(log) - 3)
+    server.start()
+    server.ready(limit=30)
+    assert digest(server) == before
+    assert "torn" in server.output()
+
+
+def test_damage_is_told_and_not_served():
+    server = durable_node(temp_dir("durable"))
+    fill(server)
+    before = digest(server)
+    server.stop()
+    log = data_files(server, "log.*")[0]
+    whole = server.dir + "-whole"
+    shutil.copytree(os.path.join(server.dir, "shoal-data"), whole)
+    damaged(log, os.path.getsize(log) // 2)
+    code, text = start_fails(server.dir)
+    assert code == 1 and "damaged" in text and "recover-damaged" in text
+    # By the operator's word it starts with what is left, and is whole from then on.
+    again = durable_node(server.dir, recover_damaged="yes")
+    kept = digest(again)
+    assert again.r.get("big") is None  # it was written last
+    again.kill()
+    again = durable_node(server.dir)
+    assert digest(again) == kept
+    again.stop()
+    shutil.rmtree(os.path.join(server.dir, "shoal-data"))
+    shutil.move(whole, os.path.join(server.dir, "shoal-data"))
+    again = durable_node(server.dir)
+    assert digest(again) == before
+
+
+def test_damaged_and_missing_snapshots_are_told():
+    server = durable_node(temp_dir("durable"))
+    fill(server)
+    server.r.bgrewriteaof()
+    wait_until(lambda: server.info()["rdb_bgsave_in_progress"] == "0", 30, "snapshots")
+    server.r.set("x", "y")
+    server.stop()
+    snapshot = data_files(server, "shard.?????")[3]
+    damaged(snapshot, os.path.getsize(snapshot) // 2)
+    code, text = start_fails(server.dir)
+    assert code == 1 and os.path.basename(snapshot) in text
+    os.remove(snapshot)
+    code, text = start_fails(server.dir)
+    assert code == 1 and "not there any more" in text
+
+
+def test_one_process_a_folder():
+    server = durable_node(temp_dir("durable"))
+    code, text = start_fails(server.dir)
+    assert code == 1 and "another shoal-node" in text
+    assert server.r.ping()
+
+
+# --- a full disk ---
+
+
+@pytest.fixture
+def small_disk():
+    """A folder with 3 MB of room."""
+    path = temp_dir("small")
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "shoal", path],
+                                           stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("may not mount a file system here")
+    yield path
+    subprocess.run(["umount", "-l", path], check=False)
+
+
+def test_full_disk_refuses_writes_and_comes_back(small_disk):
+    ballast = os.path.join(small_disk, "ballast")
+    with open(ballast, "wb") as file:
+        file.write(b"x" * 2000000)
+    server = durable_node(small_disk, appendfsync="always", auto_aof_rewrite_percentage=0)
+    n = 0
+    with pytest.raises(redis.ResponseError, match="^MISCONF Errors writing to the AOF file: No space left"):
+        writer = server.client(socket_timeout=3)
+        while n < 4000:
+            try:
+                writer.set(f"k{n}", "v" * 1000)
+            except redis.TimeoutError:  # the one that met the full disk is not acknowledged
+                writer = server.client(socket_timeout=3)
+                continue
+            n += 1
+    assert n > 300
+    assert server.r.get("k5") == "v" * 1000
+    with pytest.raises(redis.ResponseError, match="MISCONF"):
+        server.r.incr("counter")
+    os.remove(ballast)
+    wait_until(lambda: server.info()["aof_last_write_status"] == "ok", 10, "the log to go on")
+    assert server.r.set("after", "1")
+    server.kill()
+    server.start()
+    server.ready()
+    assert server.r.get("after") == "1"
+    assert all(value == "v" * 1000 for value in server.r.mget([f"k{i}" for i in range(n)]))
+
+
+# --- dump.rdb ---
+
+
+def test_dump_of_ours_is_read_by_redis():
+    server = Node(enable_debug_command="yes").ready()
+    fill(server)
+    server.client(db=5).set("five", "12345")
+    assert server.r.save()
+    path = os.path.join(server.dir, "dump.rdb")
+    check = subprocess.run(["redis-check-rdb", path], stdout=subprocess.PIPE, text=True, check=False)
+    assert check.returncode == 0 and "looks OK" in check.stdout, check.stdout
+    theirs = RedisServer(dbfilename="dump.rdb").ready()
+    theirs.stop()
+    shutil.copy(path, os.path.join(theirs.dir, "dump.rdb"))
+    theirs.start()
+    theirs.ready()
+    assert theirs.r.dbsize() == server.r.dbsize()
+    assert theirs.client(db=5).get("five") == "12345"
+    for key in server.r.scan_iter(count=1000):
+        assert theirs.r.get(key) == server.r.get(key)
+        assert theirs.r.pexpiretime(key) == server.r.pexpiretime(key)
+
+
+def test_dump_of_redis_is_read_by_us():
+    theirs = RedisServer().ready()
+    rng = random.Random(7)
+    pipe = theirs.r.pipeline(transaction=False)
+    for i in range(3000):
+        pipe.set(f"k{i}", rng.choice(["x" * rng.randrange(2000), str(rng.randrange(1 << 40)), f"v{i}"]),
+                 ex=rng.choice([None, 5000 + i]))
+    pipe.execute()
+    theirs.client(db=9).set("nine", "9")
+    theirs.r.save()
+    directory = temp_dir("imported")
+    shutil.copy(os.path.join(theirs.dir, "dump.rdb"), directory)
+    plain = Node(directory=directory).ready()
+    logged = durable_node(temp_dir("durable"), import_rdb=os.path.join(theirs.dir, "dump.rdb"))
+    for ours in plain, logged:
+        assert ours.r.dbsize() == theirs.r.dbsize()
+        assert ours.client(db=9).get("nine") == "9"
+        for key in theirs.r.scan_iter(count=1000):
+            assert ours.r.get(key) == theirs.r.get(key)
+            assert ours.r.pexpiretime(key) == theirs.r.pexpiretime(key)
+    # What was imported is kept like everything else.
+    before = digest(logged)
+    logged.kill()
+    again = durable_node(logged.dir)
+    assert digest(again) == before
+
+
+def test_a_list_in_a_dump_is_refused_by_name():
+    theirs = RedisServer().ready()
+    theirs.r.rpush("list", "a", "b")
+    theirs.r.save()
+    shutil.copy(os.path.join(theirs.dir, "dump.rdb"), directory := temp_dir("imported"))
+    done = subprocess.run([bin_path("shoal-node"), "--port", "0", "--dir", directory, "--stand-alone", "yes"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, text=True, check=False)
+    assert done.returncode == 1 and "does not serve" in done.stdout
+
+
+def test_save_commands():
+    server = Node(enable_debug_command="yes").ready()
+    before = fill(server)
+    assert server.r.bgsave()
+    wait_until(lambda: server.info()["rdb_bgsave_in_progress"] == "0", 30, "BGSAVE")
+    assert server.info()["rdb_last_bgsave_status"] == "ok"
+    assert server.info()["rdb_changes_since_last_save"] == "0"
+    assert server.r.lastsave() is not None
+    with server.wire() as wire:
+        assert wire.command("DEBUG", "RELOAD") == b"OK"
+        assert wire.command("BGREWRITEAOF") == b"Background append only file rewriting started"
+    assert digest(server) == before
+    server.kill()
+    server.start()
+    server.ready()
+    assert digest(server) == before
+
+
+def test_save_points_and_shutdown():
+    server = Node(enable_debug_command="yes", save="1 5").ready()
+    server.r.mset({f"k{i}": i for i in range(10)})
+    wait_until(lambda: server.info()["rdb_changes_since_last_save"] == "0", 20, "the save point")
+    server.r.set("last", "word")
+    with server.wire() as wire:
+        wire.command("CONFIG", "SET", "save", "")
+        wire.send(b"SHUTDOWN SAVE\r\n")
+        assert server.wait() == 0
+    server.start()
+    server.ready()
+    assert server.r.get("last") == "word"
+    assert server.r.dbsize() == 11
+
+
+# --- a cluster ---
+
+
+def test_all_nodes_killed_at_once():
+    """Both copies die and come back: with appendfsync always nothing acknowledged is missing."""
+    cluster = Cluster(replication_factor=2, min_nodes=2)
+    options = {"appendonly": "yes", "appendfsync": "always"}
+    for name in "ab":
+        cluster.start_node(name, **options)
+    cluster.wait_served()
+    proxy = cluster.proxy
+    writers = Writers(proxy, n=3)
+    wait_until(lambda: min(writers.acked) > 100, 30, "writes")
+    for name in "ab":
+        cluster.nodes[name].kill()
+    writers.stop = True
+    for name in "ab":
+        cluster.start_node(name)
+    cluster.wait_served(limit=60)
+    writers.join()
+    client = proxy.client(socket_timeout=30)
+    for i, acked in enumerate(writers.acked):
+        assert int(client.get(f"last:{i}")) >= acked
+        values = [client.get(f"w{i}:{n}") for n in range(1, acked + 1)]
+        assert values == [str(n) for n in range(1, acked + 1)]
