@@ -45,7 +45,7 @@ void admin_shoal_link(struct call *k)
     } else if (c->in_batch > 0 || (c->flags & (CLIENT_LANE | CLIENT_MONITOR)) != 0) {
         resp_error(&k->w, "ERR SHOAL LINK is the last that a connection says");
     } else {
-        resp_ok(&k->w);
+        resp_int(&k->w, (int64_t)s->incarnation);
         client_becomes_link(c, id, incarnation);
     }
 }

@@ -230,7 +230,10 @@ static bool take_answer(struct link *l)
         return false;
     }
     size_t n = (size_t)(end - have.ptr) + 1;
-    if (have.ptr[0] != '+') {
+    /* To SHOAL LINK: which start of the node it is. */
+    bool is_start = have.ptr[0] == ':' && n > 3 &&
+                    num_parse_u64(slice_of(have.ptr + 1, n - 3), &l->incarnation);
+    if (!is_start && have.ptr[0] != '+') {
         char why[128];
         (void)snprintf(why, sizeof(why), "refused: %.*s", (int)MIN(n, 100), have.ptr);
         why[strcspn(why, "\r\n")] = '\0';

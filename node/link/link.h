@@ -2,7 +2,8 @@
 /* Connections to the other nodes: one each, over which frames of bytes go both ways.
  *
  * The node with the smaller id connects to the other's service port, gives the password if there is
- * one, says `SHOAL LINK version id incarnation cluster`, and after +OK only frames follow: 4 bytes
+ * one, says `SHOAL LINK version id incarnation cluster`, and after the answer, the incarnation of
+ * the other (an integer), only frames follow: 4 bytes
  * of length (little-endian, of what follows), then the frame. The one with the larger id takes the
  * connection over from its listener (links_adopt). Links are kept to the nodes of links_want only,
  * tried again with backoff; a frame that is too long, or that the owner does not understand, cuts

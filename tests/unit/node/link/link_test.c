@@ -113,7 +113,7 @@ static void on_greeting(struct stream *st)
         stream_close_after_flush(st);
         return;
     }
-    outbuf_append(&st->out, "+OK\r\n", 5);
+    outbuf_append(&st->out, ":9\r\n", 4);
     links_adopt(w->b.links, st, SMALL, 4);
 }
 
