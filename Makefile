@@ -118,11 +118,11 @@ $(B)/$(1:.c=): $(B)/obj/$(1:.c=.o) $(call lib,$(call test_libs,$(1)))
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 
-unit: $(UNIT)
-	$(Q)tests/unit/run $(UNIT)
-
 # Sanitizers slow a program down: its tests wait longer.
 TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(if $(SAN),4,1)
+unit: $(UNIT)
+	$(Q)$(TEST_ENV) tests/unit/run $(UNIT)
+
 integration bdd: all
 	$(Q)$(TEST_ENV) tests/$@/run
 

@@ -618,7 +618,7 @@ static void check_adding(struct repl *r, struct repl_shard *s, struct member *m)
         }
     }
     if (m->round_us > r->set.lease_us / 32 ||
-        (repl_leases(r) && p->held_us - r->set.lease_us / 2 < r->now_us)) {
+        (repl_leases(r) && p->held_us < r->now_us + r->set.lease_us / 2)) {
         return;
     }
     m->in_set = true;

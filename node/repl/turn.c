@@ -141,8 +141,11 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
             end_of_replica(r, s);
         }
     }
-    memmove(r->dirty.items, r->dirty.items + n, sizeof(r->dirty.items[0]) * (r->dirty.count - n));
-    r->dirty.count -= n;
+    if (n > 0) {
+        memmove(r->dirty.items, r->dirty.items + n,
+                sizeof(r->dirty.items[0]) * (r->dirty.count - n));
+        r->dirty.count -= n;
+    }
     for (int i = 0; i < r->n_peers; i++) {
         send_marks(r, r->peers[i]);
     }
