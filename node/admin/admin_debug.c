@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <time.h>
 
 #define QUICKLIST_PACKED_MAX ((uint64_t)4 << 30)
@@ -64,6 +65,25 @@ static void debug_digest(struct call *k)
     resp_simple(&k->w, hex);
 }
 
+/* Of every shard held here, served or not, with what has expired and is still there: equal on all
+ * copies that have the same version. */
+static void debug_digest_shards(struct call *k)
+{
+    resp_array(&k->w, (size_t)k->ks->held);
+    for (int i = 0; i < k->ks->n_shards; i++) {
+        if (k->ks->shards[i] != NULL) {
+            struct digest d;
+            char hex[41];
+            char line[128];
+            keyspace_digest_shard(k->ks, i, &d);
+            digest_hex(&d, hex);
+            (void)snprintf(line, sizeof(line), "shard=%d keys=%llu digest=%s", i,
+                           (unsigned long long)keyspace_shard_keys(k->ks, i), hex);
+            resp_bulkz(&k->w, line);
+        }
+    }
+}
+
 static void debug_digest_value(struct call *k)
 {
     resp_array(&k->w, k->argc - 2);
@@ -72,9 +92,8 @@ static void debug_digest_value(struct call *k)
         char hex[41];
         struct probe p = keyspace_probe_key(k->ks, k->argv[i]);
         /* Of what is served here: a proxy puts the nodes' answers together. */
-        const struct object *o = keyspace_serves(k->ks, (int)p.shard)
-                                     ? db_peek(&k->db, &p, k->argv[i])
-                                     : NULL;
+        const struct object *o =
+            keyspace_serves(k->ks, (int)p.shard) ? db_peek(&k->db, &p, k->argv[i]) : NULL;
         if (o != NULL) {
             object_digest_value(o, &d);
         }
@@ -164,27 +183,30 @@ static void debug_loadaof(struct call *k)
 
 static void debug_help(struct call *k)
 {
-    static const char *const lines[] = {"DIGEST",
-                                        "    Return a digest of all keys and values.",
-                                        "DIGEST-VALUE <key> [<key> ...]",
-                                        "    Return a digest of each value.",
-                                        "OBJECT <key>",
-                                        "    Show how a value is kept.",
-                                        "PAUSE-CRON <0|1>",
-                                        "    Stop the periodic work, or go on with it.",
-                                        "QUICKLIST-PACKED-THRESHOLD <size>",
-                                        "    Has no effect: lists are kept otherwise.",
-                                        "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
-                                        "    Has no effect: replies wait in chunks.",
-                                        "REPLYBUFFER RESIZING <0|1>",
-                                        "    Has no effect: replies wait in chunks.",
-                                        "SEGFAULT",
-                                        "    Crash.",
-                                        "SET-ACTIVE-EXPIRE <0|1>",
-                                        "    Look for expired keys in the background, or not.",
-                                        "SLEEP <seconds>",
-                                        "    Do nothing for so long, and let everybody wait.",
-                                        NULL};
+    static const char *const lines[] = {
+        "DIGEST",
+        "    Return a digest of all keys and values.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Return a digest of each value.",
+        "DIGEST-SHARDS",
+        "    Return a digest of each shard held here, of copies too.",
+        "OBJECT <key>",
+        "    Show how a value is kept.",
+        "PAUSE-CRON <0|1>",
+        "    Stop the periodic work, or go on with it.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    Has no effect: lists are kept otherwise.",
+        "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
+        "    Has no effect: replies wait in chunks.",
+        "REPLYBUFFER RESIZING <0|1>",
+        "    Has no effect: replies wait in chunks.",
+        "SEGFAULT",
+        "    Crash.",
+        "SET-ACTIVE-EXPIRE <0|1>",
+        "    Look for expired keys in the background, or not.",
+        "SLEEP <seconds>",
+        "    Do nothing for so long, and let everybody wait.",
+        NULL};
     debug_help_reply(lines, &k->w);
 }
 
@@ -199,6 +221,7 @@ static const struct {
     {"pause-cron", 3, 3, debug_pause_cron},
     {"object", 3, 4, debug_object},
     {"digest", 2, 2, debug_digest},
+    {"digest-shards", 2, 2, debug_digest_shards},
     {"digest-value", 2, 0, debug_digest_value},
     {"segfault", 2, 2, debug_segfault},
     {"reload", 2, 0, debug_reload},

@@ -166,8 +166,9 @@ bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget);
 /* Digest of everything served here (DEBUG DIGEST): XOR it with that of other nodes for the digest
  * of all. */
 void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms);
-/* Of one held shard, served or not; with now_ms = INT64_MIN also of what has expired. */
-void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out, int64_t now_ms);
+/* Of one held shard, served or not, with the times of expiry and what has expired but is still
+ * there: equal on all copies. */
+void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out);
 
 /* Makes room for `count` keys in a database of a held shard in which there is none yet. */
 void keyspace_reserve(struct keyspace *ks, int db, int shard, uint64_t count);

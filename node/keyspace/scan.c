@@ -224,6 +224,7 @@ struct digesting {
     struct digest *sum;
     int db;
     int64_t now_ms;
+    bool exact; /* with expiries */
 };
 
 static void add_digest(void *arg, struct object *o)
@@ -238,6 +239,10 @@ static void add_digest(void *arg, struct object *o)
     for (size_t i = 0; i < sizeof(one.bytes); i++) {
         one.bytes[i] = (unsigned char)(one.bytes[i] * (2 * d->db + 1));
     }
+    int64_t at = d->exact ? object_expire(o) : 0;
+    for (size_t i = 0; i < sizeof(at); i++) {
+        one.bytes[i] = (unsigned char)(one.bytes[i] + (at >> (8 * i)));
+    }
     digest_xor(d->sum, &one);
 }
 
@@ -250,11 +255,11 @@ void keyspace_digest(struct keyspace *ks, struct digest *out, int64_t now_ms)
     }
 }
 
-void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out, int64_t now_ms)
+void keyspace_digest_shard(struct keyspace *ks, int shard, struct digest *out)
 {
     *out = (struct digest){0};
     for (int db = 0; db < ks->n_dbs; db++) {
-        struct digesting d = {.sum = out, .db = db, .now_ms = now_ms};
+        struct digesting d = {.sum = out, .db = db, .now_ms = INT64_MIN, .exact = true};
         each_in(ks, db, shard, add_digest, &d);
     }
 }
