@@ -49,6 +49,13 @@ static void tell_handed(struct repl *r, struct repl_shard *s)
 static void resign(struct repl *r, struct repl_shard *s)
 {
     r->stats.handovers++;
+    if (PLANTED(RESIGN_SERVES)) {
+        tell_members(r, s, REPL_RESIGN);
+        tell_handed(r, s);
+        shard_move(r, s, REPL_SERVE);
+        handover_stop(s);
+        return;
+    }
     shard_move(r, s, REPL_RESIGNED);
     for (int i = 0; i < s->n_members; i++) {
         struct member *m = &s->members[i];
@@ -74,12 +81,9 @@ static void reopen(struct repl *r, struct repl_shard *s)
     primary_enter(r, s);
 }
 
-static bool all_committed(const struct repl *r, const struct repl_shard *s,
-                          const struct member *target)
+static bool all_committed(const struct repl_shard *s, const struct member *target)
 {
-    (void)r;
-    return target->acked == s->history.version &&
-           (s->commit == s->history.version || PLANTED(RESIGN_EARLY));
+    return target->acked == s->history.version && s->commit == s->history.version;
 }
 
 void handover_tick(struct repl *r, struct repl_shard *s)
@@ -110,7 +114,7 @@ void handover_tick(struct repl *r, struct repl_shard *s)
         s->history.version - t->acked <= TARGET_CLOSE) {
         shard_move(r, s, REPL_FENCED);
     }
-    if (s->state == REPL_FENCED && reads_are_home(r, s) && all_committed(r, s, t)) {
+    if (s->state == REPL_FENCED && reads_are_home(r, s) && all_committed(s, t)) {
         resign(r, s);
     }
 }

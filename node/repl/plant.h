@@ -8,9 +8,9 @@
 /* X(name, what goes wrong) */
 #define REPL_PLANT_LIST(X)                                                                         \
     X(LEASE_WAIT, "a new primary does not wait for the end of its promise to the former one")      \
-    X(SERVE_EARLY, "a new primary serves before its in-sync set has joined")                       \
+    X(NO_LEASES, "a primary serves without its leases")                                            \
     X(ACK_EARLY, "replies do not wait for the commit")                                             \
-    X(TERM_CHECK, "messages of any primary term are taken")                                        \
+    X(TERM_CHECK, "messages of any primary term are taken, whoever sent them")                     \
     X(VERSION_REUSE, "a new primary writes on in the former one's term")                           \
     X(TRUST_JOIN, "a joining member's log is believed to match, whatever its term")                \
     X(DROP_ADDS, "a member being added does not count for the commit")                             \
@@ -20,7 +20,7 @@
     X(COPY_NO_AHEAD, "a key is not sent before a write behind which its copy would come")          \
     X(NO_CHAIN, "a primary promises reads for longer than its own leases stand")                   \
     X(READ_UNCOMMITTED, "reads do not wait for the commit of what they saw")                       \
-    X(RESIGN_EARLY, "a primary resigns before its log is committed")                               \
+    X(RESIGN_SERVES, "a primary that has resigned serves on until the map comes")                  \
     X(RESTART_NOT_SILENT, "a restarted node forgets that promises of its former life may stand")   \
     X(COPY_ORDER, "keys of a copy overtake the entries before them")                               \
     X(FATE_COMPLETE, "a window that was trimmed calls itself complete")                            \

@@ -493,16 +493,13 @@ void primary_leave(struct repl *r, struct repl_shard *s)
 static bool try_serve(struct repl *r, struct repl_shard *s)
 {
     pull_most(r, s);
-    if (!PLANTED(SERVE_EARLY)) {
-        for (int i = 0; i < s->n_members; i++) {
-            const struct member *m = &s->members[i];
-            if (member_counts(m) && m->flow != FLOW_LOG) {
-                return false;
-            }
+    for (int i = 0; i < s->n_members; i++) {
+        const struct member *m = &s->members[i];
+        if (member_counts(m) && m->flow != FLOW_LOG) {
+            return false;
         }
     }
-    if (repl_leases(r) && (r->now_us < s->hold_us ||
-                           (lease_primary_until(r, s, -1) <= r->now_us && !PLANTED(SERVE_EARLY)))) {
+    if (repl_leases(r) && (r->now_us < s->hold_us || lease_primary_until(r, s, -1) <= r->now_us)) {
         return false;
     }
     shard_move(r, s, REPL_SERVE);

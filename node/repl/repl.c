@@ -283,7 +283,8 @@ static void take_marks(struct repl *r, int peer, const struct repl_message *m)
         }
         if (m->kind == REPL_ACK) {
             primary_ack(r, s, peer, k);
-        } else if (s->state == REPL_FOLLOW && s->primary == peer && k->version > s->commit) {
+        } else if (s->state == REPL_FOLLOW && (s->primary == peer || PLANTED(TERM_CHECK)) &&
+                   k->version > s->commit) {
             s->commit = k->version;
             shard_committed(r, s);
         }

@@ -242,7 +242,8 @@ static void take_copy(struct repl *r, struct repl_shard *s, int peer, const stru
 
 void replica_message(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
 {
-    if (!shard_is_replica(s) || s->primary != peer || (s->resigned && m->kind != REPL_REOPEN)) {
+    if (!shard_is_replica(s) || (s->primary != peer && !PLANTED(TERM_CHECK)) ||
+        (s->resigned && m->kind != REPL_REOPEN)) {
         r->stats.dropped++;
         return;
     }

@@ -3,6 +3,8 @@
  * links that stall one way or both, hand-overs, all under writes. After each step whoever may read
  * sees what was acknowledged; in the end all copies are alike. REPL_SEEDS and REPL_SEED widen it.
  */
+#include "node/repl/plant.h"
+
 #include "tests/unit/node/repl/cluster.h"
 
 /* The coordinator may lose this node: each of its shards has another living one in sync. */
@@ -89,7 +91,8 @@ static void random_fault(struct cluster *c)
             if (may_lose(c, a)) {
                 revive(c, a);
             }
-        } else if (c->nodes[b].alive) {
+        } else if (c->nodes[b].alive &&
+                   (c->nodes[a].sessions[b] == 0 || rng_below(&c->rng, 2) == 0)) {
             connect_nodes(c, a, b);
         }
     }
@@ -151,6 +154,10 @@ static void test_no_acknowledged_write_is_lost(void **state)
 
 int main(void)
 {
+#ifdef REPL_PLANTS
+    const char *plant = getenv("REPL_PLANT");
+    repl_plant_set(plant == NULL ? PLANT_NONE : (enum repl_plant)atoi(plant));
+#endif
     log_set_level(getenv("REPL_SEED") == NULL ? LOG_NOTHING : LOG_DEBUG);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_acknowledged_write_is_lost),
