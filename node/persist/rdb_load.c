@@ -217,14 +217,16 @@ struct window {
  * more. */
 static bool slide(struct window *w, size_t used, int *error)
 {
-    w->crc = crc64(w->crc, w->bytes, used);
-    w->at += used;
-    w->len -= used;
-    memmove(w->bytes, w->bytes + used, w->len);
+    if (used > 0) {
+        w->crc = crc64(w->crc, w->bytes, used);
+        w->at += used;
+        w->len -= used;
+        memmove(w->bytes, w->bytes + used, w->len);
+    }
     if (w->at + w->len >= w->size) {
         return false;
     }
-    size_t want = MAX(w->len * 2, (size_t)WINDOW);
+    size_t want = (size_t)MIN((uint64_t)MAX(w->len * 2, (size_t)WINDOW), w->size - w->at);
     if (want > w->cap) {
         w->bytes = mem_realloc(w->bytes, want);
         w->cap = want;

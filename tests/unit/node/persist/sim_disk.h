@@ -41,9 +41,10 @@ struct sim_disk {
     struct disk disk;
     struct rng *rng;
     struct sim_names now;
-    struct sim_names history[2048]; /* after each change since the last sync_dir; [0]: synced */
+    struct sim_names *history; /* after each change since the last sync_dir; [0]: synced */
     size_t n_history;
-    struct sim_inode *inodes[65536];
+    size_t history_cap;
+    struct sim_inode **inodes;
     size_t n_inodes;
     uint64_t room; /* bytes that may still be written */
     int fail_syncs;
@@ -79,7 +80,10 @@ static inline struct sim_name *sim_find(struct sim_names *names, const char *nam
 
 static inline void sim_names_changed(struct sim_disk *s)
 {
-    INVARIANT(s->n_history < ARRAY_LEN(s->history));
+    if (s->n_history == s->history_cap) {
+        s->history_cap = s->history_cap * 2 + 4;
+        s->history = mem_realloc(s->history, s->history_cap * sizeof(*s->history));
+    }
     s->history[s->n_history++] = s->now;
 }
 
@@ -122,7 +126,7 @@ static inline int sim_open(struct disk *d, const char *name, enum disk_mode mode
     }
     if (found == NULL) {
         INVARIANT(s->now.n < ARRAY_LEN(s->now.of));
-        INVARIANT(s->n_inodes < ARRAY_LEN(s->inodes));
+        s->inodes = mem_realloc(s->inodes, (s->n_inodes + 1) * sizeof(*s->inodes));
         found = &s->now.of[s->now.n++];
         snprintf(found->name, sizeof(found->name), "%s", name);
         found->inode = mem_zalloc(sizeof(struct sim_inode));
@@ -255,7 +259,7 @@ static inline struct sim_disk *sim_disk_new(struct rng *rng)
     s->disk.ops = &ops;
     s->rng = rng;
     s->room = UINT64_MAX;
-    s->n_history = 1;
+    sim_names_changed(s);
     return s;
 }
 
@@ -270,6 +274,8 @@ static inline void sim_disk_free(struct sim_disk **sp)
         str_fini(&s->inodes[i]->synced);
         mem_free(s->inodes[i]);
     }
+    mem_free(s->inodes);
+    mem_free(s->history);
     mem_free(s);
     *sp = NULL;
 }
