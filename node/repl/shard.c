@@ -125,10 +125,11 @@ static void leave_promise(struct repl *r, struct repl_shard *s, int primary, uin
     s->defer_us = MAX(s->defer_us, peer_of(r, to)->given_member_us);
 }
 
-static void leave_shard(struct repl *r, struct repl_shard *s)
+/* The primary, which may well go on without us, hears of no newer primary term than there is. */
+static void leave_shard(struct repl *r, struct repl_shard *s, uint64_t pterm)
 {
     leave_role(r, s);
-    leave_promise(r, s, -1, s->pterm + 1);
+    leave_promise(r, s, -1, MAX(pterm, s->pterm));
     shard_move(r, s, REPL_NONE);
     s->history = (struct history){0};
     s->durable = s->commit = s->commit_told = 0;
@@ -181,7 +182,7 @@ void shard_map(struct repl *r, struct repl_shard *s, const struct map *m,
                const struct map_shard *ms)
 {
     if (r->self == NODE_NONE || map_shard_member(ms, r->self) < 0) {
-        leave_shard(r, s);
+        leave_shard(r, s, ms->primary_term);
         return;
     }
     if (s->state != REPL_NONE && ms->primary_term < s->pterm) {

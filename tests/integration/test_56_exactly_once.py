@@ -300,10 +300,18 @@ def test_primaries_are_handed_over():
     counting.go_on()
     for name in "ABC":
         node = cluster.row(name)["id"]
+
+        def primaries(node=node):
+            return cluster.view.primary_counts().get(node, 0)
+
         with cluster.proxy.wire(limit=30) as wire:
-            wire.command("CLUSTER", "DRAIN", node)
+            assert wire.command("CLUSTER", "DRAIN", node) == b"OK"
+            wait_until(lambda: primaries() == 0, 30, "the node to be primary of nothing")
             counting.go_on()
-            wire.command("CLUSTER", "DRAIN", node, "CANCEL")
+            assert wire.command("CLUSTER", "DRAIN", node, "CANCEL") == b"OK"
+            wait_until(lambda: primaries() > 0, 30, "the node to be primary of something")
         counting.go_on()
+        wait_whole(cluster)
     info = counting.settle()
     assert info["unknown_outcome"] == "0"
+    assert info["lanes_lost"] == "0"
