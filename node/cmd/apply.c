@@ -207,6 +207,7 @@ bool apply_entry(struct applier *a, struct keyspace *ks, const struct entry *e)
     a->entries++;
     ks->stats.hits = was.hits;
     ks->stats.misses = was.misses;
+    ks->stats.applied += ks->stats.dirty - was.dirty;
     if (UNLIKELY(a->argv_cap > ARGV_KEEP)) {
         mem_free(a->argv);
         a->argv = NULL;

@@ -44,6 +44,7 @@ struct keyspace_stats {
     uint64_t lazyfreed_objects;
     uint64_t lazyfree_pending; /* objects waiting to be freed */
     uint64_t dirty;            /* changes since the start */
+    uint64_t applied;          /* those of them that the log brought, from a primary or a file */
 };
 
 struct shard {

@@ -64,6 +64,8 @@ struct durable {
     bool last_save_failed;
     uint64_t dirty_at_save; /* ks->stats.dirty when the last good one began */
     uint64_t dirty_at_begin;
+    uint64_t applied_at_save; /* the same of ks->stats.applied */
+    uint64_t applied_at_begin;
     int64_t last_took_s;
     uint64_t saves;
     uint64_t snapshots;

@@ -181,6 +181,7 @@ static void end_saving_all(struct durable *d, bool good)
         d->saves++;
         d->last_save_s = loop_wall_ms(d->s->loop) / 1000;
         d->dirty_at_save = d->dirty_at_begin;
+        d->applied_at_save = d->applied_at_begin;
     }
 }
 
@@ -285,12 +286,19 @@ void durable_saves_cancel(struct durable *d, int shard)
     }
 }
 
+/* What is saved now has all changes so far. */
+static void note_changes(struct durable *d)
+{
+    d->dirty_at_begin = d->s->ks->stats.dirty;
+    d->applied_at_begin = d->s->ks->stats.applied;
+}
+
 /* --- dump.rdb --- */
 
 static int begin_rdb(struct durable *d, const struct rdb_save_port *port)
 {
     int error;
-    d->dirty_at_begin = d->s->ks->stats.dirty;
+    note_changes(d);
     d->saving_since_ms = loop_now_ms(d->s->loop);
     d->rdb = rdb_save_new(d->dump_disk, d->s->settings->dbfilename, d->s->ks,
                           d->s->settings->rdbcompression, loop_wall_ms(d->s->loop), port, &error);
@@ -495,7 +503,7 @@ enum durable_answer durable_save(struct server *s)
         for (int i = 0; i < d->n_shards; i++) {
             d->shards[i].wanted = has_data(d, i);
         }
-        d->dirty_at_begin = s->ks->stats.dirty;
+        note_changes(d);
         d->saving_since_ms = loop_now_ms(s->loop);
         int error = durable_snapshots_now(d);
         end_saving_all(d, error == 0);
@@ -551,7 +559,7 @@ enum durable_answer durable_rewrite(struct server *s)
     }
     d->saving_all = true;
     d->saving_since_ms = loop_now_ms(s->loop);
-    d->dirty_at_begin = s->ks->stats.dirty;
+    note_changes(d);
     d->retry_ms = 0;
     if (any_wanted(d)) {
         wake(d);
@@ -707,6 +715,8 @@ void durable_info(const struct server *s, struct str *to)
     int64_t since_s = (loop_now_ms(s->loop) - d->saving_since_ms) / 1000;
     str_printf(to, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n",
                ULL(s->ks->stats.dirty - d->dirty_at_save));
+    str_printf(to, "replicated_changes_since_last_save:%llu\r\n",
+               ULL(s->ks->stats.applied - d->applied_at_save));
     str_printf(to,
                "rdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%lld\r\n"
                "rdb_last_bgsave_status:%s\r\n",

@@ -145,6 +145,9 @@ static void put_persistence(void *arg, struct str *to)
 {
     struct info_run *r = arg;
     info_merge_add_to(r->nodes, "Persistence", "loading", 0);
+    /* A change counts once, however many copies it has. */
+    info_merge_add_to(r->nodes, "Persistence", "rdb_changes_since_last_save",
+                      -info_merge_get(r->nodes, "replicated_changes_since_last_save"));
     info_merge_section(r->nodes, "Persistence", to);
 }
 
