@@ -253,7 +253,7 @@ void repl_map(struct repl *r, struct map *m, int64_t now_us)
             indexes_add(&r->held, i);
             s = shard_make(r, i);
         }
-        if (s != NULL && (held || s->state != REPL_NONE)) {
+        if (s != NULL && (held || s->state != REPL_NONE || s->history.version != 0)) {
             shard_map(r, s, m, ms);
         }
     }

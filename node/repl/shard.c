@@ -130,7 +130,9 @@ static void leave_shard(struct repl *r, struct repl_shard *s, uint64_t pterm)
 {
     leave_role(r, s);
     leave_promise(r, s, -1, MAX(pterm, s->pterm));
-    shard_move(r, s, REPL_NONE);
+    if (s->state != REPL_NONE) { /* it may have been recovered, and not be ours any more */
+        shard_move(r, s, REPL_NONE);
+    }
     s->history = (struct history){0};
     s->durable = s->commit = s->commit_told = 0;
     s->whole = true;

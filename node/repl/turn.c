@@ -85,6 +85,9 @@ static void end_of_replica(struct repl *r, struct repl_shard *s)
 
 static void send_marks(struct repl *r, struct peer *p)
 {
+    if (p->n_acks == 0 && p->n_commits == 0) {
+        return; /* before the large message is cleared: this is of every turn */
+    }
     struct repl_message m = {.kind = REPL_ACK, .marks = {.items = p->acks, .count = p->n_acks}};
     if (p->n_acks > 0) {
         p->n_acks = 0;
