@@ -64,7 +64,7 @@ $(foreach t,common proxy node,$(eval SRC_$(t)-pure := $(call lib_src,$(call pure
 lib = $(addprefix $(B)/lib/lib,$(addsuffix .a,$(1)))
 
 PROGRAMS := $(BIN)/shoal-proxy $(BIN)/shoal-node
-UNIT_SRC := $(shell find tests/unit -name '*_test.c' 2>/dev/null)
+UNIT_SRC := $(filter-out tests/unit/sim/%,$(shell find tests/unit -name '*_test.c' 2>/dev/null))
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
@@ -117,6 +117,8 @@ $(B)/$(1:.c=): $(B)/obj/$(1:.c=.o) $(call lib,$(call test_libs,$(1)))
 	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(LDMODE) $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group -lcmocka $$(if $$(filter $(call test_dir,$(1)),$$(PURE)),$$(ALLOC) $$(PURE_LIBS) -lm,$$(LDLIBS)) -o $$@
 endef
 $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
+
+include tests/sim/sim.mk
 
 # Sanitizers slow a program down: its tests wait longer.
 TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(if $(SAN),4,1)
