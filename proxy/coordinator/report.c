@@ -9,13 +9,25 @@
 
 #include <stdlib.h>
 
+/* Something had overtaken it: the map tells the asker, who asks again if it still matters. */
+static void refuse(struct coordinator *c, const struct wire_change *k)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[k->shard];
+    c->measures.refused++;
+    log_event(
+        LOG_VERBOSE, AREA,
+        "request overtaken what=%s shard=%d node=%s its-term=%llu term=%llu primary-term=%llu",
+        wire_op_name(k->op), k->shard, k->node, (unsigned long long)k->term,
+        (unsigned long long)s->term, (unsigned long long)s->primary_term);
+}
+
 static void add(struct coordinator *c, const struct wire_change *k, int node)
 {
     const struct map *m = coordinator_latest(c);
     const struct map_shard *s = &m->shards[k->shard];
     int at = map_shard_member(s, node);
     if (k->term != s->term || at < 0 || s->members[at].in_sync || !failover_there(c, node)) {
-        c->measures.refused++;
+        refuse(c, k);
         return;
     }
     map_build_set_in_sync(&coordinator_edit(c)->shards[k->shard], node, true);
@@ -31,7 +43,7 @@ static void remove_from(struct coordinator *c, const struct wire_change *k, int 
     const struct map_shard *s = &coordinator_latest(c)->shards[k->shard];
     int at = map_shard_member(s, node);
     if (k->term != s->term || at < 0 || s->primary == node) {
-        c->measures.refused++;
+        refuse(c, k);
         return;
     }
     if (!s->members[at].in_sync) {
@@ -55,7 +67,7 @@ static void handed(struct coordinator *c, const struct wire_change *k, int node)
     int at = map_shard_member(s, node);
     if (k->term != s->primary_term || at < 0 || s->primary == node || !s->members[at].in_sync ||
         s->members[at].stale || m->nodes[node].state == NODE_DEAD) {
-        c->measures.refused++;
+        refuse(c, k);
         return;
     }
     int from = s->primary;
