@@ -156,6 +156,111 @@ def test_a_killed_primary_loses_nothing(cluster):
     assert errors == []
 
 
+class Writers:
+    """Clients that write counters and read them back, and note what was wrong and how long it took."""
+
+    def __init__(self, port, clients=4, keys=50):
+        self.port, self.keys = port, keys
+        self.stop_now = threading.Event()
+        self.wrong, self.done, self.longest = [], 0, 0.0
+        self.counts = {}
+        self.threads = [threading.Thread(target=self.run, args=(n,)) for n in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, number):
+        counts = {f"count:{number}:{i}": 0 for i in range(self.keys)}
+        with Wire(self.port, limit=60) as wire:
+            while not self.stop_now.is_set():
+                for key in counts:
+                    started = time.monotonic()
+                    reply = wire.command("INCR", key)
+                    self.longest = max(self.longest, time.monotonic() - started)
+                    if reply != counts[key] + 1:
+                        self.wrong.append((key, counts[key], reply))
+                    else:
+                        counts[key] = reply
+                    reply = wire.command("GET", key)
+                    if reply != str(counts[key]).encode():
+                        self.wrong.append((key, "read", counts[key], reply))
+                    self.done += 1
+                    if self.stop_now.is_set():
+                        break
+        self.counts.update(counts)
+
+    def goes_on(self, rounds=400):
+        target = self.done + rounds
+        wait_until(lambda: self.done >= target, limit=30, what="the writers to go on")
+
+    def stop(self):
+        self.stop_now.set()
+        for thread in self.threads:
+            thread.join()
+        return self.wrong
+
+    def check(self):
+        with Wire(self.port, limit=30) as wire:
+            for key, count in self.counts.items():
+                assert int(wire.command("GET", key) or 0) == count, key
+
+
+def primaries(cluster, name):
+    return int(cluster.row(name)["primary"])
+
+
+def test_a_planned_hand_over_costs_no_error(cluster):
+    load = Writers(cluster.proxy.port)
+    load.goes_on()
+    for name in "ABC":
+        ident = cluster.row(name)["id"]
+        assert cluster.proxy.r.execute_command("CLUSTER", "FAILOVER", ident)
+        wait_until(lambda name=name: primaries(cluster, name) == 0, 20, f"{name} to hand over")
+        load.goes_on(100)
+        wait_in_sync(cluster)
+    assert load.stop() == []
+    load.check()
+    assert sum(int(node.info("replication")["handovers"]) for node in cluster.nodes.values()) > 0
+
+
+def test_a_drained_node_is_left_empty_and_a_new_one_is_filled(cluster):
+    fill(cluster, 300)
+    load = Writers(cluster.proxy.port)
+    load.goes_on()
+    ident = cluster.row("A")["id"]
+    assert cluster.proxy.r.execute_command("CLUSTER", "DRAIN", ident)
+    wait_until(lambda: shards_on(cluster.nodes["A"]) == {}, 40, "the drained node to be empty")
+    load.goes_on(100)
+    cluster.start_node("D", enable_debug_command="yes")
+    wait_until(lambda: cluster.row("D") and primaries(cluster, "D") >= 4, 40, "the new node to get its share")
+    load.goes_on(100)
+    assert load.stop() == []
+    wait_in_sync(cluster)
+    load.check()
+    check(cluster, 300)
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "pause"])
+def test_a_node_that_fails_is_a_delay_and_no_error(cluster, how):
+    load = Writers(cluster.proxy.port)
+    load.goes_on()
+    if how == "kill":
+        cluster.nodes["B"].kill()
+    elif how == "stop":
+        assert cluster.nodes["B"].stop() == 0
+    else:
+        cluster.nodes["B"].pause()
+    load.goes_on(800)
+    if how == "pause":
+        cluster.nodes["B"].resume()
+    else:
+        cluster.start_node("B")
+    load.goes_on(200)
+    assert load.stop() == []
+    wait_in_sync(cluster)
+    load.check()
+    print(f"longest pause after {how}: {load.longest * 1000:.0f} ms")
+
+
 def test_plain_clients_read_from_replicas_only_when_they_say_so(pair):
     key = pair.keys_of("A", 1)[0]
     with pair.nodes["A"].wire() as wire:
