@@ -20,6 +20,7 @@
 #define META_NAME     "meta"
 #define META_MAX      512
 #define PENDING_MIN   1024
+#define TOUCHED_MAX   256
 #define WAL_BUFFER    (256U << 20)
 #define CLUSTER_ALONE "-"
 
@@ -255,13 +256,14 @@ static void submit_sync(void *arg, struct wal_sync *sync)
     jobs_submit(d->syncs, &job->job);
 }
 
-static void tell_durable(struct durable *d, int shard, uint64_t version)
+static void tell_durable(struct durable *d, int shard)
 {
     struct durable_shard *sh = &d->shards[shard];
-    if (version > sh->version_durable && !sh->copied) {
-        sh->version_durable = version;
+    sh->touched = false;
+    if (sh->version_synced > sh->version_durable && !sh->copied) {
+        sh->version_durable = sh->version_synced;
         if (d->listener != NULL) {
-            d->listener(d->s, shard, version);
+            d->listener(d->s, shard, sh->version_durable);
         }
     }
 }
@@ -286,14 +288,26 @@ static void on_progress(void *arg)
         return;
     }
     uint64_t durable = wal_durable(d->wal);
-    while (d->pending_n > 0) {
+    int touched[TOUCHED_MAX];
+    size_t n = 0;
+    while (d->pending_n > 0 && d->pending[d->pending_first].position <= durable) {
         struct durable_pending p = d->pending[d->pending_first];
-        if (p.position > durable) {
-            break;
-        }
+        struct durable_shard *sh = &d->shards[p.shard];
         d->pending_first = (d->pending_first + 1) & (d->pending_cap - 1);
         d->pending_n--;
-        tell_durable(d, p.shard, p.version);
+        sh->version_synced = MAX(sh->version_synced, p.version);
+        if (!sh->touched) { /* told once, however many entries */
+            sh->touched = true;
+            touched[n++] = p.shard;
+        }
+        if (n == TOUCHED_MAX) {
+            while (n > 0) {
+                tell_durable(d, touched[--n]);
+            }
+        }
+    }
+    while (n > 0) {
+        tell_durable(d, touched[--n]);
     }
 }
 
@@ -626,10 +640,11 @@ void durable_discard(struct server *s, int shard)
     }
 }
 
-void durable_whole(struct server *s, int shard)
+void durable_whole(struct server *s, int shard, uint64_t version)
 {
     struct durable *d = s->durable;
-    if (d != NULL && d->wal != NULL) {
+    /* One without an entry is nothing that could be lost: its log begins with the next. */
+    if (d != NULL && d->wal != NULL && version > 0) {
         d->shards[shard].copied = true;
         d->shards[shard].wanted = true;
         durable_saves_tick(d);

@@ -59,7 +59,7 @@ void durable_logged(struct server *s, const struct entry *e);
 /* The shard is dropped, or about to be replaced: what is on disk of it is void. */
 void durable_discard(struct server *s, int shard);
 /* A full copy is whole: a snapshot of it is wanted at once. */
-void durable_whole(struct server *s, int shard);
+void durable_whole(struct server *s, int shard, uint64_t version);
 /* The end of a turn, before replies leave. */
 void durable_turn(struct server *s);
 void durable_tick(struct server *s); /* ten times a second */

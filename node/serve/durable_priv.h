@@ -19,6 +19,8 @@ struct durable_shard {
     bool copied;              /* its data came as a copy: nothing is durable before a snapshot */
     uint64_t snapshot;        /* position; 0: there is none */
     uint64_t version;         /* of the last entry logged */
+    bool touched;             /* on_progress is about to tell of it */
+    uint64_t version_synced;  /* of the last one that the log has on disk */
     uint64_t version_durable; /* of the last one on disk */
     uint64_t reset;           /* position behind the WAL_RESET whose file is still to be removed */
 };

@@ -212,7 +212,8 @@ static void snapshot_done(struct durable *d)
     }
     if (sh->copied) {
         sh->copied = false;
-        uint64_t version = info->history.version;
+        /* With what the log has behind it. */
+        uint64_t version = MAX(info->history.version, sh->version_synced);
         if (version > sh->version_durable) {
             sh->version_durable = version;
             if (d->listener != NULL) {

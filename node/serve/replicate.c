@@ -123,7 +123,7 @@ static void env_discard(void *arg, int shard)
 static void env_whole(void *arg, int shard, const struct history *h)
 {
     struct server *s = arg;
-    durable_whole(s, shard);
+    durable_whole(s, shard, h->version);
     log_event(LOG_NOTICE, AREA, "copy taken shard=%d version=%llu keys=%llu", shard,
               (unsigned long long)h->version,
               (unsigned long long)keyspace_shard_keys(s->ks, shard));

@@ -135,15 +135,32 @@ static enum local_result do_module_list(struct local_call *c)
     return LOCAL_DONE;
 }
 
-static enum local_result do_lastsave(struct local_call *c)
+/* All nodes have saved at least so late: the earliest of their times. */
+static void merge_earliest(struct local_call *c, const struct fan_answer *answers, size_t n,
+                           void *arg)
 {
-    resp_int(c->w, workers_started_wall_ms(worker_of(c)->all) / 1000);
-    return LOCAL_DONE;
+    int64_t earliest = INT64_MAX;
+    (void)arg;
+    for (size_t i = 0; i < n; i++) {
+        struct slice reply = answers[i].reply;
+        int64_t at;
+        if (reply.len > 3 && reply.ptr[0] == ':' &&
+            num_parse_i64(slice_of(reply.ptr + 1, reply.len - 3), &at)) {
+            earliest = MIN(earliest, at);
+        }
+    }
+    resp_int(c->w, earliest == INT64_MAX ? 0 : earliest);
 }
 
+static enum local_result do_lastsave(struct local_call *c)
+{
+    return local_fan(c, c->argv, c->argc, merge_earliest, NULL);
+}
+
+/* Each node its own shards. */
 static enum local_result do_save(struct local_call *c)
 {
-    return refuse(c, "ERR this version of Shoal keeps nothing on disk");
+    return local_fan(c, c->argv, c->argc, NULL, NULL);
 }
 
 void admin_server(struct local_table *t)
