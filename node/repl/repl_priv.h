@@ -103,7 +103,13 @@ struct repl_shard {
     bool left;              /* promised_to was told that we left it: its promise grows no more */
     int64_t hold_us;        /* promises that we gave as primary in a former term */
 
-    struct history history;
+    /* turn */
+    bool dirty;         /* in repl.dirty */
+    bool kicked;        /* in repl.kicked */
+    bool trouble;       /* something is not as it should be: looked at every tick */
+    int copies;         /* running */
+    uint64_t read_turn; /* reads were found to be allowed in this turn */
+
     uint64_t commit;      /* as primary: decided; as replica: told, may be above the log's end */
     uint64_t commit_told; /* to env.committed */
     uint64_t commit_sent; /* to members */
@@ -113,10 +119,7 @@ struct repl_shard {
     int n_members;
     int n_set;    /* in_set */
     int n_strong; /* in_set and neither leaving nor being removed: for min-in-sync */
-    struct member members[REPL_PEER_MAX];
-    int n_early;
-    struct early early[MEMBERS_MAX];
-    int handing; /* peer; -1 */
+    int handing;  /* peer; -1 */
     int64_t handing_us;
     int64_t handed_us; /* last told */
 
@@ -132,17 +135,15 @@ struct repl_shard {
     uint64_t copy_messages;
     bool resigned; /* the primary has resigned: joined again when it reopens */
 
-    /* turn */
-    bool dirty;         /* in repl.dirty */
-    bool kicked;        /* in repl.kicked */
-    bool trouble;       /* something is not as it should be: looked at every tick */
-    int copies;         /* running */
-    uint64_t read_turn; /* reads were found to be allowed in this turn */
-
     /* what was changed by what is not committed */
     uint64_t touching;  /* version of the entry being applied; 0: the next one */
     uint64_t touch_all; /* everything, by this version */
     uint64_t touch_mask;
+    /* what is long */
+    struct history history;
+    struct member members[REPL_PEER_MAX];
+    int n_early;
+    struct early early[MEMBERS_MAX];
     uint64_t touch[];
 };
 
