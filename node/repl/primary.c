@@ -478,9 +478,7 @@ void primary_leave(struct repl *r, struct repl_shard *s)
     handover_stop(s);
     for (int i = 0; i < s->n_members; i++) {
         struct member *m = &s->members[i];
-        if (m->told) {
-            m->cover_us = MAX(m->cover_us, peer_of(r, m->peer)->given_primary_us);
-        }
+        primary_uncount(r, s, m); /* our next PROMISE is for other shards */
         s->hold_us = MAX(s->hold_us, m->cover_us);
         if (m->flow == FLOW_COPY) {
             copy_stop(r, s, m, false);

@@ -73,9 +73,53 @@ enum repl_answer repl_may_read(struct repl *r, int shard, int64_t now_us)
     return elsewhere(r, shard, s);
 }
 
-bool repl_reads_hold(const struct repl *r, int64_t now_us)
+/* Reads of this turn that a lease no longer covers: a later promise tells whether it went on. */
+static void doubt_reads(struct repl *r, int64_t now_us)
 {
-    return r->reads_until_us > now_us;
+    for (size_t i = 0; i < r->held.count; i++) {
+        struct repl_shard *s = shard_of(r, r->held.items[i]);
+        if (s->read_turn != r->turn) {
+            continue;
+        }
+        if (s->unsure_us == NEVER) {
+            s->unsure_lost = false;
+            r->unsure++;
+        }
+        s->unsure_us = now_us;
+    }
+    r->beaconed_us = NEVER; /* ask at once */
+}
+
+/* The lease stands again and nothing was lost in between: it never was another's turn. */
+static bool is_sure(const struct repl *r, const struct repl_shard *s)
+{
+    return s->state == REPL_SERVE ? lease_primary_until(r, s, -1) > s->unsure_us
+                                  : peer_of(r, s->primary)->read_us > s->unsure_us;
+}
+
+enum repl_reads repl_reads(struct repl *r, int64_t now_us)
+{
+    if (UNLIKELY(r->reads_until_us <= now_us)) {
+        doubt_reads(r, now_us);
+        r->reads_until_us = INT64_MAX;
+    }
+    if (LIKELY(r->unsure == 0)) {
+        return REPL_READS_HOLD;
+    }
+    bool lost = false;
+    for (int i = 0; i < r->n_shards; i++) {
+        struct repl_shard *s = r->shards[i];
+        if (s == NULL || s->unsure_us == NEVER) {
+            continue;
+        }
+        bool gone = s->unsure_lost || (s->state != REPL_SERVE && s->state != REPL_FOLLOW);
+        if (gone || is_sure(r, s)) {
+            lost = lost || gone;
+            s->unsure_us = NEVER;
+            r->unsure--;
+        }
+    }
+    return lost ? REPL_READS_LOST : r->unsure == 0 ? REPL_READS_HOLD : REPL_READS_UNSURE;
 }
 
 /* -- waiting for the commit ------------------------------------------------------------------- */

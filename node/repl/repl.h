@@ -94,11 +94,15 @@ enum repl_answer repl_may_write(const struct repl *r, int shard);
  * executed, its reply waits for repl_barrier. */
 enum repl_answer repl_may_read(struct repl *r, int shard, int64_t now_us);
 
-/* Before the replies of a turn leave: whether every read that repl_may_read allowed since the last
- * repl_turn_end was executed while its lease stood. `now_us` is read anew, behind the last
- * execution (the process may have been stopped in between). False: the replies to reads of this
- * turn must not leave (their connections are ended, or they become -TRYAGAIN). */
-bool repl_reads_hold(const struct repl *r, int64_t now_us);
+/* Whether the reads that repl_may_read allowed were executed while their leases stood: the process
+ * may have been stopped, or a command slow, between the question and the end of the execution.
+ * Asked once a turn, behind the last execution and before repl_turn_end; `now_us` is read anew. */
+enum repl_reads {
+    REPL_READS_HOLD,   /* all of them: their replies may leave */
+    REPL_READS_UNSURE, /* their replies wait; asked again in every turn until it is known */
+    REPL_READS_LOST,   /* some were not: what waits, and this turn's, must never leave */
+};
+enum repl_reads repl_reads(struct repl *r, int64_t now_us);
 
 /* -- what must be waited for ------------------------------------------------------------------ */
 

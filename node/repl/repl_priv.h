@@ -109,6 +109,8 @@ struct repl_shard {
     bool trouble;       /* something is not as it should be: looked at every tick */
     int copies;         /* running */
     uint64_t read_turn; /* reads were found to be allowed in this turn */
+    int64_t unsure_us; /* reads that ended then are to be confirmed by a later lease; NEVER: none */
+    bool unsure_lost;  /* they will not be: the role, or being counted, was lost since */
 
     uint64_t commit;      /* as primary: decided; as replica: told, may be above the log's end */
     uint64_t commit_told; /* to env.committed */
@@ -195,6 +197,7 @@ struct repl {
     int64_t beaconed_us;
     int64_t swept_us;
     uint64_t turn;          /* grows with each */
+    int unsure;             /* shards with reads whose lease may have been over */
     int64_t reads_until_us; /* no read of this turn relied on a lease that ends before */
     uint64_t join_number;
     uint64_t notice_number;

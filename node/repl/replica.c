@@ -95,6 +95,7 @@ static void take_counted(struct repl *r, struct repl_shard *s, const struct repl
         repl_dirty(r, s);
     }
     s->counted = c->counted != 0 && s->state == REPL_FOLLOW;
+    s->unsure_lost = s->unsure_lost || !s->counted;
     s->read_turn = 0;
     if (s->state == REPL_FOLLOW && c->commit > s->commit) {
         s->commit = c->commit;

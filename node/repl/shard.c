@@ -48,6 +48,7 @@ struct repl_shard *shard_make(struct repl *r, int shard)
         s->whole = true;
         s->touch_mask = slots - 1;
         s->defer_us = s->defer_other_us = s->hold_us = s->join_us = NEVER;
+        s->unsure_us = NEVER;
         backlog_open(r->backlog, shard, 0, INT64_MIN);
         r->shards[shard] = s;
     }
@@ -63,6 +64,7 @@ void shard_move(struct repl *r, struct repl_shard *s, enum repl_state to)
     s->state = to;
     s->since_us = r->now_us;
     s->read_turn = 0;
+    s->unsure_lost = true;
     s->counted = s->counted && to == REPL_FOLLOW;
     LOG_DEBUG_EVENT("repl", "shard changes state shard=%d was=%s now=%s term=%llu version=%llu",
                     s->shard, repl_state_name(was), repl_state_name(to),

@@ -96,7 +96,7 @@ void holds_add(struct holds *h, struct client *c, uint64_t at, int shard, uint64
     r->of[(r->first + r->count) & (r->cap - 1)] =
         (struct hold){.at = at, .version = version, .shard = (uint32_t)shard};
     if (r->count++ == 0) {
-        c->stream->hold_at = at;
+        c->stream->hold_at = r->frozen ? c->stream->hold_at : at;
         list_append(&w->clients, &r->link);
     }
     h->count++;
@@ -116,10 +116,10 @@ static void release(struct holds *h, struct client *c)
     h->count -= before - r->count;
     list_remove(&r->link);
     if (r->count > 0) {
-        c->stream->hold_at = first_of(r)->at;
+        c->stream->hold_at = r->frozen ? c->stream->hold_at : first_of(r)->at;
         list_append(&h->shards[first_of(r)->shard].clients, &r->link);
     } else {
-        c->stream->hold_at = STREAM_FREE;
+        c->stream->hold_at = r->frozen ? c->stream->hold_at : STREAM_FREE;
         if (r->cap > RING_KEEP) {
             mem_free(r->of);
             r->of = NULL;
@@ -176,6 +176,23 @@ void holds_lost(struct holds *h, int shard)
                 stream_fail(c->stream, 0);
             }
         }
+    }
+}
+
+void holds_freeze(struct client *c)
+{
+    if (!c->holds.frozen) {
+        c->holds.frozen = true;
+        c->stream->hold_at = c->stream->bytes_out;
+    }
+}
+
+void holds_thaw(struct client *c)
+{
+    if (c->holds.frozen) {
+        c->holds.frozen = false;
+        c->stream->hold_at = c->holds.count > 0 ? first_of(&c->holds)->at : STREAM_FREE;
+        stream_flush_later(c->stream);
     }
 }
 

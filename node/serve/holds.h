@@ -15,6 +15,8 @@
 
 #include "common/base/list.h"
 
+#include <stdbool.h>
+
 struct client;
 struct holds;
 
@@ -24,6 +26,7 @@ struct hold_ring {
     uint32_t cap;
     uint32_t first;
     uint32_t count;
+    bool frozen;      /* nothing leaves at all, see holds_freeze */
     struct list link; /* in the list of the shard that the first waits for */
 };
 
@@ -44,6 +47,11 @@ void holds_committed(struct holds *h, int shard, uint64_t version);
 void holds_lost(struct holds *h, int shard);
 /* The shard's versions start anew: its data was dropped. Nothing waits for it (holds_lost). */
 void holds_reset(struct holds *h, int shard);
+
+/* Nothing that the client was answered and that has not left yet leaves, until it is thawed: the
+ * leases under which it read are in doubt. */
+void holds_freeze(struct client *c);
+void holds_thaw(struct client *c);
 
 uint64_t holds_count(const struct holds *h); /* replies held now */
 uint64_t holds_total(const struct holds *h); /* ever */

@@ -2,6 +2,7 @@
 #include "node/cmd/apply.h"
 #include "node/keyspace/effect.h"
 #include "node/repl/frame.h"
+#include "node/serve/client.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
@@ -228,11 +229,42 @@ static void link_drained(void *arg, struct link *l)
 
 /* --- turns --- */
 
+/* A turn took longer than a lease had left (a slow command, or the process was stopped): its
+ * replies wait until the lease is known to have gone on; if it did not, they are never told. */
+static void settle_reads(struct server *s, enum repl_reads reads)
+{
+    struct replication *r = s->repl;
+    LIST_FOREACH_SAFE(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        bool ready = stream_ready(c->stream) > 0;
+        if (reads == REPL_READS_UNSURE && ready) {
+            holds_freeze(c);
+        } else if (reads == REPL_READS_HOLD) {
+            holds_thaw(c);
+        } else if (reads == REPL_READS_LOST && (ready || c->holds.frozen)) {
+            holds_forget(s->holds, c);
+            c->flags |= CLIENT_CLOSING;
+            stream_fail(c->stream, 0);
+        }
+    }
+    if (reads != REPL_READS_UNSURE || !r->frozen) {
+        log_event(LOG_NOTICE, AREA, "a turn took longer than its leases, what was read %s",
+                  reads == REPL_READS_UNSURE ? "waits"
+                  : reads == REPL_READS_HOLD ? "was right"
+                                             : "is not told");
+    }
+    r->frozen = reads == REPL_READS_UNSURE;
+}
+
 void replicate_turn(struct server *s)
 {
     struct replication *r = s->repl;
     if (r == NULL) {
         return;
+    }
+    enum repl_reads reads = repl_reads(r->core, replicate_now(r));
+    if (UNLIKELY(reads != REPL_READS_HOLD || r->frozen)) {
+        settle_reads(s, reads);
     }
     if (repl_turn_end(r->core, replicate_now(r))) {
         loop_timer_start(&r->more, 0, 0);

@@ -30,6 +30,7 @@ struct replication {
     struct loop_timer more; /* another turn at once */
     struct link **links;    /* by peer; NULL: down */
     int n_links;
+    bool frozen;   /* replies wait until it is known whether leases went on */
     bool was_full; /* a link's output was when the core asked */
     uint64_t batch;
     int64_t now_us; /* of the batch */

@@ -182,6 +182,42 @@ static void test_modes_change_while_it_runs(void **state)
     cluster_fini(&c);
 }
 
+static void test_reads_of_a_turn_that_took_too_long_wait_for_the_lease(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 10, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    run_for(&c, 50000, 0);
+    for (int i = 0; i < 2; i++) { /* the primary, then the replica */
+        struct repl *r = c.nodes[i].r;
+        assert_int_equal(repl_may_read(r, 0, c.now_us), REPL_YES);
+        assert_int_equal(repl_reads(r, c.now_us + 1000), REPL_READS_HOLD);
+        assert_int_equal(repl_reads(r, c.now_us + LEASE_US), REPL_READS_UNSURE);
+        step(&c);
+        assert_int_equal(repl_reads(r, c.now_us), REPL_READS_UNSURE);
+        run_for(&c, LEASE_US, 0);
+        assert_int_equal(repl_reads(r, c.now_us), REPL_READS_HOLD);
+    }
+    /* Another one became primary meanwhile. */
+    struct repl *r = c.nodes[0].r;
+    assert_int_equal(repl_may_read(r, 0, c.now_us), REPL_YES);
+    assert_int_equal(repl_reads(r, c.now_us + LEASE_US), REPL_READS_UNSURE);
+    c.nodes[0].map_due_us = INT64_MAX;
+    fail_over(&c, 0, false);
+    for (int64_t end = c.now_us + 2 * LEASE_US; c.now_us < end;) {
+        step(&c);
+        assert_int_not_equal(repl_reads(r, c.now_us), REPL_READS_HOLD);
+        if (repl_state(r, 0) == REPL_RESIGNED) {
+            break;
+        }
+    }
+    assert_int_equal(repl_state(r, 0), REPL_RESIGNED);
+    cluster_fini(&c);
+}
+
 static void take_entry(void *arg, const struct entry *e)
 {
     uint64_t *sum = arg;
@@ -230,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_too_few_in_sync_refuses_writes),
         cmocka_unit_test(test_acknowledged_means_on_disk_under_always),
         cmocka_unit_test(test_modes_change_while_it_runs),
+        cmocka_unit_test(test_reads_of_a_turn_that_took_too_long_wait_for_the_lease),
         cmocka_unit_test(test_the_fate_of_writes_is_known_after_a_failover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
