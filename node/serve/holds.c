@@ -151,10 +151,12 @@ void holds_committed(struct holds *h, int shard, uint64_t version)
     }
 }
 
-static bool waits_for(const struct hold_ring *r, uint32_t shard)
+/* For that shard itself: not one that is committed, and stands behind another shard's. */
+static bool waits_for(const struct holds *h, const struct hold_ring *r, uint32_t shard)
 {
     for (uint32_t i = 0; i < r->count; i++) {
-        if (r->of[(r->first + i) & (r->cap - 1)].shard == shard) {
+        const struct hold *one = &r->of[(r->first + i) & (r->cap - 1)];
+        if (one->shard == shard && one->version > h->shards[shard].committed) {
             return true;
         }
     }
@@ -169,7 +171,7 @@ void holds_lost(struct holds *h, int shard)
     for (int i = 0; i < h->n_shards; i++) {
         LIST_FOREACH_SAFE(it, &h->shards[i].clients) {
             struct client *c = container_of(it, struct client, holds.link);
-            if (waits_for(&c->holds, (uint32_t)shard)) {
+            if (waits_for(h, &c->holds, (uint32_t)shard)) {
                 h->ended++;
                 holds_forget(h, c);
                 c->flags |= CLIENT_CLOSING;
