@@ -77,8 +77,23 @@ static int64_t is_local(const struct server *s, const struct waiter *w)
     return 1;
 }
 
+/* A proxy puts the nodes' answers together: this node has no part in it. */
+static bool has_no_part(const struct server *s, const struct client *c)
+{
+    return (c->flags & CLIENT_LANE) != 0 && s->map != NULL &&
+           (s->self == NODE_NONE || map_node_primaries(s->map, s->self) == 0);
+}
+
 static void answer(const struct server *s, const struct waiter *w, struct resp_writer *to)
 {
+    if (has_no_part(s, w->client)) {
+        if (w->aof) {
+            resp_array(to, 2);
+            resp_int(to, -1);
+        }
+        resp_int(to, -1);
+        return;
+    }
     if (w->aof) {
         resp_array(to, 2);
         resp_int(to, is_local(s, w));

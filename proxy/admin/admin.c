@@ -40,4 +40,5 @@ void admin_fill(struct local_table *t)
     admin_debug(t);
     admin_memory(t);
     admin_observe(t);
+    admin_wait(t);
 }

@@ -40,23 +40,6 @@ static enum local_result do_replicaof(struct local_call *c)
     return refuse(c, "ERR replicas belong to shards in Shoal: the coordinator assigns them");
 }
 
-/* No replica acknowledges anything in this version: none ever will within the timeout. */
-static enum local_result do_wait(struct local_call *c)
-{
-    int64_t replicas, timeout;
-    if (!num_parse_i64(c->argv[1], &replicas)) {
-        return refuse(c, ERR_NOT_INT);
-    }
-    if (!num_parse_i64(c->argv[2], &timeout)) {
-        return refuse(c, "ERR timeout is not an integer or out of range");
-    }
-    if (timeout < 0) {
-        return refuse(c, "ERR timeout is negative");
-    }
-    resp_int(c->w, 0);
-    return LOCAL_DONE;
-}
-
 /* --- SHUTDOWN --- */
 
 struct shutdown_words {
@@ -179,7 +162,6 @@ void admin_server(struct local_table *t)
     local_table_set(t, CMD_ROLE, do_role, 0);
     local_table_set(t, CMD_REPLICAOF, do_replicaof, 0);
     local_table_set(t, CMD_SLAVEOF, do_replicaof, 0);
-    local_table_set(t, CMD_WAIT, do_wait, 0);
     local_table_set(t, CMD_SHUTDOWN, do_shutdown, LOCAL_ORDERED);
     local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
     local_table_set(t, CMD_ACL_WHOAMI, do_acl_whoami, 0);

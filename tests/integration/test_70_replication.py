@@ -292,6 +292,22 @@ def test_wait_counts_replicas(pair):
         assert [wire.reply(), wire.reply()] == [1, b"PONG"]
 
 
+def test_wait_through_the_proxy(cluster):
+    with cluster.proxy.wire(limit=20) as wire:
+        assert wire.command("SET", "w", "1") == b"OK"
+        assert wire.command("WAIT", 1, 5000) == 1
+        started = time.monotonic()
+        assert wire.command("WAIT", 2, 200) == 1
+        assert time.monotonic() - started >= 0.2
+        wire.send(encode("SET", "w", "2") + encode("WAIT", 1, 0) + encode("GET", "w"))
+        assert [wire.reply() for _ in range(3)] == [b"OK", 1, b"2"]
+        assert str(wire.command("WAITAOF", 1, 0, 10)).startswith("ERR WAITAOF cannot be used")
+        assert wire.command("WAITAOF", 2, 0, 10) == "ERR value is out of range, must be between 0 and 1"
+        # A client that goes while it waits leaves nothing behind.
+        wire.send(encode("WAIT", 5, 0))
+    assert cluster.proxy.r.ping()
+
+
 def test_min_in_sync_refuses_writes_before_they_are_done(pair):
     key = pair.keys_of("A", 1)[0]
     assert pair.proxy.r.config_set("min-in-sync", 2)
