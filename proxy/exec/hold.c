@@ -306,46 +306,61 @@ void call_send(struct exec *x, struct call *c)
     call_send_to(x, c, t, kind);
 }
 
-/* What a call is about. */
+#define ABOUT_KEYS 256
+
+/* The keys of a call; of a transaction all that its commands name. */
 struct about {
-    struct resp_parser parser;
-    struct key_list keys;
-    bool known; /* `keys` are all; else it is a transaction, or has none */
+    struct slice keys[ABOUT_KEYS];
+    uint32_t n;
+    bool known; /* these are all */
     int shard;
 };
 
+static bool add_keys(struct about *a, const struct resp_parser *p, struct key_list *list)
+{
+    const struct command *command = command_find(p->argv, p->argc);
+    if (command == NULL) {
+        return false;
+    }
+    enum keys_result found = keys_find(command, p->argv, p->argc, list);
+    if (found == KEYS_NONE) {
+        return true; /* MULTI, EXEC, PING */
+    }
+    if (found == KEYS_BAD || a->n + list->count > ABOUT_KEYS) {
+        return false;
+    }
+    for (uint32_t i = 0; i < list->count; i++) {
+        a->keys[a->n++] = p->argv[list->keys[i].index];
+    }
+    return true;
+}
+
 static void about_init(struct about *a, const struct call *c)
 {
-    resp_parser_init(&a->parser);
-    a->parser.bulk_max = INT64_MAX;
-    key_list_init(&a->keys);
+    struct slice rest = slice_of(c->bytes, c->len);
+    struct resp_parser p;
+    struct key_list list;
+    resp_parser_init(&p);
+    p.bulk_max = INT64_MAX;
+    key_list_init(&list);
     a->shard = c->shard;
-    a->known = false;
-    if (c->swallow_own > 0 || c->bytes == NULL ||
-        resp_parse(&a->parser, slice_of(c->bytes, c->len)) != RESP_OK) {
-        return;
+    a->n = 0;
+    a->known = c->bytes != NULL;
+    while (a->known && rest.len > 0) {
+        a->known = resp_parse(&p, rest) == RESP_OK && add_keys(a, &p, &list);
+        if (a->known) {
+            rest = slice_of(rest.ptr + p.used, rest.len - p.used);
+        }
     }
-    const struct command *command = command_find(a->parser.argv, a->parser.argc);
-    a->known = command != NULL &&
-               keys_find(command, a->parser.argv, a->parser.argc, &a->keys) == KEYS_OK &&
-               a->keys.count > 0 && a->keys.count <= 64;
-}
-
-static void about_fini(struct about *a)
-{
-    key_list_fini(&a->keys);
-    resp_parser_fini(&a->parser);
-}
-
-static struct slice key_at(const struct about *a, uint32_t i)
-{
-    return a->parser.argv[a->keys.keys[i].index];
+    a->known = a->known && a->n > 0;
+    key_list_fini(&list);
+    resp_parser_fini(&p);
 }
 
 static bool has_key_in(const struct exec *x, const struct about *a, int shard)
 {
-    for (uint32_t i = 0; i < a->keys.count; i++) {
-        if ((int)slot_to_shard(slot_of(key_at(a, i)), x->shards) == shard) {
+    for (uint32_t i = 0; i < a->n; i++) {
+        if ((int)slot_to_shard(slot_of(a->keys[i]), x->shards) == shard) {
             return true;
         }
     }
@@ -360,9 +375,9 @@ static bool share_keys(const struct exec *x, const struct about *a, const struct
         const struct about *other = a->known ? b : a;
         return !known->known || other->shard < 0 || has_key_in(x, known, other->shard);
     }
-    for (uint32_t i = 0; i < a->keys.count; i++) {
-        for (uint32_t j = 0; j < b->keys.count; j++) {
-            struct slice p = key_at(a, i), q = key_at(b, j);
+    for (uint32_t i = 0; i < a->n; i++) {
+        for (uint32_t j = 0; j < b->n; j++) {
+            struct slice p = a->keys[i], q = b->keys[j];
             if (p.len == q.len && memcmp(p.ptr, q.ptr, p.len) == 0) {
                 return true;
             }
@@ -391,10 +406,7 @@ static bool order_matters(const struct exec *x, const struct call *a, const stru
     struct about p, q;
     about_init(&p, a);
     about_init(&q, b);
-    bool matters = share_keys(x, &p, &q);
-    about_fini(&p);
-    about_fini(&q);
-    return matters;
+    return share_keys(x, &p, &q);
 }
 
 void hold_overtaken(struct exec *x, const struct call *by)

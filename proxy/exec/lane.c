@@ -322,10 +322,10 @@ static void account_gone(struct exec *x, struct call *c)
     }
 }
 
-/* It goes to any node, and changes nothing there: it may run twice. */
+/* It changes no data wherever it goes: it may run twice. */
 static bool is_harmless(const struct call *c)
 {
-    return c->shard == CALL_ANY && c->kind == CALL_ONE &&
+    return ((c->shard == CALL_ANY && c->kind == CALL_ONE) || c->shard == CALL_NODE) &&
            (c->request->command->flags & (CF_WRITE | CF_MAY_REPLICATE)) == 0;
 }
 

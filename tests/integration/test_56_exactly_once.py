@@ -44,9 +44,10 @@ class Counter:
                 commands += [("MULTI",), ("INCR", key), ("EXEC",)]
                 checks += [b"OK", b"QUEUED", [self.own[key]]]
             elif pick < 0.1:
-                # Over several shards: what it sets must be there, and be what was set last.
+                # Over several shards: what it sets must be there. Not the same keys within a batch:
+                # a read that was lost is not repeated behind a later write of what it reads.
                 self.last += 1
-                keys = [f"m{key}:{n}" for n in range(3)]
+                keys = [f"many:{self.number}:{self.last % 40}:{n}" for n in range(3)]
                 commands.append(("MSET", *(word for one in keys for word in (one, self.last))))
                 checks.append(b"OK")
                 commands.append(("MGET", *keys))
