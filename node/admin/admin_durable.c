@@ -3,8 +3,6 @@
 #include "node/admin/admin_priv.h"
 #include "node/serve/durable.h"
 
-#define NOWHERE "ERR this node keeps nothing on disk (appendonly no)"
-
 static void do_save(struct call *k)
 {
     switch (durable_save(server_of(k))) {
@@ -15,10 +13,8 @@ static void do_save(struct call *k)
         resp_error(&k->w, "ERR Background save already in progress");
         break;
     case DURABLE_FAILED:
-        resp_error(&k->w, "ERR");
-        break;
     case DURABLE_NOTHING:
-        resp_error(&k->w, NOWHERE);
+        resp_error(&k->w, "ERR");
         break;
     }
 }
@@ -37,10 +33,8 @@ static void do_bgsave(struct call *k)
         resp_error(&k->w, "ERR Background save already in progress");
         break;
     case DURABLE_FAILED:
-        resp_error(&k->w, "ERR");
-        break;
     case DURABLE_NOTHING:
-        resp_error(&k->w, NOWHERE);
+        resp_error(&k->w, "ERR");
         break;
     }
 }

@@ -26,13 +26,13 @@
 
 /* --- meta: what must be known before anything is read --- */
 
-static int write_meta(struct durable *d)
+int durable_write_meta(struct durable *d)
 {
     char text[META_MAX];
-    int n =
-        snprintf(text, sizeof(text), "format 1\nshards %d\nseed %016llx\ncluster %s\nlogged %d\n",
-                 d->n_shards, (unsigned long long)d->hash_seed,
-                 d->cluster_id[0] == '\0' ? CLUSTER_ALONE : d->cluster_id, d->wal != NULL);
+    int n = snprintf(
+        text, sizeof(text), "format 1\nshards %d\nseed %016llx\ncluster %s\nlogged %d\n",
+        d->n_shards, (unsigned long long)d->hash_seed,
+        d->cluster_id[0] == '\0' ? CLUSTER_ALONE : d->cluster_id, d->wal != NULL && !d->enabling);
     n += snprintf(text + n, sizeof(text) - (size_t)n, "sum %016llx\n",
                   (unsigned long long)hash_bytes(text, (size_t)n, 0));
     struct disk_file *f;
@@ -105,6 +105,58 @@ static bool folder_exists(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool durable_open_folder(struct durable *d, struct errmsg *err)
+{
+    const char *dir = d->s->settings->dir;
+    struct str path = {0};
+    struct errmsg ignored;
+    str_printf(&path, "%s/" DATA_DIR, dir);
+    /* The folder of the node's identity may not be there yet. */
+    struct disk *outer = disk_posix_new(dir, &ignored);
+    disk_posix_free(&outer);
+    d->disk = disk_posix_new(str_cstr(&path), err);
+    bool good = d->disk != NULL;
+    if (good && !disk_posix_lock(d->disk)) {
+        errmsg_set(err, "%s: another shoal-node uses this directory", str_cstr(&path));
+        good = false;
+        disk_posix_free(&d->disk);
+    }
+    str_fini(&path);
+    return good;
+}
+
+/* A folder without meta must be a new one. */
+static bool check_new(struct durable *d, struct errmsg *err)
+{
+    int error = recover_shards(d->disk, &d->n_shards, err);
+    if (error > 0) {
+        errmsg_set(err, DATA_DIR ": %s", strerror(error));
+    } else if (error == 0 && d->n_shards > 0) {
+        errmsg_set(err, DATA_DIR " has data, but its file \"" META_NAME "\" is missing");
+        error = -1;
+    }
+    return error == 0;
+}
+
+/* A node alone has a later state in its dump: the folder is emptied, or left alone. */
+static bool prefer_dump(struct durable *d, struct errmsg *err)
+{
+    int error = 0;
+    log_event(LOG_NOTICE, DURABLE_AREA,
+              "%s is newer than the log and snapshots, which are not used",
+              d->s->settings->dbfilename);
+    if (d->s->settings->appendonly) {
+        error = durable_wipe(d);
+    } else {
+        disk_posix_free(&d->disk);
+    }
+    d->n_shards = 0;
+    if (error != 0) {
+        errmsg_set(err, DATA_DIR ": %s", strerror(error));
+    }
+    return error == 0;
+}
+
 bool durable_open(struct server *s, int *n_shards, struct errmsg *err)
 {
     struct durable *d = mem_zalloc(sizeof(*d));
@@ -119,28 +171,12 @@ bool durable_open(struct server *s, int *n_shards, struct errmsg *err)
     bool good = true;
     bool found = false;
     if (s->settings->appendonly || folder_exists(str_cstr(&path))) {
-        struct errmsg ignored;
-        /* The folder of the node's identity may not be there yet. */
-        struct disk *outer = disk_posix_new(s->settings->dir, &ignored);
-        disk_posix_free(&outer);
-        d->disk = disk_posix_new(str_cstr(&path), err);
-        good = d->disk != NULL;
-        if (good && !disk_posix_lock(d->disk)) {
-            errmsg_set(err, "%s: another shoal-node uses this directory", str_cstr(&path));
-            good = false;
+        good = durable_open_folder(d, err) && read_meta(d, &found, err) &&
+               (found || check_new(d, err));
+        if (good && found && s->settings->stand_alone && !d->logged_last &&
+            durable_dump_is_newer(d)) {
+            good = prefer_dump(d, err);
         }
-        good = good && read_meta(d, &found, err);
-    }
-    if (good && d->disk != NULL && !found) {
-        int error = recover_shards(d->disk, &d->n_shards, err);
-        if (error > 0) {
-            errmsg_set(err, "%s: %s", str_cstr(&path), strerror(error));
-        } else if (error == 0 && d->n_shards > 0) {
-            errmsg_set(err, "%s has data, but its file \"" META_NAME "\" is missing",
-                       str_cstr(&path));
-            error = -1;
-        }
-        good = error == 0;
     }
     str_fini(&path);
     *n_shards = d->n_shards;
@@ -166,7 +202,7 @@ static bool judge(struct durable *d, const struct recovered *r, struct errmsg *e
     log_event(LOG_WARNING, DURABLE_AREA, "shards are DAMAGED on disk and not trusted count=%d",
               r->damaged);
     /* In a cluster others have them. Alone, to begin without them would lose them silently. */
-    if (d->s->settings->stand_alone && !d->s->settings->recover_damaged) {
+    if (d->s->settings->stand_alone && !d->s->settings->recover_damaged && d->logged_last) {
         errmsg_set(err,
                    "%d shards are damaged on disk (%s%s%s); \"recover-damaged yes\" begins with "
                    "what can still be read",
@@ -324,7 +360,7 @@ static void list_shards(void *arg, struct str *to)
     }
 }
 
-static bool begin_log(struct durable *d, const struct recovered *r, struct errmsg *err)
+bool durable_begin_log(struct durable *d, const struct recovered *r, struct errmsg *err)
 {
     struct wal_settings ws = {.policy = (enum wal_policy)d->s->settings->appendfsync,
                               .n_shards = (uint32_t)d->n_shards,
@@ -339,37 +375,6 @@ static bool begin_log(struct durable *d, const struct recovered *r, struct errms
         errmsg_set(err, "%s: the log cannot be written: %s", DATA_DIR, strerror(error));
     }
     return d->wal != NULL;
-}
-
-struct log_names {
-    uint64_t *seqs;
-    size_t n;
-};
-
-static void note_log(void *arg, const char *name)
-{
-    struct log_names *l = arg;
-    uint64_t seq;
-    if (wal_parse_name(name, &seq)) {
-        l->seqs = mem_realloc(l->seqs, (l->n + 1) * sizeof(*l->seqs));
-        l->seqs[l->n++] = seq;
-    }
-}
-
-static bool remove_logs(struct durable *d, struct errmsg *err)
-{
-    struct log_names l = {0};
-    int error = disk_list(d->disk, note_log, &l);
-    for (size_t i = 0; i < l.n && error == 0; i++) {
-        char name[WAL_NAME_MAX];
-        wal_file_name(name, l.seqs[i]);
-        error = disk_remove(d->disk, name);
-    }
-    mem_free(l.seqs);
-    if (error != 0) {
-        errmsg_set(err, "%s", strerror(error));
-    }
-    return error == 0;
 }
 
 const struct history *durable_history(const struct durable *d, int shard)
@@ -450,12 +455,12 @@ bool durable_recover(struct server *s, struct errmsg *err)
             d->lost_nothing = d->logged_last && r.log.always && r.damaged == 0;
         }
         if (good && s->settings->appendonly) {
-            good = begin_log(d, &r, err);
+            good = durable_begin_log(d, &r, err);
             if (good) {
                 void_damaged(d, &r);
             }
         }
-        int error = good ? write_meta(d) : 0;
+        int error = good ? durable_write_meta(d) : 0;
         if (error != 0) {
             errmsg_set(err, "%s/" META_NAME ": %s", DATA_DIR, strerror(error));
             good = false;
@@ -525,8 +530,8 @@ static bool resize(struct durable *d, int n_shards, struct errmsg *err)
     if (d->wal != NULL) {
         nothing.position = wal_end(d->wal);
         jobs_drain(d->syncs);
-        if (!wal_close(&d->wal) || !remove_logs(d, err)) {
-            errmsg_wrap(err, DATA_DIR ": the log for another number of shards");
+        if (!wal_close(&d->wal) || durable_wipe(d) != 0) {
+            errmsg_set(err, DATA_DIR ": the log for another number of shards cannot be begun");
             return false;
         }
     }
@@ -534,7 +539,7 @@ static bool resize(struct durable *d, int n_shards, struct errmsg *err)
     d->shards = mem_realloc(d->shards, (size_t)n_shards * sizeof(*d->shards));
     memset(d->shards, 0, (size_t)n_shards * sizeof(*d->shards));
     d->pending_n = 0;
-    return d->disk == NULL || !d->s->settings->appendonly || begin_log(d, &nothing, err);
+    return d->disk == NULL || !d->s->settings->appendonly || durable_begin_log(d, &nothing, err);
 }
 
 bool durable_cluster(struct server *s, const char *cluster_id, int n_shards, struct errmsg *err)
@@ -542,6 +547,7 @@ bool durable_cluster(struct server *s, const char *cluster_id, int n_shards, str
     struct durable *d = s->durable;
     bool same = d->n_shards == n_shards;
     if (d->disk == NULL) {
+        (void)snprintf(d->cluster_id, sizeof(d->cluster_id), "%s", cluster_id);
         return same || resize(d, n_shards, err);
     }
     if (same && strcmp(d->cluster_id, cluster_id) == 0) {
@@ -560,7 +566,7 @@ bool durable_cluster(struct server *s, const char *cluster_id, int n_shards, str
         return false;
     }
     (void)snprintf(d->cluster_id, sizeof(d->cluster_id), "%s", cluster_id);
-    int error = write_meta(d);
+    int error = durable_write_meta(d);
     if (error != 0) {
         errmsg_set(err, DATA_DIR "/" META_NAME ": %s", strerror(error));
     }
@@ -669,6 +675,9 @@ void durable_tick(struct server *s)
     if (d->wal != NULL) {
         wal_tick(d->wal, loop_now_ms(s->loop), loop_wall_ms(s->loop));
         remove_void_files(d, wal_durable(d->wal));
+    }
+    if (s->settings->appendonly != (d->wal != NULL)) {
+        durable_switch(d);
     }
     durable_saves_tick(d);
 }

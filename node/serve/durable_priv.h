@@ -42,6 +42,7 @@ struct durable {
     uint64_t position; /* where there is no log: what snapshots are taken at */
     uint64_t hash_seed;
     char cluster_id[64];
+    bool enabling;    /* the log was switched on, not all shards have their snapshot yet */
     bool logged_last; /* the last process kept a log, all through */
     bool lost_nothing;
     int n_shards;
@@ -81,6 +82,22 @@ struct durable {
 uint64_t durable_nonce(struct durable *d);
 /* The log's history of a held shard. */
 const struct history *durable_history(const struct durable *d, int shard);
+
+/* The folder's name, what is in it. */
+int durable_write_meta(struct durable *d);
+bool durable_open_folder(struct durable *d, struct errmsg *err);
+bool durable_begin_log(struct durable *d, const struct recovered *r, struct errmsg *err);
+/* No shard's snapshot is wanted any more. */
+bool durable_any_wanted(const struct durable *d);
+
+/* durable_switch.c */
+
+/* The folder's files hold an older state than the dump that a node alone has saved since. */
+bool durable_dump_is_newer(struct durable *d);
+/* Removes log and snapshots. */
+int durable_wipe(struct durable *d);
+/* Follows CONFIG SET appendonly. */
+void durable_switch(struct durable *d);
 
 /* durable_save.c */
 void durable_saves_init(struct durable *d);

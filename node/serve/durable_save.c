@@ -162,7 +162,7 @@ static int begin_snapshot(struct durable *d, int shard, const struct snapshot_po
     return d->snapshot == NULL ? error : 0;
 }
 
-static bool any_wanted(const struct durable *d)
+bool durable_any_wanted(const struct durable *d)
 {
     for (int i = 0; i < d->n_shards; i++) {
         if (d->shards[i].wanted && has_data(d, i)) {
@@ -226,8 +226,15 @@ static void snapshot_done(struct durable *d)
               (unsigned long long)snapshot_keys(d->snapshot),
               (unsigned long long)snapshot_bytes(d->snapshot));
     durable_trim(d);
-    if (d->saving_all && !any_wanted(d)) {
+    if (durable_any_wanted(d)) {
+        return;
+    }
+    if (d->saving_all) {
         end_saving_all(d, true);
+    }
+    if (d->enabling) {
+        d->enabling = false;
+        (void)durable_write_meta(d);
     }
 }
 
@@ -481,6 +488,26 @@ int durable_snapshots_now(struct durable *d)
 
 /* --- commands --- */
 
+/* Where shards are saved to. */
+static bool have_folder(struct durable *d)
+{
+    struct errmsg err;
+    int error = 0;
+    if (d->disk != NULL) {
+        return true;
+    }
+    if (durable_open_folder(d, &err)) {
+        error = durable_write_meta(d);
+        if (error == 0) {
+            return true;
+        }
+        errmsg_set(&err, "%s", strerror(error));
+        disk_posix_free(&d->disk);
+    }
+    log_event(LOG_WARNING, DURABLE_AREA, "nothing can be saved: %s", err.text);
+    return false;
+}
+
 static bool saves_dump(const struct server *s)
 {
     return s->settings->stand_alone;
@@ -493,8 +520,8 @@ enum durable_answer durable_save(struct server *s)
         return DURABLE_BUSY;
     }
     if (!saves_dump(s)) {
-        if (d->disk == NULL) {
-            return DURABLE_NOTHING;
+        if (!have_folder(d)) {
+            return DURABLE_FAILED;
         }
         if (d->snapshot != NULL) {
             durable_saves_cancel(d, snapshot_info(d->snapshot)->shard);
@@ -534,7 +561,7 @@ enum durable_answer durable_bgsave(struct server *s)
         return DURABLE_BUSY;
     }
     if (!saves_dump(s)) {
-        return durable_rewrite(s);
+        return have_folder(d) ? durable_rewrite(s) : DURABLE_FAILED;
     }
     struct rdb_save_port port = {.arg = d, .run = submit_rdb};
     int error = begin_rdb(d, &port);
@@ -562,7 +589,7 @@ enum durable_answer durable_rewrite(struct server *s)
     d->saving_since_ms = loop_now_ms(s->loop);
     note_changes(d);
     d->retry_ms = 0;
-    if (any_wanted(d)) {
+    if (durable_any_wanted(d)) {
         wake(d);
     } else {
         durable_trim(d);
@@ -712,7 +739,7 @@ static void log_info(const struct durable *d, struct str *to)
 void durable_info(const struct server *s, struct str *to)
 {
     const struct durable *d = s->durable;
-    bool rewriting = d->saving_all || d->snapshot != NULL;
+    bool rewriting = d->saving_all || d->snapshot != NULL || d->enabling;
     int64_t since_s = (loop_now_ms(s->loop) - d->saving_since_ms) / 1000;
     str_printf(to, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n",
                ULL(s->ks->stats.dirty - d->dirty_at_save));

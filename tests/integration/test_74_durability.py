@@ -360,6 +360,37 @@ def test_save_points_and_shutdown():
     assert server.r.dbsize() == 11
 
 
+def test_the_log_is_switched_on_and_off():
+    server = Node(enable_debug_command="yes").ready()
+    fill(server)
+    server.r.config_set("appendonly", "yes")
+    wait_until(lambda: (server.info()["aof_enabled"], server.info()["aof_rewrite_in_progress"]) == ("1", "0"),
+               30, "the log to be on and whole")
+    server.r.config_set("appendfsync", "always")
+    server.r.set("logged", "1")
+    before = digest(server)
+    server.kill()
+    again = durable_node(server.dir)  # the file says appendonly no, the command line yes
+    assert digest(again) == before
+    again.r.config_set("appendonly", "no")
+    wait_until(lambda: again.info()["aof_enabled"] == "0", 10, "the log to be off")
+    again.r.set("not", "logged")
+    later = digest(again)
+    again.r.save()
+    again.kill()
+    # The dump is the later state: with or without a log the node begins with it.
+    for options in ({"appendonly": "no"}, {}):
+        third = durable_node(server.dir, **options)
+        assert digest(third) == later
+        third.kill()
+    third = durable_node(server.dir)
+    third.r.set("once", "more")
+    later = digest(third)
+    third.kill()
+    third = durable_node(server.dir)
+    assert digest(third) == later
+
+
 # --- a cluster ---
 
 
@@ -385,3 +416,24 @@ def test_all_nodes_killed_at_once():
         assert int(client.get(f"last:{i}")) >= acked
         values = [client.get(f"w{i}:{n}") for n in range(1, acked + 1)]
         assert values == [str(n) for n in range(1, acked + 1)]
+
+
+def test_a_cluster_without_logs_is_saved():
+    """SAVE through the proxy: every node writes its shards; all killed, they are there again."""
+    cluster = Cluster(replication_factor=2, min_nodes=2)
+    for name in "ab":
+        cluster.start_node(name)
+    cluster.wait_served()
+    client = cluster.proxy.r
+    for i in range(500):
+        client.set(f"k{i}", i)
+    before = client.lastsave()
+    assert client.save()
+    assert client.lastsave() >= before
+    for name in "ab":
+        cluster.nodes[name].kill()
+    for name in "ab":
+        cluster.start_node(name)
+    cluster.wait_served(limit=60)
+    again = cluster.proxy.client(socket_timeout=30)
+    assert [again.get(f"k{i}") for i in range(500)] == [str(i) for i in range(500)]

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* appendonly switched on and off while the node runs, and which files hold the later state when it
+ * was off.
+ *
+ * On: the log begins, and every shard gets a snapshot; before all are done the folder says that it
+ * was not logged all through, and nobody relies on it. Off: the log ends in order; what is in the
+ * folder is from then on an old state. */
+#include "node/serve/dispatch.h"
+#include "node/serve/durable_priv.h"
+#include "node/serve/replicate.h"
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/io/disk_posix.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* --- files --- */
+
+struct file_names {
+    char (*of)[32];
+    size_t n;
+};
+
+static void note_name(void *arg, const char *name)
+{
+    struct file_names *l = arg;
+    uint64_t seq;
+    if (wal_parse_name(name, &seq) || (strncmp(name, "shard.", 6) == 0 && strlen(name) < 32)) {
+        l->of = mem_realloc(l->of, (l->n + 1) * sizeof(*l->of));
+        (void)snprintf(l->of[l->n++], sizeof(*l->of), "%s", name);
+    }
+}
+
+int durable_wipe(struct durable *d)
+{
+    struct file_names l = {0};
+    int error = disk_list(d->disk, note_name, &l);
+    for (size_t i = 0; i < l.n && error == 0; i++) {
+        error = disk_remove(d->disk, l.of[i]);
+    }
+    mem_free(l.of);
+    return error;
+}
+
+static int64_t changed_ns(const char *dir, const char *folder, const char *name)
+{
+    struct str path = {0};
+    struct stat st;
+    str_printf(&path, "%s/%s%s", dir, folder, name);
+    int rc = stat(str_cstr(&path), &st);
+    str_fini(&path);
+    return rc != 0 ? -1 : (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+bool durable_dump_is_newer(struct durable *d)
+{
+    const struct settings *o = d->s->settings;
+    struct file_names l = {0};
+    int64_t newest = -1;
+    (void)disk_list(d->disk, note_name, &l);
+    for (size_t i = 0; i < l.n; i++) {
+        newest = MAX(newest, changed_ns(o->dir, "shoal-data/", l.of[i]));
+    }
+    mem_free(l.of);
+    return changed_ns(o->dir, "", o->dbfilename) > newest;
+}
+
+/* --- on --- */
+
+/* The keys of a shard that was never logged count as one entry: a snapshot will hold them. */
+static void count_keys_as_entry(struct durable *d)
+{
+    for (int i = 0; i < d->n_shards; i++) {
+        struct durable_shard *sh = &d->shards[i];
+        if (keyspace_shard_keys(d->s->ks, i) > 0) {
+            history_add(&sh->history, MAX(history_term(&sh->history), 1));
+        }
+        sh->recovered = true;
+    }
+}
+
+static void want_all(struct durable *d)
+{
+    for (int i = 0; i < d->n_shards; i++) {
+        struct durable_shard *sh = &d->shards[i];
+        uint64_t version = d->s->ks->shards[i] == NULL ? 0 : durable_history(d, i)->version;
+        struct durable_shard next = {.history = sh->history, .recovered = sh->recovered};
+        next.version = next.version_synced = version;
+        next.wanted = next.copied = version > 0;
+        *sh = next;
+    }
+}
+
+static bool switch_on(struct durable *d, struct errmsg *err)
+{
+    struct server *s = d->s;
+    struct recovered nothing = {.position = d->position};
+    durable_saves_reset(d);
+    if (d->disk == NULL && !durable_open_folder(d, err)) {
+        return false;
+    }
+    d->enabling = true;
+    int error = durable_wipe(d);
+    error = error != 0 ? error : durable_write_meta(d);
+    if (error != 0) {
+        errmsg_set(err, "%s", strerror(error));
+        return false;
+    }
+    bool alone = s->repl == NULL;
+    if (alone) {
+        count_keys_as_entry(d);
+    }
+    want_all(d);
+    if (!durable_begin_log(d, &nothing, err)) {
+        return false;
+    }
+    if (alone) {
+        replicate_start(s, d->n_shards, true);
+        replicate_alone(s);
+    }
+    if (!durable_any_wanted(d)) {
+        d->enabling = false;
+        (void)durable_write_meta(d);
+    }
+    return true;
+}
+
+/* --- off --- */
+
+static void switch_off(struct durable *d)
+{
+    durable_saves_reset(d);
+    (void)wal_flush(d->wal, loop_wall_ms(d->s->loop));
+    jobs_drain(d->syncs);
+    /* The mark and the end that closing appends. */
+    d->position = wal_end(d->wal) + (uint64_t)2 * (WAL_RECORD_BYTES + 8);
+    if (!wal_close(&d->wal)) {
+        log_event(LOG_WARNING, DURABLE_AREA, "the log could not be ended in order");
+    }
+    d->enabling = false;
+    d->pending_n = 0;
+    for (int i = 0; i < d->n_shards; i++) {
+        d->shards[i].wanted = d->shards[i].copied = false;
+    }
+    (void)durable_write_meta(d);
+}
+
+void durable_switch(struct durable *d)
+{
+    struct server *s = d->s;
+    struct errmsg err = {0};
+    dispatch_run(s); /* what waits began before */
+    if (d->wal != NULL) {
+        switch_off(d);
+        log_event(LOG_NOTICE, DURABLE_AREA, "the log of writes is off");
+    } else if (switch_on(d, &err)) {
+        log_event(LOG_NOTICE, DURABLE_AREA, "the log of writes is on");
+    } else {
+        d->enabling = false;
+        s->settings->appendonly = false;
+        log_event(LOG_WARNING, DURABLE_AREA, "the log of writes cannot be switched on: %s",
+                  err.text);
+    }
+    replicate_settings_changed(s);
+    durable_saves_tick(d);
+}
