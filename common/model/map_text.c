@@ -87,6 +87,25 @@ static void slots_virtual(const struct map_view *v, struct resp_writer *w)
     }
 }
 
+/* Clients take a node for a primary or for a replica as a whole, and send what is for all primaries
+ * (FLUSHALL, DBSIZE) to what they took for these: a node that is a primary of some shards is not
+ * shown as a replica of others. */
+static int shown_replicas(const struct map *m, const struct map_shard *s, int to[MEMBERS_MAX])
+{
+    int shown = 0;
+    int n = active_replicas(s, to);
+    for (int i = 0; i < n; i++) {
+        bool primary = false;
+        for (int k = 0; k < m->n_shards && !primary; k++) {
+            primary = m->shards[k].primary == to[i];
+        }
+        if (!primary) {
+            to[shown++] = to[i];
+        }
+    }
+    return shown;
+}
+
 void map_text_slots(const struct map_view *v, struct resp_writer *w)
 {
     const struct map *m = v->map;
@@ -106,7 +125,7 @@ void map_text_slots(const struct map_view *v, struct resp_writer *w)
             continue;
         }
         int replicas[MEMBERS_MAX];
-        int n = active_replicas(s, replicas);
+        int n = shown_replicas(m, s, replicas);
         resp_array(w, (size_t)(3 + n));
         resp_int(w, s->first_slot);
         resp_int(w, m->shards[last].last_slot);

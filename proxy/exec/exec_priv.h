@@ -25,7 +25,7 @@
 #define MIX_STICKY    64 /* turns of an idle queue until a client counts as unmixed again */
 #define WINDOW_BYTES  (8 * 1024 * 1024) /* of replies that one client may have under way */
 #define WINDOW_LEAST  4                 /* requests that it may always have under way */
-#define WINDOW_FIRST  128               /* the same of one whose replies' size is not known yet */
+#define WINDOW_FIRST  32                /* the same of one whose replies' size is not known yet */
 #define OUTPUT_PAUSE  (1024 * 1024)     /* unread replies from which a client is not parsed */
 #define TICK_US       (50 * 1000)       /* how exactly deadlines are kept */
 #define FREE_REQUESTS 4096

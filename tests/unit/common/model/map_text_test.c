@@ -102,6 +102,20 @@ static void test_slots_shows_active_replicas_and_skips_what_nobody_serves(void *
     map_unref(&m);
 }
 
+static void test_slots_shows_no_primary_as_a_replica(void **state)
+{
+    (void)state;
+    struct map *m = make();
+    struct map_view v = {.map = m, .self = NODE_NONE};
+    m->shards[0].members[1].state = REPLICA_ACTIVE; /* node 1, the primary of the third */
+    m->shards[0].members[1].in_sync = true;
+    assert_renders(map_text_slots, &v, 2,
+                   "*4\r\n"
+                   "*3\r\n:0\r\n:4095\r\n" NODE_0 "*3\r\n:4096\r\n:8191\r\n" NODE_0
+                   "*3\r\n:8192\r\n:12287\r\n" NODE_1 "*3\r\n:12288\r\n:16383\r\n" NODE_0);
+    map_unref(&m);
+}
+
 static void test_slots_in_resp3_has_an_empty_map_as_metadata(void **state)
 {
     (void)state;
@@ -203,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slots_joins_neighbours_and_leaves_syncing_replicas_out),
         cmocka_unit_test(test_slots_shows_active_replicas_and_skips_what_nobody_serves),
+        cmocka_unit_test(test_slots_shows_no_primary_as_a_replica),
         cmocka_unit_test(test_slots_in_resp3_has_an_empty_map_as_metadata),
         cmocka_unit_test(test_shards_groups_a_primarys_ranges),
         cmocka_unit_test(test_nodes_is_a_line_for_each),
