@@ -368,6 +368,9 @@ static const char *failing(const struct repl *r, const struct repl_shard *s, con
     const struct peer *p = peer_of(r, m->peer);
     int64_t lease = r->set.lease_us;
     int64_t grace = s->state == REPL_RECOVER ? lease : lease / 4;
+    if (p->dead && !m->joined) {
+        grace = 0; /* the coordinator says so, and nothing here says otherwise */
+    }
     if (is_unwanted(r, m) && !m->told && (!repl_leases(r) || m->cover_us <= r->now_us)) {
         return "it is to be dropped";
     }
@@ -376,7 +379,7 @@ static const char *failing(const struct repl *r, const struct repl_shard *s, con
     }
     int64_t joined = r->now_us - MAX(p->changed_us, m->joined_us);
     if (!m->joined) {
-        return joined >= lease ? "does not join" : NULL;
+        return joined >= (p->dead ? lease / 4 : lease) ? "does not join" : NULL;
     }
     if (m->flow != FLOW_LOG) {
         return joined >= (s->state == REPL_RECOVER ? lease : 0) ? "its log is another one" : NULL;

@@ -229,6 +229,7 @@ static void note_peers(struct repl *r, const struct map *m)
         if (memcmp(m->nodes[i].id, r->id, NODE_ID_LEN) != 0) {
             int peer = repl_peer(r, m->nodes[i].id); /* may move the list */
             r->peers[peer]->in_map = true;
+            r->peers[peer]->dead = m->nodes[i].state == NODE_DEAD;
             r->peers[peer]->incarnation_in_map = m->nodes[i].incarnation;
         }
     }

@@ -155,6 +155,7 @@ struct peer {
     char id[NODE_ID_LEN + 1];
     bool up;
     bool in_map;
+    bool dead;                   /* as the map has it */
     uint64_t incarnation;        /* of this session */
     uint64_t incarnation_in_map; /* as the map has it */
     int64_t changed_us;          /* up or down since */

@@ -132,15 +132,16 @@ static bool whole_set_is_back(const struct election *e, const struct map_shard *
 /* ---- deciding ---- */
 
 /* Makes the node primary. `alone`: whatever the others have does not count; else those leave the
- * in-sync set that are dead or in doubt. */
+ * in-sync set whose data is in doubt. Those that are dead stay in it until the new primary asks
+ * them out: by that it shows that it lives. Were it dead too, and silent as yet, theirs might be
+ * the only data left. */
 static void crown(struct election *e, int shard, int node, bool alone)
 {
     struct map *m = coordinator_edit(e->c);
     struct map_shard *s = &m->shards[shard];
     for (int j = 0; j < s->n_members; j++) {
         const struct map_member *k = &s->members[j];
-        bool gone = m->nodes[k->node].state == NODE_DEAD || k->stale;
-        if (k->node != node && k->in_sync && (alone || gone)) {
+        if (k->node != node && k->in_sync && (alone || k->stale)) {
             map_build_set_in_sync(s, k->node, false);
             e->c->measures.removed++;
             e->c->news[shard].in_sync_changes++;
@@ -198,6 +199,8 @@ void failover_dead(struct coordinator *c, int64_t now_ms, int node)
     struct election e;
     begin(&e, c, now_ms);
     int lost = 0;
+    const struct peer *p = registry_find(&c->registry, coordinator_latest(c)->nodes[node].id);
+    bool refused = p != NULL && p->refused;
     for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
         const struct map_shard *s = &coordinator_latest(c)->shards[i];
         int at = map_shard_member(s, node);
@@ -205,7 +208,13 @@ void failover_dead(struct coordinator *c, int64_t now_ms, int node)
             continue;
         }
         if (s->primary != NODE_NONE && s->primary != node && failover_there(c, s->primary)) {
-            leave_in_sync(c, i, node); /* the primary need not ask for it */
+            if (refused) {
+                leave_in_sync(c, i, node); /* the primary need not ask for it */
+            } else {
+                /* Only silent to us. If it is silent to its primary too, that asks it out, and
+                 * shows that it lives itself: were it dead as well, this might be the last copy. */
+                coordinator_edit(c)->shards[i].members[at].state = REPLICA_FAILED;
+            }
             continue;
         }
         bool was_primary = s->primary == node;
