@@ -178,8 +178,9 @@ static bool may_resume(const struct exec *x, const struct session *s)
     case STOP_OUTPUT: /* mostly by exec_session_drained */
         return s->out->bytes == 0 && s->parked == 0;
     case STOP_NOT:
-    case STOP_PAUSE: /* by its end */
-    case STOP_LANE:  /* by the lane */
+    case STOP_PAUSE:  /* by its end */
+    case STOP_ROUTES: /* by the map or time */
+    case STOP_LANE:   /* by the lane */
         break;
     }
     return false;

@@ -29,6 +29,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->targets);
     list_init(&x->lanes);
     list_init(&x->paused);
+    list_init(&x->stranded);
     list_init(&x->holders);
     list_init(&x->spent);
     list_init(&x->fates);
@@ -467,8 +468,9 @@ void exec_tick(struct exec *x)
     hold_tick(x, false);
     pause_tick(x);
     lanes_settle(x);
+    stranded_resume(x);
     routes_drop_spare(x);
-    if (x->n_open > 0) {
+    if (x->n_open > 0 || !list_empty(&x->stranded)) {
         exec_wake(x, x->now_us + TICK_US);
     }
 }

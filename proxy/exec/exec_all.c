@@ -33,6 +33,38 @@ static bool mark_targets(struct exec *x, bool shards_only)
     return true;
 }
 
+/* Each shard that has no primary may still get one in time. */
+static bool may_wait(const struct exec *x)
+{
+    if (x->map == NULL || !x->map->assigned || x->settings.retry_max_attempts == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < x->shards; i++) {
+        int64_t lost = route_lost_us(x, (int)i);
+        if (x->routes[i].chosen == NULL && x->now_us >= lost + x->settings.failover_hold_us) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void stranded_resume(struct exec *x)
+{
+    struct list now;
+    list_init(&now);
+    while (!list_empty(&x->stranded)) {
+        struct list *it = x->stranded.next;
+        list_remove(it);
+        list_append(&now, it);
+    }
+    while (!list_empty(&now)) {
+        struct session *s = container_of(now.next, struct session, wait);
+        list_remove(&s->wait);
+        s->stop = STOP_NOT;
+        session_go_on(x, s);
+    }
+}
+
 enum exec_verdict exec_all(struct exec *x, struct session *s, const struct command *c,
                            const struct exec_input *in, bool shards_only)
 {
@@ -40,6 +72,12 @@ enum exec_verdict exec_all(struct exec *x, struct session *s, const struct comma
         return EXEC_STOP;
     }
     if (!mark_targets(x, shards_only)) {
+        if (may_wait(x)) {
+            session_stop(x, s, STOP_ROUTES);
+            list_append(&x->stranded, &s->wait);
+            exec_wake(x, x->now_us + TICK_US);
+            return EXEC_STOP;
+        }
         x->counters.clusterdown++;
         return exec_refuse(x, s, c, ERR_CLUSTERDOWN);
     }

@@ -101,6 +101,7 @@ struct exec {
     uint8_t pause;                    /* enum exec_pause */
     int64_t pause_until_us;
     struct list paused;        /* struct session.wait */
+    struct list stranded;      /* the same: they wait until each shard has a primary */
     uint8_t route_of[CMD_MAX]; /* enum route; ROUTE_LOCAL where a handler is */
 };
 
@@ -294,6 +295,8 @@ enum exec_verdict exec_split(struct exec *x, struct session *s, const struct com
                              const struct exec_input *in);
 enum exec_verdict exec_all(struct exec *x, struct session *s, const struct command *c,
                            const struct exec_input *in, bool shards_only);
+/* Who waits until each shard has a primary looks again. */
+void stranded_resume(struct exec *x);
 enum exec_verdict exec_randomkey(struct exec *x, struct session *s, const struct command *c,
                                  const struct exec_input *in);
 enum exec_verdict exec_scan(struct exec *x, struct session *s, const struct command *c,

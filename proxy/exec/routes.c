@@ -313,6 +313,7 @@ void exec_set_map(struct exec *x, struct map *m)
     mem_free(moved);
     mem_free(targets);
     hold_tick(x, true);
+    stranded_resume(x);
     routes_drop_spare(x);
 }
 

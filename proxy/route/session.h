@@ -25,6 +25,7 @@ enum session_stop {
     STOP_LANE,   /* a lane is full; it stands in the lane's queue */
     STOP_OUTPUT, /* it does not read its replies, or they wait for an earlier one */
     STOP_PAUSE,  /* CLIENT PAUSE */
+    STOP_ROUTES, /* a command about all shards, and one has no primary */
 };
 
 #define SESSION_MAGIC 0x5e5510a1u

@@ -247,6 +247,7 @@ def start(relays=None, **options):
             relay.to = more["port"]
         cluster.start_node(name, **more)
     wait_until(cluster.view.served, 20, "every shard to be served")
+    wait_until(lambda: cluster.proxy.wire().command("SET", "ready", 1) == b"OK", 20, "a write to succeed")
     if settings["replication_factor"] > 1:
         wait_whole(cluster)
     return cluster

@@ -1124,6 +1124,7 @@ int main(int argc, char **argv)
     only_seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     plant = argc > 2 ? atoi(argv[2]) : PLANT_NOT;
     n_seeds = argc > 3 ? strtoull(argv[3], NULL, 10) : n_seeds;
+    log_set_level(LOG_NOTHING);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_write_happens_once),
         cmocka_unit_test(test_planted_mistakes_are_found),

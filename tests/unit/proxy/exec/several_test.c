@@ -163,11 +163,36 @@ static void test_dbsize_is_the_sum_and_keys_are_all(void **state)
     answer(wire_to(0, LANE_WRITE), "+OK\r\n");
     answer(wire_to(1, LANE_WRITE), "+OK\r\n");
     HEARD(&a, "+OK\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_what_is_about_all_shards_waits_for_each(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
     struct map *m = map_of(2, false);
     lose_shard(m, 0);
     give_map(m);
+    SAY_STOPS(&a, "DBSIZE");
+    give_map(map_of(2, false));
+    assert_int_equal(world.resumed, 1);
     SAY(&a, "DBSIZE");
-    HEARD(&a, "-CLUSTERDOWN Hash slot not served\r\n");
+    sent(wire_to(0, LANE_WRITE));
+    sent(wire_to(1, LANE_WRITE));
+    answer(wire_to(0, LANE_WRITE), ":1\r\n");
+    answer(wire_to(1, LANE_WRITE), ":2\r\n");
+    assert_string_equal(heard(&a), ":3\r\n");
+    m = map_of(2, false);
+    lose_shard(m, 0);
+    give_map(m);
+    SAY_STOPS(&a, "DBSIZE");
+    pass_time(2100000); /* failover-hold is 2 s */
+    assert_true(world.resumed > 1);
+    SAY(&a, "DBSIZE");
+    assert_string_equal(heard(&a), "-CLUSTERDOWN Hash slot not served\r\n");
     person_fini(&a);
     world_end();
 }
@@ -733,6 +758,7 @@ int main(void)
         cmocka_unit_test(test_a_part_waits_for_its_shard),
         cmocka_unit_test(test_a_write_of_unknown_fate_in_one_part),
         cmocka_unit_test(test_dbsize_is_the_sum_and_keys_are_all),
+        cmocka_unit_test(test_what_is_about_all_shards_waits_for_each),
         cmocka_unit_test(test_randomkey_asks_on_until_there_is_one),
         cmocka_unit_test(test_scan_goes_from_shard_to_shard),
         cmocka_unit_test(test_scan_stays_in_its_database),
