@@ -571,6 +571,12 @@ void stream_keepalive(struct stream *s, int seconds)
     (void)setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
+void stream_write_limit(struct stream *s, int seconds)
+{
+    unsigned limit_ms = (unsigned)seconds * 1000;
+    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
+}
+
 typedef int (*name_fn)(int fd, struct sockaddr *sa, socklen_t *len);
 
 static void print_name(const struct stream *s, name_fn name, char *to, size_t size)

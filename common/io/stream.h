@@ -82,6 +82,9 @@ void stream_close_after_flush(struct stream *s);
 /* Reports on_close(err) from the loop, soon; nothing is read or written any more. */
 void stream_fail(struct stream *s, int err);
 void stream_keepalive(struct stream *s, int seconds);
+/* Ends it (ETIMEDOUT) when what was written is not taken for so long, instead of the system's
+ * quarter of an hour. */
+void stream_write_limit(struct stream *s, int seconds);
 /* Kernel's addresses as "ip:port". */
 void stream_peer(const struct stream *s, char *to, size_t size);
 void stream_local(const struct stream *s, char *to, size_t size);

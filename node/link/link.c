@@ -17,6 +17,7 @@
 #define GREET_MS     2000
 #define RETRY_MS_MIN 20
 #define RETRY_MS_MAX 1000
+#define SILENCE_S    10 /* a peer whose machine is gone is found out, whoever has something to say */
 #define ANSWER_MAX   512
 
 enum link_state {
@@ -138,6 +139,8 @@ static void go_up(struct link *l)
     l->stats.sessions++;
     l->stats.since_ms = loop_now_ms(l->links->loop);
     l->stats.outgoing = l->outgoing;
+    stream_keepalive(l->stream, SILENCE_S);
+    stream_write_limit(l->stream, SILENCE_S);
     log_event(LOG_NOTICE, AREA, "up peer=%s addr=%s:%d", l->id, l->host, l->port);
     loop_defer(l->links->loop, &l->announce);
 }

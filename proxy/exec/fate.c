@@ -12,8 +12,11 @@
 #include <stdio.h>
 
 #define DELAY_MAX_US (50 * 1000)
-#define SLACK_US     (1000 * 1000) /* within which an answer must come to count; doubles */
-#define SLACK_STEPS  5
+/* Within which an answer must come to count; doubles. Short at first: it is asked for on top of the
+ * writes' age, and a node that has not run for long does not go back further. */
+#define SLACK_US     (50 * 1000)
+#define SLACK_STEPS  10
+#define SILENT_US    (1000 * 1000) /* at least, until a question counts as stuck */
 
 struct fate {
     struct list link; /* in exec's fates */
@@ -177,7 +180,7 @@ static void ask(struct exec *x, struct fate *f)
 /* The node is silent: only on a new connection can it be asked again. */
 static bool is_stuck(const struct exec *x, const struct fate *f)
 {
-    int64_t limit = MAX(SLACK_US, x->settings.request_timeout_us / 4);
+    int64_t limit = MAX(SILENT_US, x->settings.request_timeout_us / 4);
     return x->now_us - f->question->sent_us > limit;
 }
 

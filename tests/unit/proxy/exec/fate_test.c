@@ -56,7 +56,7 @@ static void test_what_is_in_the_log_gets_its_reply_and_the_rest_is_sent_again(vo
     setup(&a);
     uint64_t id = lose_two(&a);
     (void)stand(0, LANE_FATE);
-    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 1, 1011));
+    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 1, 61));
     SAY_STOPS(&a, "INCR %s", key_of(0, 2)); /* nothing of this client passes them */
     answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*2\r\n:1\r\n$5\r\n:41\r\n\r\n");
     assert_string_equal(heard(&a), ":41\r\n");
@@ -111,10 +111,10 @@ static void test_the_new_primary_is_asked(void **state)
     map_build_set_primary(&m->shards[0], 1);
     give_map(m);
     (void)stand(1, LANE_FATE);
-    assert_string_equal(sent(wire_to(1, LANE_FATE)), question(id, 0, 1, 1001));
+    assert_string_equal(sent(wire_to(1, LANE_FATE)), question(id, 0, 1, 51));
     answer(wire_to(1, LANE_FATE), "-TRYAGAIN not yet\r\n");
     pass_time(20000);
-    assert_string_equal(sent(wire_to(1, LANE_FATE)), question(id, 0, 1, 1021));
+    assert_string_equal(sent(wire_to(1, LANE_FATE)), question(id, 0, 1, 71));
     answer(wire_to(1, LANE_FATE), "*2\r\n:1\r\n*0\r\n");
     (void)stand(1, LANE_WRITE);
     SENT(wire_to(1, LANE_WRITE), "INCR %s;", key_of(0, 0));
@@ -131,12 +131,12 @@ static void test_an_answer_that_took_too_long_is_not_taken(void **state)
     setup(&a);
     uint64_t id = lose_two(&a);
     (void)stand(0, LANE_FATE);
-    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 1, 1011));
+    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 1, 61));
     pass_time(1100000);
     answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*0\r\n");
     assert_string_equal(heard(&a), "");
     pass_time(1000);
-    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 1, 3112));
+    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 1, 1212));
     answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*4\r\n:1\r\n$4\r\n:1\r\n\r\n:2\r\n$4\r\n:5\r\n\r\n");
     assert_string_equal(heard(&a), ":1\r\n:5\r\n");
     teardown(&a);
@@ -171,8 +171,8 @@ static void test_each_shard_of_a_command_is_asked_for(void **state)
     pass_time(1000);
     (void)stand(0, LANE_FATE);
     char want[256];
-    snprintf(want, sizeof(want), "%s", question(id, 0, 1, 1002));
-    snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s", question(id, 2, 1, 1002));
+    snprintf(want, sizeof(want), "%s", question(id, 0, 1, 52));
+    snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s", question(id, 2, 1, 52));
     assert_string_equal(sent(wire_to(0, LANE_FATE)), want);
     answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*2\r\n:1\r\n$4\r\n:1\r\n\r\n*2\r\n:1\r\n*0\r\n");
     (void)stand(0, LANE_WRITE);
@@ -197,7 +197,7 @@ static void test_a_transaction_goes_by_the_number_of_its_exec(void **state)
     snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
     pass_time(1000);
     (void)stand(0, LANE_FATE);
-    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 4, 1002));
+    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 4, 52));
     answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*2\r\n:4\r\n$8\r\n*1\r\n:7\r\n\r\n");
     assert_string_equal(heard(&a), "*1\r\n:7\r\n");
     teardown(&a);
@@ -222,7 +222,7 @@ static void test_a_watching_transaction_that_left_no_trace_is_nil(void **state)
     snap(wire_to(0, LANE_PINNED), LANE_BROKEN);
     pass_time(1000);
     (void)stand(0, LANE_FATE);
-    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 4, 1002));
+    assert_string_equal(sent(wire_to(0, LANE_FATE)), question(id, 0, 4, 52));
     answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*0\r\n");
     assert_string_equal(heard(&a), "*-1\r\n");
     assert_null(find_wire(0, LANE_WRITE));
