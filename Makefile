@@ -2,8 +2,10 @@
 #
 #   make            build/shoal-proxy and build/shoal-node (-O3, LTO, debug symbols)
 #   make run        install what is missing, build, start a proxy with three nodes on port 6379
-#   make test       install what is missing, build, run every test (unit, integration, features, Redis's suite)
+#   make test       install what is missing, build, run every test (unit, simulator, integration, features, chaos, Redis's suite)
 #   make unit integration bdd compat fuzz-short     the parts of `make test`
+#   make sim        whole clusters on a virtual clock: SEED=n replays, HOURS=h, SEEDS=n; planted bugs
+#   make chaos      kills, stops and partitions of real processes under a load that remembers
 #   make bench      CPU per operation against redis-server and nutcracker
 #   make fuzz       each fuzz target for FUZZ_SECONDS (600)
 #   make lint       format, clang-tidy, cppcheck, warnings of gcc and clang, floors, headers

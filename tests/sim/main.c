@@ -353,5 +353,7 @@ int main(int argc, char **argv)
     double began = seconds_now();
     run_seeds(&o, &t);
     print_total(&t, seconds_now() - began);
+    printf("sim: %llu passed, %llu failed\n", (unsigned long long)(t.seeds - t.failed),
+           (unsigned long long)t.failed);
     return t.failed != 0;
 }

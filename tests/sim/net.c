@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#define KEEPALIVE_US     (10 * US_PER_S)
 #define CONNECT_LIMIT_US (3 * US_PER_S)
 #define STALL_MIN_US     (3 * US_PER_S) /* words that do not get through break the connection */
 #define STALL_MAX_US     (20 * US_PER_S)
@@ -82,15 +83,6 @@ static void end_unref(struct net_end *e)
     }
 }
 
-/* Of its host no more. */
-static void end_leave(struct net_end *e)
-{
-    INVARIANT(e->state != NET_GONE);
-    e->state = NET_GONE;
-    list_remove(&e->link);
-    end_unref(e);
-}
-
 static struct net_message *message_new(struct net *net, struct net_end *to, enum message_kind kind,
                                        const void *data, size_t len)
 {
@@ -112,6 +104,34 @@ static void message_free(struct net_message *m)
     list_remove(&m->all);
     mem_free(m);
     end_unref(to);
+}
+
+static void hand_over(struct net *net, struct net_message *m);
+
+/* What keepalive finds: the other end is no more. */
+static void keepalive(void *arg, uint64_t unused)
+{
+    (void)unused;
+    struct net_end *e = arg;
+    struct net *net = e->host->world->net;
+    if (e->state == NET_OPEN) {
+        hand_over(net, message_new(net, e, M_CLOSE, NULL, 0));
+    }
+    end_unref(e);
+}
+
+/* Of its host no more. */
+static void end_leave(struct net_end *e)
+{
+    struct world *w = e->host->world;
+    INVARIANT(e->state != NET_GONE);
+    e->state = NET_GONE;
+    list_remove(&e->link);
+    if (e->peer->state == NET_OPEN) {
+        e->pair->refs++;
+        world_after(w, world_between(w, KEEPALIVE_US, 2 * KEEPALIVE_US), keepalive, e->peer, 0);
+    }
+    end_unref(e);
 }
 
 static int64_t delay(struct net *net, const struct path *p)

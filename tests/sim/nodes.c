@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RETRY_US (200 * US_PER_MS)
+#define RETRY_US       (200 * US_PER_MS)
+#define HELLO_LIMIT_US (5 * US_PER_S)
 
 /* --- small things --- */
 
@@ -412,11 +413,17 @@ static void connect_peers(struct sim_node *n)
     }
 }
 
+/* One whose HELLO does not come is given up: the other end may know nothing of it. */
 static void count_unlinked(struct sim_node *n)
 {
     n->unlinked = 0;
     for (int i = 0; i < n->sim->n_nodes; i++) {
-        n->unlinked += n->links[i].ours && n->links[i].end == NULL;
+        struct peer_link *l = &n->links[i];
+        if (l->ours && l->end != NULL && !l->up &&
+            host_now_us(n->host) - l->retry_us > HELLO_LIMIT_US) {
+            link_drop(n, l, true);
+        }
+        n->unlinked += l->ours && !l->up;
     }
 }
 
@@ -738,7 +745,9 @@ static void on_end(void *arg)
             net_send(w->net, l->end, l->out.ptr, l->out.len);
             str_clear(&l->out);
         }
-        next = n->unlinked != 0 && l->ours && l->end == NULL ? MIN(next, l->retry_us) : next;
+        next = n->unlinked == 0 || !l->ours || l->up ? next
+               : l->end == NULL                      ? MIN(next, l->retry_us)
+                                : MIN(next, l->retry_us + HELLO_LIMIT_US + 1000);
     }
     next = n->coordinator == NULL ? MIN(next, n->coordinator_retry_us)
            : n->registered        ? MIN(next, n->heartbeat_us)

@@ -229,7 +229,8 @@ static void send_op(struct sim_proxy *p, struct sim_op *op, struct sim_lane *l)
         if (before == op) {
             break;
         }
-        if (before->shard == op->shard && before->state == OP_SENT) {
+        if (before->shard == op->shard && before->state == OP_SENT &&
+            (before->kind != LINEAR_GET || op->kind != LINEAR_GET)) {
             before->overtaken = true;
         }
     }

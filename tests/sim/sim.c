@@ -130,6 +130,19 @@ static int operations_open(const struct sim *s)
     return n;
 }
 
+static const struct sim_op *first_open(const struct sim *s)
+{
+    for (int i = 0; i < s->set.proxies; i++) {
+        for (int c = 0; c < s->set.clients; c++) {
+            const struct sim_client *client = proxy_client(s->proxies[i], c);
+            if (client->n_ops != 0) {
+                return container_of(client->ops.next, struct sim_op, queue);
+            }
+        }
+    }
+    return NULL;
+}
+
 /* Clients end what they have begun, then each key is read once more. */
 static void last_reads(struct sim *s)
 {
@@ -141,7 +154,9 @@ static void last_reads(struct sim *s)
     }
     int open = operations_open(s);
     if (open != 0) {
-        world_fail(w, "%d commands were never answered", open);
+        const struct sim_op *op = first_open(s);
+        world_fail(w, "%d commands were never answered, the first one of shard %d, %s, state %d",
+                   open, op->shard, linear_kind_name(op->kind), (int)op->state);
     }
     uint64_t before = s->counts.reads;
     for (int shard = 0; shard < s->set.shards && !w->failed; shard++) {
@@ -158,17 +173,24 @@ static void last_reads(struct sim *s)
     }
 }
 
+/* Seldom, but often enough for heartbeats to be held against those who send none. */
+static void quiet_ticks(struct sim *s)
+{
+    coordinators_ticks(s->coordinator, MIN(s->set.heartbeat_ms * 250, US_PER_S));
+}
+
 static void storm(struct sim *s)
 {
     struct world *w = &s->world;
     s->think_us = world_between(w, 5, 200) * US_PER_MS;
-    coordinators_ticks(s->coordinator, world_between(w, 20, 200) * US_PER_MS);
+    int64_t slowest_ms = MIN(200, s->set.heartbeat_ms / 3);
+    coordinators_ticks(s->coordinator, world_between(w, 20, slowest_ms) * US_PER_MS);
     faults_storm(s);
     world_run(w, w->now_us + s->set.storm_us);
     faults_end(s);
     heal(s);
     s->think_us = 60 * US_PER_S;
-    coordinators_ticks(s->coordinator, US_PER_S);
+    quiet_ticks(s);
 }
 
 bool sim_run(struct sim *s, uint64_t seed, bool verbose)

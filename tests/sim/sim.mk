@@ -27,6 +27,17 @@ sim-plants: $(SIM_B)/sim-planted
 sim-short: $(SIM_B)/sim
 	$(Q)$< --seconds $(or $(SIM_SECONDS),60)
 
+# Chaos on real processes: the load, and the driver; `make chaos` takes about half an hour.
+CHAOS_LOAD := $(B)/chaos-load
+$(CHAOS_LOAD): $(B)/obj/tests/chaos/load.o $(B)/obj/tests/support/linear.o $(call lib,common-pure)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $^ $(ALLOC) $(PURE_LIBS) -lm -o $@
+CHAOS_LONG := --kills 100 --stops 50 --partitions 50 --operations 40
+.PHONY: chaos chaos-short
+chaos: all $(CHAOS_LOAD)
+	$(Q)$(TEST_ENV) CHAOS_LOAD=$(CURDIR)/$(CHAOS_LOAD) tests/chaos/run $(CHAOS_LONG) $(CHAOS)
+chaos-short: all $(CHAOS_LOAD)
+	$(Q)$(TEST_ENV) CHAOS_LOAD=$(CURDIR)/$(CHAOS_LOAD) tests/chaos/run $(CHAOS)
+
 # Unit tests of what tests stand on.
 SIM_UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/sim/*/*_test.c))
 UNIT += $(SIM_UNIT)
