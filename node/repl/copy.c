@@ -102,6 +102,7 @@ static void start(struct repl *r, struct repl_shard *s, struct member *m)
         .shard = (uint32_t)s->shard,
         .term = s->pterm,
         .copy_begin = {.copy = m->copy->number,
+                       .join = m->join_number,
                        .history = s->history,
                        .window_first = backlog_first(r->backlog, s->shard),
                        .age_us = since == INT64_MIN ? -1 : MAX(r->now_us - since, 0)},

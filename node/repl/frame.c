@@ -23,20 +23,20 @@ static const struct shape {
     [REPL_ENTRIES] = {HAS_SHARD | HAS_BODY, 0},
     [REPL_ACK] = {HAS_MARKS, 0},
     [REPL_COMMIT] = {HAS_MARKS, 0},
-    [REPL_COUNTED] = {HAS_SHARD, 4},
+    [REPL_COUNTED] = {HAS_SHARD, 5},
     [REPL_PULL] = {HAS_SHARD, 2},
     [REPL_BEACON] = {0, 2},
     [REPL_PROMISE] = {0, 3},
     [REPL_RESIGN] = {HAS_SHARD, 0},
     [REPL_REOPEN] = {HAS_SHARD, 0},
-    [REPL_COPY_BEGIN] = {HAS_SHARD | HAS_HISTORY, 3},
+    [REPL_COPY_BEGIN] = {HAS_SHARD | HAS_HISTORY, 4},
     [REPL_COPY_KEYS] = {HAS_SHARD | HAS_BODY, 1},
     [REPL_COPY_WINDOW] = {HAS_SHARD | HAS_BODY, 2},
     [REPL_COPY_END] = {HAS_SHARD, 4},
     [REPL_COPY_ABORT] = {HAS_SHARD, 1},
 };
 
-#define NUMBERS_MAX  4
+#define NUMBERS_MAX  5
 #define MARK_SIZE    20 /* COMMIT; ACK has 8 more */
 #define MARK_DURABLE 8
 
@@ -63,6 +63,7 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
         n[1] = m->counted.answer;
         n[2] = m->counted.number;
         n[3] = m->counted.commit;
+        n[4] = m->counted.join;
         break;
     case REPL_PULL:
         n[0] = m->pull.from;
@@ -81,6 +82,7 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
         n[0] = m->copy_begin.copy;
         n[1] = m->copy_begin.window_first;
         n[2] = (uint64_t)m->copy_begin.age_us;
+        n[3] = m->copy_begin.join;
         break;
     case REPL_COPY_KEYS:
         n[0] = m->copy_keys.copy;
@@ -218,8 +220,11 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
         out->entries.bytes = rest;
         return true;
     case REPL_COUNTED:
-        out->counted = (struct repl_counted){
-            .counted = (uint32_t)n[0], .answer = (uint32_t)n[1], .number = n[2], .commit = n[3]};
+        out->counted = (struct repl_counted){.counted = (uint32_t)n[0],
+                                             .answer = (uint32_t)n[1],
+                                             .number = n[2],
+                                             .commit = n[3],
+                                             .join = n[4]};
         return is_bool(n[0]) && is_bool(n[1]);
     case REPL_PULL:
         out->pull = (struct repl_pull){.from = n[0], .prev_term = n[1]};
@@ -235,6 +240,7 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
         out->copy_begin.copy = n[0];
         out->copy_begin.window_first = n[1];
         out->copy_begin.age_us = (int64_t)n[2];
+        out->copy_begin.join = n[3];
         return (int64_t)n[2] >= -1 && (int64_t)n[2] < INT64_MAX / 4;
     case REPL_COPY_KEYS:
         out->copy_keys = (struct repl_copy_keys){.copy = n[0], .keys = rest};

@@ -66,6 +66,7 @@ struct repl_counted {
     uint32_t answer;  /* 1: from the member, that it took notice of this (0) */
     uint64_t number;  /* of this notice; an answer repeats it */
     uint64_t commit;  /* commit version, known now */
+    uint64_t join;    /* number of the JOIN that it goes on from: else it is of before that */
 };
 
 struct repl_pull {
@@ -88,6 +89,7 @@ struct repl_promise {
 
 struct repl_copy_begin {
     uint64_t copy;          /* number of this copy, of its source's */
+    uint64_t join;          /* number of the member's last JOIN, as in COUNTED */
     struct history history; /* the log's end as it begins: entries go on behind it */
     uint64_t window_first;  /* the windows, which follow, begin with this version */
     int64_t age_us;         /* all that came since then is in the windows; -1: all ever */

@@ -35,7 +35,10 @@ void primary_tell_counted(struct repl *r, struct repl_shard *s, struct member *m
         .kind = REPL_COUNTED,
         .shard = (uint32_t)s->shard,
         .term = s->pterm,
-        .counted = {.counted = counted, .number = m->notice, .commit = s->commit},
+        .counted = {.counted = counted,
+                    .number = m->notice,
+                    .commit = s->commit,
+                    .join = m->join_number},
     };
     repl_send(r, m->peer, &msg);
 }

@@ -89,6 +89,10 @@ static void join_anew(struct repl *r, struct repl_shard *s)
 
 static void take_counted(struct repl *r, struct repl_shard *s, const struct repl_counted *c)
 {
+    if (c->join != s->join_number) {
+        r->stats.dropped++; /* of a stream that we left; what came of it since was dropped too */
+        return;
+    }
     if (s->state == REPL_MEMBER_JOIN && s->join_us != NEVER) {
         shard_move(r, s, REPL_FOLLOW);
         s->trouble = false;
@@ -215,6 +219,10 @@ static void take_end(struct repl *r, struct repl_shard *s, const struct repl_cop
 static void take_copy(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
 {
     if (m->kind == REPL_COPY_BEGIN) {
+        if (m->copy_begin.join != s->join_number) {
+            r->stats.dropped++;
+            return;
+        }
         take_begin(r, s, peer, &m->copy_begin);
         return;
     }
