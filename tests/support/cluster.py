@@ -5,6 +5,7 @@ import re
 from .process import free_port
 from .programs import Node, Proxy
 from .wait import wait_until
+from .wire import Error
 
 
 def words(line):
@@ -103,6 +104,12 @@ class Cluster:
     def state(self, name):
         return self.row(name).get("state")
 
+    def answers(self):
+        """The proxy's workers have the map, too: they get it a moment after the nodes."""
+        with self.proxy.wire(limit=30) as wire:
+            reply = wire.command("GET", "no such key")
+        return not (isinstance(reply, Error) and reply.startswith("CLUSTERDOWN"))
+
     def wait_served(self, limit=15):
         wait_until(self.view.served, limit, "every shard to have a primary")
 
@@ -115,16 +122,19 @@ class Cluster:
                 return None
             return max(counts.values()) - min(counts.values()) <= 1 and counts
 
-        return wait_until(even, limit, f"shards to be even over {len(self.nodes)} nodes")
+        counts = wait_until(even, limit, f"shards to be even over {len(self.nodes)} nodes")
+        wait_until(self.answers, limit, "the proxy to answer")
+        return counts
 
     def keys_of(self, name, count, prefix="key"):
         """Names of keys whose primary is the node."""
         mine = self.row(name)["id"]
-        ranges = []
-        for shard in self.view.shards():
-            if shard["primary"] == mine:
-                first, last = shard["slots"].split("-")
-                ranges.append((int(first), int(last)))
+
+        def held():
+            slots = [shard["slots"] for shard in self.view.shards() if shard["primary"] == mine]
+            return [tuple(int(slot) for slot in pair.split("-")) for pair in slots]
+
+        ranges = wait_until(held, 20, f"node {name} to be primary of something")
         found, number = [], 0
         while len(found) < count:
             key = f"{prefix}:{number}"

@@ -24,7 +24,7 @@ Feature: What can be repeated safely is repeated, everything else is told
     Then the client gets an answer without an error
 
   Scenario: Requests do not wait for ever
-    Given a cluster of nodes A, B and C that holds requests for 300 ms
+    Given a cluster of nodes A, B and C without replicas that holds requests for 300 ms
     When node B is killed
     And a client reads a key of node B
     Then the client gets CLUSTERDOWN

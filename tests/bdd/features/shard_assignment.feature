@@ -28,7 +28,7 @@ Feature: Nodes get their shards from the coordinator
   Scenario: A key written through the proxy is found on its node
     Given a cluster of nodes A, B and C
     When 200 keys are written through the proxy
-    Then each key is on its shard's primary and on no other node
+    Then each key is on its shard's two nodes and on no other
 
   Scenario: Before it is told so, a node stores nothing
     Given a proxy that waits for 2 nodes

@@ -222,11 +222,27 @@ def _(context, count):
         client.mset({key: "v-" + key for key in context.keys})
 
 
-@then("each key is on its shard's primary and on no other node")
+@then("each key is on its shard's two nodes and on no other")
 def _(context):
-    owner = owners(context, context.keys)
+    def settled():
+        return all(row["in-sync"] == "2" for row in context.cluster.view.shards())
+
+    wait_until(settled, what="copies to be in sync")
+    ids = {context.cluster.row(letter)["id"]: letter for letter in context.cluster.nodes}
+    on = {}
+    for shard in context.cluster.view.shards():
+        members = [shard["primary"]] + [one.split(":")[0] for one in shard["replicas"].split(",")]
+        assert len(members) == 2, shard
+        on[int(shard["shard"])] = {ids[member] for member in members}
+    expected = {letter: 0 for letter in context.cluster.nodes}
+    for key in context.keys:
+        for letter in on[slot_of(key) * len(on) // 16384]:
+            expected[letter] += 1
     for letter, node in context.cluster.nodes.items():
-        assert set(node.r.keys()) == {key for key, who in owner.items() if who == letter}
+        with node.wire() as wire:
+            text = wire.command("SHOAL", "SHARDS").decode()
+        held = sum(int(re.search(r"keys=(\d+)", line).group(1)) for line in text.splitlines())
+        assert held == expected[letter], (letter, held, expected)
 
 
 @when("a key is written to node {letter:Names} directly")
@@ -377,21 +393,22 @@ def _(context):
     assert re.search(r"\bmoves=0\b", first), first
 
 
-@then("the rebalance says that shards with keys wait for replication")
+@then("the rebalance has nothing left to do")
 def _(context):
-    def waiting():
-        rows = status(context)
-        moves = [row for row in rows[1:] if int(row.get("keys", "0")) > 0]
-        return moves and all(row["state"] == "waiting" for row in moves)
+    def done():
+        row = status(context)[0]
+        return row["active"] == "no" and row["left"] == "0" and int(row["done"]) > 0
 
-    wait_until(waiting, what="the shards with keys to wait")
+    wait_until(done, what="the rebalance to be done")
 
 
 @then("the rebalance is paused, with {count:d} shards planned")
 def _(context, count):
     def paused():
-        row = status(context)[0]
-        return row["paused"] == "yes" and int(row["planned"]) + int(row["waiting"]) == count
+        first, *rows = status(context)
+        moves = [row for row in rows if row["from"] != row["to"]]
+        waiting = all(row["state"] in ("planned", "waiting") for row in moves)
+        return first["paused"] == "yes" and waiting and len(moves) == count
 
     wait_until(paused, what=f"{count} shards to be planned")
 
