@@ -2,9 +2,9 @@
 /* INFO: sections as Redis has them, with what this node knows; what it does not do is told as the
  * zero that it is, so that tools find their fields. */
 #include "node/admin/admin_priv.h"
-#include "node/serve/durable.h"
 #include "node/keyspace/effect.h"
 #include "node/keyspace/watch.h"
+#include "node/serve/durable.h"
 #include "node/serve/membership.h"
 
 #include "common/app/cmdstats.h"

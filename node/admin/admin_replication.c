@@ -2,8 +2,8 @@
 /* Copies of shards, as an operator and other nodes see them: ROLE, WAIT, WAITAOF, INFO replication,
  * SHOAL LINK, SHOAL SHARDS. */
 #include "node/admin/admin_priv.h"
-#include "node/serve/durable.h"
 #include "node/link/link.h"
+#include "node/serve/durable.h"
 #include "node/serve/holds.h"
 #include "node/serve/replicate.h"
 #include "node/serve/replicate_priv.h"

@@ -20,7 +20,7 @@ struct snapshot {
     struct disk *disk;
     struct snapshot_port port;
     struct snapshot_info info;
-    struct disk_file *file;
+    struct disk_file *file; /* opened by the first job */
     struct view *view;
     uint64_t nonce;
     struct str block; /* head and bytes of the block that is filled */
@@ -41,9 +41,29 @@ static uint64_t sum_of(const char *bytes, size_t len, const struct chunk *tail, 
     return tail == NULL ? sum : hash_bytes(tail->data, tail->len, sum);
 }
 
+static int begin_file(struct snapshot *s)
+{
+    char name[SNAPSHOT_NAME_MAX];
+    char head[SNAPSHOT_FILE_HEAD];
+    snapshot_name(name, s->info.shard, true);
+    int error = disk_open(s->disk, name, DISK_CREATE, &s->file);
+    if (error != 0) {
+        return error;
+    }
+    memcpy(head, SNAPSHOT_MAGIC, 8);
+    put_le32(head + 8, SNAPSHOT_FORMAT);
+    put_le32(head + 12, 0);
+    put_le64(head + 16, s->nonce);
+    put_le64(head + 24, hash_bytes(head, 24, SNAPSHOT_SEED));
+    return disk_write(s->file, 0, head, sizeof(head));
+}
+
 static int write_block(struct snapshot_job *job)
 {
     struct snapshot *s = job->snapshot;
+    if (s->file == NULL) {
+        return EIO; /* it could not be opened: told already */
+    }
     if (job->tail != NULL) { /* else the loop has done it */
         uint64_t index = get_le64(job->bytes + 16);
         put_le64(job->bytes,
@@ -58,6 +78,9 @@ static int write_block(struct snapshot_job *job)
 
 static int rename_into_place(struct snapshot *s)
 {
+    if (s->file == NULL) {
+        return EIO;
+    }
     char from[SNAPSHOT_NAME_MAX];
     char to[SNAPSHOT_NAME_MAX];
     snapshot_name(from, s->info.shard, true);
@@ -70,6 +93,9 @@ static int rename_into_place(struct snapshot *s)
 void snapshot_job_run(struct snapshot_job *job)
 {
     switch (job->task) {
+    case SNAPSHOT_OPEN:
+        job->error = begin_file(job->snapshot);
+        break;
     case SNAPSHOT_WRITE:
         job->error = write_block(job);
         break;
@@ -236,27 +262,9 @@ static void put_foot(struct snapshot *s)
 
 /* ---- life ---- */
 
-static int begin_file(struct snapshot *s)
-{
-    char name[SNAPSHOT_NAME_MAX];
-    char head[SNAPSHOT_FILE_HEAD];
-    snapshot_name(name, s->info.shard, true);
-    int error = disk_open(s->disk, name, DISK_CREATE, &s->file);
-    if (error != 0) {
-        return error;
-    }
-    memcpy(head, SNAPSHOT_MAGIC, 8);
-    put_le32(head + 8, SNAPSHOT_FORMAT);
-    put_le32(head + 12, 0);
-    put_le64(head + 16, s->nonce);
-    put_le64(head + 24, hash_bytes(head, 24, SNAPSHOT_SEED));
-    s->at = sizeof(head);
-    return disk_write(s->file, 0, head, sizeof(head));
-}
-
 struct snapshot *snapshot_new(struct disk *disk, struct keyspace *ks,
                               const struct snapshot_info *info, uint64_t nonce,
-                              const struct snapshot_port *port, int *error)
+                              const struct snapshot_port *port)
 {
     struct snapshot *s = mem_zalloc(sizeof(*s));
     s->magic = MAGIC;
@@ -264,12 +272,9 @@ struct snapshot *snapshot_new(struct disk *disk, struct keyspace *ks,
     s->port = *port;
     s->info = *info;
     s->nonce = nonce;
-    *error = begin_file(s);
-    if (*error != 0) {
-        snapshot_free(&s);
-        return NULL;
-    }
     s->state = SNAPSHOT_MORE;
+    s->at = SNAPSHOT_FILE_HEAD;
+    send_job(s, SNAPSHOT_OPEN, NULL, NULL);
     s->view = view_new(ks, info->shard, on_key, s);
     put_head(s);
     return s;

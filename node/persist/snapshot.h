@@ -32,7 +32,7 @@ struct snapshot_info {
     struct history history;
 };
 
-enum snapshot_task { SNAPSHOT_WRITE, SNAPSHOT_RENAME, SNAPSHOT_REMOVE };
+enum snapshot_task { SNAPSHOT_OPEN, SNAPSHOT_WRITE, SNAPSHOT_RENAME, SNAPSHOT_REMOVE };
 
 struct snapshot_job {
     struct snapshot *snapshot;
@@ -53,10 +53,10 @@ struct snapshot_port {
     void (*run)(void *arg, struct snapshot_job *job);
 };
 
-/* Begins one of a held shard, as it is now. NULL: *error. */
+/* Begins one of a held shard, as it is now. */
 struct snapshot *snapshot_new(struct disk *disk, struct keyspace *ks,
                               const struct snapshot_info *info, uint64_t nonce,
-                              const struct snapshot_port *port, int *error);
+                              const struct snapshot_port *port);
 /* No job may be under way (snapshot_busy). One that is not done leaves nothing behind but its
  * unfinished file, which the next one overwrites. */
 void snapshot_free(struct snapshot **s);

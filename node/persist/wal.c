@@ -437,7 +437,12 @@ void wal_trim(struct wal *w, uint64_t position)
     while (keep + 1 < w->n_segments && w->segments[keep].end <= position) {
         char name[WAL_NAME_MAX];
         wal_file_name(name, w->segments[keep].seq);
-        int error = disk_remove(w->disk, name);
+        int error = 0;
+        if (w->port.remove != NULL) {
+            w->port.remove(w->port.arg, name);
+        } else {
+            error = disk_remove(w->disk, name);
+        }
         if (error != 0 && error != ENOENT) {
             log_event(LOG_WARNING, "log", "cannot remove %s reason=\"%s\"", name, strerror(error));
             break;

@@ -52,6 +52,8 @@ struct wal_port {
     void (*progress)(void *arg);
     /* Appends the content of a WAL_SHARDS record. May be NULL. */
     void (*shards)(void *arg, struct str *to);
+    /* Removes a file that is no longer needed, now or later. NULL: the wal does it. */
+    void (*remove)(void *arg, const char *name);
 };
 
 struct wal_settings {

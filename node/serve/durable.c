@@ -366,8 +366,11 @@ bool durable_begin_log(struct durable *d, const struct recovered *r, struct errm
                               .n_shards = (uint32_t)d->n_shards,
                               .segment_bytes = (uint64_t)d->s->settings->log_segment_size,
                               .buffer_max = WAL_BUFFER};
-    struct wal_port port = {
-        .arg = d, .sync = submit_sync, .progress = on_progress, .shards = list_shards};
+    struct wal_port port = {.arg = d,
+                            .sync = submit_sync,
+                            .progress = on_progress,
+                            .shards = list_shards,
+                            .remove = durable_unlink};
     int error;
     d->wal = wal_new(d->disk, &ws, &port, r->log.segments, r->log.n_segments, r->position,
                      durable_nonce(d), loop_wall_ms(d->s->loop), &error);

@@ -110,6 +110,8 @@ void durable_saves_tick(struct durable *d);
 void durable_saves_cancel(struct durable *d, int shard);
 /* Snapshots of all shards that have data, here and now. An errno. */
 int durable_snapshots_now(struct durable *d);
+/* The log's port: removes a file of it, later. */
+void durable_unlink(void *arg, const char *name);
 /* Removes what of the log no shard needs any more. */
 void durable_trim(struct durable *d);
 /* Loads an RDB file into the held shards; false and err. */

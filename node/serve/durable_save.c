@@ -13,6 +13,7 @@
 #include "common/io/ticks.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define STEP_BYTES   (64U << 10)
@@ -76,6 +77,35 @@ static void run_rdb_here(void *arg, struct rdb_job *job)
     (void)arg;
     rdb_job_run(job);
     rdb_job_done(job);
+}
+
+struct unlink_job {
+    struct job job;
+    struct disk *disk;
+    char name[32];
+};
+
+static void run_unlink(struct job *j)
+{
+    struct unlink_job *job = container_of(j, struct unlink_job, job);
+    (void)disk_remove(job->disk, job->name); /* one that stays is found again at the next start */
+}
+
+static void end_unlink(struct job *j)
+{
+    mem_free(container_of(j, struct unlink_job, job));
+}
+
+/* Giving a large file's room back takes its time. */
+void durable_unlink(void *arg, const char *name)
+{
+    struct durable *d = arg;
+    struct unlink_job *job = mem_zalloc(sizeof(*job));
+    job->job.run = run_unlink;
+    job->job.done = end_unlink;
+    job->disk = d->disk;
+    (void)snprintf(job->name, sizeof(job->name), "%s", name);
+    jobs_submit(d->files, &job->job);
 }
 
 /* --- which shard --- */
@@ -146,10 +176,9 @@ static int choose(const struct durable *d)
 
 /* --- snapshots --- */
 
-static int begin_snapshot(struct durable *d, int shard, const struct snapshot_port *port)
+static void begin_snapshot(struct durable *d, int shard, const struct snapshot_port *port)
 {
     struct keyspace *ks = d->s->ks;
-    int error;
     struct snapshot_info info = {.shard = shard,
                                  .n_shards = ks->n_shards,
                                  .position = d->wal == NULL ? d->position : wal_end(d->wal),
@@ -158,8 +187,7 @@ static int begin_snapshot(struct durable *d, int shard, const struct snapshot_po
                                  .keys = keyspace_shard_keys(ks, shard),
                                  .history = *durable_history(d, shard)};
     memcpy(info.cluster_id, d->cluster_id, sizeof(info.cluster_id));
-    d->snapshot = snapshot_new(d->disk, ks, &info, durable_nonce(d), port, &error);
-    return d->snapshot == NULL ? error : 0;
+    d->snapshot = snapshot_new(d->disk, ks, &info, durable_nonce(d), port);
 }
 
 bool durable_any_wanted(const struct durable *d)
@@ -363,10 +391,7 @@ static void begin_next(struct durable *d)
     struct snapshot_port port = {.arg = d, .run = submit_snapshot};
     int shard = d->disk == NULL || loop_now_ms(d->s->loop) < d->retry_ms ? -1 : choose(d);
     if (shard >= 0) {
-        int error = begin_snapshot(d, shard, &port);
-        if (error != 0) {
-            snapshot_failed(d, error);
-        }
+        begin_snapshot(d, shard, &port);
     }
 }
 
@@ -467,7 +492,8 @@ int durable_snapshots_now(struct durable *d)
         if (!d->shards[i].wanted || !has_data(d, i)) {
             continue;
         }
-        int error = begin_snapshot(d, i, &port);
+        int error = 0;
+        begin_snapshot(d, i, &port);
         while (error == 0 && d->snapshot != NULL) {
             if (!step_snapshot(d) && d->snapshot != NULL) {
                 jobs_drain(d->files);

@@ -220,14 +220,13 @@ static void trim(struct world *w)
 static void begin_snapshot(struct world *w)
 {
     int shard = (int)rng_below(&w->rng, SHARDS);
-    int error;
     struct snapshot_port port = {.arg = w, .run = run_snapshot};
     struct snapshot_info info = {.shard = shard,
                                  .n_shards = SHARDS,
                                  .position = wal_end(w->wal),
                                  .keys = 100,
                                  .history = w->history[shard]};
-    w->snapshot = snapshot_new(&w->disk->disk, w->ks, &info, rng_next(&w->rng), &port, &error);
+    w->snapshot = snapshot_new(&w->disk->disk, w->ks, &info, rng_next(&w->rng), &port);
     assert_non_null(w->snapshot);
 }
 

@@ -157,7 +157,6 @@ static struct digest digest_of(struct keyspace *ks)
 
 static void begin(struct world *w, uint64_t version)
 {
-    int error;
     struct snapshot_port port = {.arg = w, .run = start_job};
     w->info = (struct snapshot_info){.cluster_id = "cluster",
                                      .n_shards = 1,
@@ -169,7 +168,7 @@ static void begin(struct world *w, uint64_t version)
     w->info.history.n = version > 0;
     w->info.history.items[0] = (struct history_item){.term = 4, .first = 1};
     snapshot_free(&w->snapshot);
-    w->snapshot = snapshot_new(&w->disk->disk, w->ks, &w->info, rng_next(&w->rng), &port, &error);
+    w->snapshot = snapshot_new(&w->disk->disk, w->ks, &w->info, rng_next(&w->rng), &port);
     assert_non_null(w->snapshot);
 }
 
