@@ -39,6 +39,7 @@ struct shard {
     int primary; /* -1: nobody */
     bool told;   /* the map names it: only then it moves on, as a coordinator does it */
     int64_t serves_us;
+    int64_t moved_us; /* it does not move there and back while a command is under way */
     struct entry log[LOG_MAX];
     int n;
     int committed;
@@ -666,7 +667,7 @@ static void nodes_go_on(bool calm)
     }
     for (int i = 0; i < SHARDS; i++) {
         struct shard *s = &once.shards[i];
-        if (s->primary < 0 && dice(10) == 0) {
+        if (s->primary < 0 && dice(10) == 0 && world.now_us - s->moved_us > 200000) {
             int to = dice(NODES);
             if (can_lead(to)) {
                 s->primary = to;
@@ -691,7 +692,8 @@ static void move_shard(int shard)
     struct shard *s = &once.shards[shard];
     int to = dice(NODES);
     if (s->primary >= 0 && serves(s->primary, shard) && to != s->primary && s->told &&
-        can_lead(to)) {
+        world.now_us - s->moved_us > 200000 && can_lead(to)) {
+        s->moved_us = world.now_us;
         s->committed = s->n;
         s->primary = to;
         s->told = false;
