@@ -46,8 +46,8 @@ ban "clocks belong to common/io" '(clock_gettime|gettimeofday|time)\(' 'common/i
 ban "threads belong to common/io" 'pthread_create\(|thrd_create\(' 'common/io/'
 ban "randomness is passed in: common/base/rng.h" '(rand|random|srand|drand48)\('
 ban "runs a shell" '(system|popen)\('
-# DEBUG SLEEP is for blocking the loop.
-ban "blocks the loop" '(sleep|usleep|nanosleep)\(' 'node/admin/admin_debug\.c:'
+# DEBUG SLEEP is for blocking the loop; loop_gather waits some 30 us for more requests.
+ban "blocks the loop" '(sleep|usleep|nanosleep)\(' 'node/admin/admin_debug\.c:|common/io/loop\.c:'
 ban "varying length on the stack" 'alloca\('
 
 ! git grep -nE '^(<<<<<<<|>>>>>>>|=======$)' -- ':!*.md' || { echo "conflict markers"; bad=1; }
