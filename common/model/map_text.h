@@ -24,7 +24,8 @@ struct map_view {
     size_t n_nodes;                    /* 0: the real form */
 };
 
-/* Replicas are only those nodes that are primaries of nothing: clients know no node that is both. */
+/* Replicas are only those nodes that are primaries of nothing: clients know no node that is both.
+ */
 void map_text_slots(const struct map_view *v, struct resp_writer *w);
 void map_text_shards(const struct map_view *v, struct resp_writer *w);
 void map_text_nodes(const struct map_view *v, struct resp_writer *w);

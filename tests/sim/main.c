@@ -188,7 +188,7 @@ static void run_seeds(const struct options *o, struct total *t)
 {
     double began = seconds_now();
     uint64_t end = o->seeds == 0 ? UINT64_MAX : o->first + o->seeds;
-    struct worker workers[64];
+    struct worker workers[64] = {0};
     *t = (struct total){0};
     for (int i = 0; i < o->jobs; i++) {
         start(&workers[i], o, o->first + (uint64_t)i, end);

@@ -377,7 +377,7 @@ static void fate_ask(struct sim_proxy *p, struct fate *f)
 static const struct sim_fate_item *item_of(const struct sim_fate_item *items, uint32_t n,
                                            uint64_t number)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; items != NULL && i < n; i++) {
         if (items[i].number == number) {
             return &items[i];
         }

@@ -292,7 +292,7 @@ static bool is_useful(const struct search *s, const struct item *it, bool *tried
         if (!nil) {
             return false;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case LINEAR_SET:
         if (s->appended || s->wanted[it->value_id] != 0) {
             return true;

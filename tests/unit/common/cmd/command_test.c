@@ -58,8 +58,7 @@ static void test_redis_knows_240_commands_and_126_subcommands(void **state)
     int subcommands = 0;
     for (enum command_id id = 1; id < CMD_MAX; id++) {
         const struct command *c = command_by_id(id);
-        if (strcmp(c->since, "0.1.0") == 0 || id == CMD_CLIENT_SETINFO ||
-            id == CMD_WAITAOF) {
+        if (strcmp(c->since, "0.1.0") == 0 || id == CMD_CLIENT_SETINFO || id == CMD_WAITAOF) {
             continue; /* ours, and those of a later Redis */
         }
         *(c->parent_id == CMD_NONE ? &commands : &subcommands) += 1;
