@@ -15,6 +15,7 @@
 /* --- SLEEP: this client waits; the worker's others do not --- */
 
 struct nap {
+    struct worker_open open;
     struct loop_timer timer;
     struct later *later;
 };
@@ -22,10 +23,16 @@ struct nap {
 static void woke(struct loop_timer *t)
 {
     struct nap *n = t->arg;
+    list_remove(&n->open.link);
     loop_timer_fini(t);
     resp_ok(&n->later->w);
     later_finish(&n->later);
     mem_free(n);
+}
+
+static void nap_ended(struct worker_open *o)
+{
+    woke(&container_of(o, struct nap, open)->timer);
 }
 
 static enum local_result debug_sleep(struct local_call *c)
@@ -36,6 +43,8 @@ static enum local_result debug_sleep(struct local_call *c)
     }
     struct nap *n = mem_zalloc(sizeof(*n));
     n->later = later_new(c);
+    n->open.end = nap_ended;
+    list_append(&worker_of(c)->open, &n->open.link);
     loop_timer_init(&n->timer, worker_of(c)->loop, woke, n);
     loop_timer_start(&n->timer, (int64_t)(seconds * 1000 + 0.999), 0);
     return LOCAL_LATER;

@@ -13,6 +13,7 @@
 #define ASK_MS_MAX 50
 
 struct waiting {
+    struct worker_open open;
     struct later *later;
     struct loop_timer timer;
     bool aof;
@@ -24,9 +25,30 @@ struct waiting {
 
 static void drop(struct waiting *w)
 {
+    list_remove(&w->open.link);
     loop_timer_fini(&w->timer);
     later_drop(&w->later);
     mem_free(w);
+}
+
+static void give_up(struct waiting *w)
+{
+    struct later *l = w->later;
+    list_remove(&w->open.link);
+    loop_timer_fini(&w->timer);
+    mem_free(w);
+    resp_int(&l->w, 0);
+    later_finish(&l);
+}
+
+static void on_worker_end(struct worker_open *o)
+{
+    struct waiting *w = container_of(o, struct waiting, open);
+    if (loop_timer_active(&w->timer)) {
+        give_up(w);
+    } else {
+        drop(w);
+    }
 }
 
 /* Without a log of writes nothing is ever on disk. */
@@ -100,10 +122,7 @@ static void on_timer(struct loop_timer *t)
     struct waiting *w = t->arg;
     struct later *l = w->later;
     if (later_gone(l)) {
-        resp_int(&l->w, 0);
-        loop_timer_fini(&w->timer);
-        mem_free(w);
-        later_finish(&l);
+        give_up(w);
         return;
     }
     struct local_call c = later_call(l);
@@ -122,6 +141,8 @@ static enum local_result wait_for(struct local_call *c, int64_t local, int64_t r
     }
     struct waiting *w = mem_zalloc(sizeof(*w));
     w->later = later_new(c);
+    w->open.end = on_worker_end;
+    list_append(&worker_of(c)->open, &w->open.link);
     w->aof = c->argc == 4;
     w->local = local;
     w->replicas = replicas;

@@ -219,6 +219,7 @@ static struct worker *worker_new(struct workers *a, int index, const struct work
     options_copy(proxy_options_table(), w->options, config->options);
     w->observe = observe_new(index == 0, w->options);
     list_init(&w->clients);
+    list_init(&w->open);
     list_init(&i->control_waits);
     resp_parser_init(&i->parser);
     loop_task_init(&i->bury, bury_doomed);
@@ -255,6 +256,11 @@ static void worker_free(struct worker **wp)
     }
     mailbox_free(&w->mailbox);
     worker_drop_waits(w);
+    while (!list_empty(&w->open)) {
+        struct worker_open *o = container_of(w->open.next, struct worker_open, link);
+        list_remove(&o->link);
+        o->end(o);
+    }
     exec_free(&w->exec);
     back_free(&i->back);
     loop_undefer(&i->bury);

@@ -24,6 +24,13 @@ struct observe;
 struct proxy_options;
 struct workers;
 
+/* What admin keeps until a request of this worker is answered; the worker may end before. */
+struct worker_open {
+    struct list link;
+    /* Finishes the request, if nodes are not being asked for it just now, and frees. */
+    void (*end)(struct worker_open *o);
+};
+
 struct worker {
     uint32_t magic;
     int index;
@@ -32,6 +39,7 @@ struct worker {
     struct mailbox *mailbox;
     struct exec *exec;
     struct list clients; /* struct client.link, oldest first */
+    struct list open;    /* struct worker_open.link */
     size_t n_clients;
     struct counters counters;
     struct observe *observe;       /* calls, errors, slow log */

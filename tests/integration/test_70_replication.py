@@ -23,7 +23,7 @@ def states(node):
 
 
 def wait_in_sync(cluster, limit=30):
-    """Every shard has a serving primary, and all its other members follow it in sync."""
+    """Every shard has a serving primary; all its other members follow it and are recorded as in sync."""
 
     def settled():
         serving = following = members = in_sync = 0
@@ -38,9 +38,9 @@ def wait_in_sync(cluster, limit=30):
                 following += row["state"] == "follow"
                 members += line.count(" member=")
                 in_sync += line.count(",in-sync")
-        shards = len(cluster.view.shards())
-        good = serving == shards and following == members == in_sync and members > 0
-        return good or (False, serving, following, members, in_sync)
+        recorded = [int(row["in-sync"]) - 1 for row in cluster.view.shards()]
+        good = serving == len(recorded) and following == members == in_sync == sum(recorded) and members > 0
+        return good or (False, serving, following, members, in_sync, recorded)
 
     def really():
         got = settled()
