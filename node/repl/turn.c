@@ -7,8 +7,10 @@
 
 bool turn_send_entries(struct repl *r, struct repl_shard *s, struct member *m, bool force)
 {
+    /* One that is counted would have to leave the in-sync set if the backlog lost what it lacks. */
+    size_t fill = m->in_set ? MAX(r->set.link_fill, r->set.link_overrun / 4) : r->set.link_fill;
     while (m->sent < s->history.version) {
-        if (!force && r->env.queued(r->env.arg, m->peer) >= r->set.link_fill) {
+        if (!force && r->env.queued(r->env.arg, m->peer) >= fill) {
             return false;
         }
         struct repl_message msg = {

@@ -413,6 +413,9 @@ void dispatch_run(struct server *s)
             call_prefetch_object(&b->calls[i + AHEAD]);
         }
         run_one(s, b, i, now_ms);
+        if (UNLIKELY(replicate_is_full(s))) {
+            replicate_turn(s);
+        }
     }
     b->running = false;
     b->n = 0;

@@ -256,6 +256,13 @@ static void settle_reads(struct server *s, enum repl_reads reads)
     r->frozen = reads == REPL_READS_UNSURE;
 }
 
+#define UNSENT_MAX ((size_t)256 * 1024)
+
+bool replicate_is_full(const struct server *s)
+{
+    return s->repl != NULL && s->repl->unsent > UNSENT_MAX;
+}
+
 void replicate_turn(struct server *s)
 {
     struct replication *r = s->repl;
@@ -266,6 +273,7 @@ void replicate_turn(struct server *s)
     if (UNLIKELY(reads != REPL_READS_HOLD || r->frozen)) {
         settle_reads(s, reads);
     }
+    r->unsent = 0;
     if (repl_turn_end(r->core, replicate_now(r))) {
         loop_timer_start(&r->more, 0, 0);
     }

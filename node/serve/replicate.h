@@ -44,6 +44,9 @@ void replicate_settings_changed(struct server *s);
 
 /* The end of a turn: see above. */
 void replicate_turn(struct server *s);
+/* So much was written in this turn that replicas must get it before the backlog loses it: time for
+ * replicate_turn, between two commands. */
+bool replicate_is_full(const struct server *s);
 /* Before a batch: what may be done with which shard is asked anew. */
 void replicate_batch(struct server *s);
 

@@ -31,6 +31,7 @@ struct replication {
     struct link **links;    /* by peer; NULL: down */
     int n_links;
     bool frozen;   /* replies wait until it is known whether leases went on */
+    size_t unsent; /* bytes of entries made since the last turn's end */
     bool was_full; /* a link's output was when the core asked */
     uint64_t batch;
     int64_t now_us; /* of the batch */

@@ -111,6 +111,7 @@ void replicate_entry(struct server *s, struct entry *e)
 {
     struct replication *r = s->repl;
     uint64_t version = repl_append(r->core, e, r->now_us);
+    r->unsent += entry_size(e);
     replicate_hold(s, e->shard, repl_barrier_write(r->core, e->shard, version));
 }
 
