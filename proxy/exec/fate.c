@@ -14,9 +14,9 @@
 #define DELAY_MAX_US (50 * 1000)
 /* Within which an answer must come to count; doubles. Short at first: it is asked for on top of the
  * writes' age, and a node that has not run for long does not go back further. */
-#define SLACK_US     (50 * 1000)
-#define SLACK_STEPS  10
-#define SILENT_US    (1000 * 1000) /* at least, until a question counts as stuck */
+#define SLACK_US    (50 * 1000)
+#define SLACK_STEPS 10
+#define SILENT_US   (1000 * 1000) /* at least, until a question counts as stuck */
 
 struct fate {
     struct list link; /* in exec's fates */
