@@ -318,14 +318,15 @@ void primary_down(struct repl *r, struct repl_shard *s, int peer)
 
 void primary_revoked(struct repl *r, struct repl_shard *s, int peer, uint64_t term)
 {
-    if (!shard_is_primary(s) || term < s->pterm) {
+    /* Of the present term: the answer to what we sent in the one before, which has come late. */
+    if (!shard_is_primary(s) || (term != REVOKE_LEFT && term <= s->pterm)) {
         return;
     }
     struct member *m = primary_member(s, peer);
     if (m != NULL) {
         unjoin(r, s, m);
     }
-    if (term == s->pterm) {
+    if (term == REVOKE_LEFT) {
         return; /* only that one has left */
     }
     if (s->state != REPL_RESIGNED) {

@@ -31,6 +31,7 @@
 #define COPY_SLICE      (128 * 1024)
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536
+#define REVOKE_LEFT     0            /* in place of a newer term: I am no member any more */
 #define ENTRIES_MAX     (256 * 1024) /* bytes of one ENTRIES message */
 
 enum flow { FLOW_NONE, FLOW_COPY, FLOW_LOG };

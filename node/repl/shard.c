@@ -131,7 +131,7 @@ static void leave_promise(struct repl *r, struct repl_shard *s, int primary, uin
 static void leave_shard(struct repl *r, struct repl_shard *s, uint64_t pterm)
 {
     leave_role(r, s);
-    leave_promise(r, s, -1, MAX(pterm, s->pterm));
+    leave_promise(r, s, -1, pterm > s->pterm ? pterm : REVOKE_LEFT);
     if (s->state != REPL_NONE) { /* it may have been recovered, and not be ours any more */
         shard_move(r, s, REPL_NONE);
     }

@@ -6,6 +6,7 @@
  * data is not in doubt, and they all have every acknowledged write. Taking others out of the set,
  * here or for a primary that lives, never gives it less than what that primary counts. */
 #include "proxy/coordinator/coordinator_priv.h"
+#include "proxy/coordinator/plant.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -65,7 +66,8 @@ static int best_in_sync(const struct election *e, const struct map_shard *s)
     int best = NODE_NONE;
     for (int j = 0; j < s->n_members; j++) {
         int node = s->members[j].node;
-        if (!s->members[j].in_sync || s->members[j].stale || !failover_there(e->c, node)) {
+        bool counts = s->members[j].in_sync && !s->members[j].stale;
+        if ((!counts && !COORD_PLANTED(PROMOTE_ANY)) || !failover_there(e->c, node)) {
             continue;
         }
         if (best == NODE_NONE || m->nodes[node].draining < m->nodes[best].draining ||
@@ -299,6 +301,7 @@ void failover_restarted(struct coordinator *c, int64_t now_ms, int node, bool du
     struct election e;
     begin(&e, c, now_ms);
     int lost = 0;
+    durable |= COORD_PLANTED(TRUST_RESTART);
     for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
         const struct map_shard *s = &coordinator_latest(c)->shards[i];
         if (map_shard_member(s, node) < 0) {

@@ -3,6 +3,7 @@
  * from the shard's present primary and under the term that it names: whatever crossed it on the way
  * wins, and the map that tells so is on its way to the asker. */
 #include "proxy/coordinator/coordinator_priv.h"
+#include "proxy/coordinator/plant.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -26,7 +27,8 @@ static void add(struct coordinator *c, const struct wire_change *k, int node)
     const struct map *m = coordinator_latest(c);
     const struct map_shard *s = &m->shards[k->shard];
     int at = map_shard_member(s, node);
-    if (k->term != s->term || at < 0 || s->members[at].in_sync || !failover_there(c, node)) {
+    if ((k->term != s->term && !COORD_PLANTED(REPORT_TERM)) || at < 0 || s->members[at].in_sync ||
+        !failover_there(c, node)) {
         refuse(c, k);
         return;
     }
@@ -42,7 +44,7 @@ static void remove_from(struct coordinator *c, const struct wire_change *k, int 
 {
     const struct map_shard *s = &coordinator_latest(c)->shards[k->shard];
     int at = map_shard_member(s, node);
-    if (k->term != s->term || at < 0 || s->primary == node) {
+    if ((k->term != s->term && !COORD_PLANTED(REPORT_TERM)) || at < 0 || s->primary == node) {
         refuse(c, k);
         return;
     }
@@ -65,8 +67,9 @@ static void handed(struct coordinator *c, const struct wire_change *k, int node)
     const struct map *m = coordinator_latest(c);
     const struct map_shard *s = &m->shards[k->shard];
     int at = map_shard_member(s, node);
-    if (k->term != s->primary_term || at < 0 || s->primary == node || !s->members[at].in_sync ||
-        s->members[at].stale || m->nodes[node].state == NODE_DEAD) {
+    if ((k->term != s->primary_term && !COORD_PLANTED(HANDED_TERM)) || at < 0 ||
+        s->primary == node || !s->members[at].in_sync || s->members[at].stale ||
+        m->nodes[node].state == NODE_DEAD) {
         refuse(c, k);
         return;
     }

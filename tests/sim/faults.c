@@ -49,7 +49,8 @@ static void heal_path(void *arg, uint64_t pair)
 static void fast_path(void *arg, uint64_t pair)
 {
     struct sim *s = arg;
-    net_delay(s->world.net, (int)(pair / 100), (int)(pair % 100), 50, 400);
+    net_delay(s->world.net, (int)(pair / 100), (int)(pair % 100), s->set.delay_low_us,
+              s->set.delay_high_us);
 }
 
 static void fast_disk(void *arg, uint64_t i)
@@ -141,6 +142,20 @@ static void partition(struct sim *s)
     }
 }
 
+/* Alive, serving, and soon taken for dead; then perhaps not heard by one who is to follow it. */
+static void lose_coordinator(struct sim *s, int i)
+{
+    struct world *w = &s->world;
+    int c = coordinators_host(s->coordinator)->index;
+    int64_t dead_us = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+    int64_t t = dead_us + world_between(w, 0, 4 * s->set.lease_us);
+    world_say(w, "node %d and the coordinator lose each other for %.3f s", i, (double)t / 1e6);
+    cut(s, i, c, t);
+    if (world_chance(w, 500000)) {
+        cut(s, c, i, t);
+    }
+}
+
 static void halves(struct sim *s)
 {
     struct world *w = &s->world;
@@ -203,7 +218,7 @@ static void one_fault(struct sim *s)
     int j = (int)rng_below(&w->rng, (uint64_t)w->n_hosts);
     int proxy = (int)rng_below(&w->rng, (uint64_t)s->set.proxies);
     s->counts.faults++;
-    switch (rng_below(&w->rng, 20)) {
+    switch (rng_below(&w->rng, 24)) {
     case 0:
     case 1:
     case 2:
@@ -228,7 +243,7 @@ static void one_fault(struct sim *s)
         halves(s);
         break;
     case 13:
-        net_break(w->net, i, j, world_chance(w, 500000));
+        net_break(w->net, i, world_chance(w, 700000) ? j % s->n_nodes : j, world_chance(w, 700000));
         break;
     case 14:
         slow_path(s);
@@ -253,6 +268,14 @@ static void one_fault(struct sim *s)
     case 18:
         operate(s);
         break;
+    case 19:
+    case 20:
+        lose_coordinator(s, i);
+        break;
+    case 21:
+    case 22:
+        net_break(w->net, i, j % s->n_nodes, true);
+        break;
     default: /* several at once */
         for (int k = 0; k < s->n_nodes; k++) {
             if (world_chance(w, 400000)) {
@@ -274,11 +297,24 @@ static void next_fault(void *arg, uint64_t storm)
     world_after(w, world_between(w, s->fault_us / 8, s->fault_us * 2), next_fault, s, storm);
 }
 
+/* All paths whole, and as quick as a good network or as the settings have it. */
+static void set_paths(struct sim *s, int64_t low_us, int64_t high_us)
+{
+    struct world *w = &s->world;
+    for (int i = 0; i < w->n_hosts; i++) {
+        for (int j = 0; j < w->n_hosts; j++) {
+            net_cut(w->net, i, j, false);
+            net_delay(w->net, i, j, low_us, high_us);
+        }
+    }
+}
+
 void faults_storm(struct sim *s)
 {
     struct world *w = &s->world;
     s->storm = true;
     s->storms++;
+    set_paths(s, s->set.delay_low_us, s->set.delay_high_us);
     s->fault_us = some_time(w, 200 * US_PER_MS, 20 * US_PER_S);
     world_after(w, s->fault_us, next_fault, s, s->storms);
     if (s->n_started < s->n_nodes && world_chance(w, 500000)) {
@@ -292,12 +328,7 @@ void faults_end(struct sim *s)
     struct world *w = &s->world;
     s->storm = false;
     world_say(w, "the faults end");
-    for (int i = 0; i < w->n_hosts; i++) {
-        for (int j = 0; j < w->n_hosts; j++) {
-            net_cut(w->net, i, j, false);
-            net_delay(w->net, i, j, 50, 400);
-        }
-    }
+    set_paths(s, 50, 400);
     restart_coordinator(s, 0);
     for (int i = 0; i < w->n_hosts; i++) {
         resume(s, (uint64_t)i);

@@ -7,6 +7,8 @@
  *   sim --seconds T                     until so much real time has passed, from a seed of its own
  *   sim --plants M                      each planted bug: the first of M seeds that finds it
  *   sim --plant NAME ...                with that bug in it
+ *   sim --quiet S ...                   at most S virtual seconds between storms: for finding
+ * faults
  *
  * Ends with 1 if a check failed; the seed is printed, and runs again exactly. */
 #include "common/base/mem.h"
@@ -33,6 +35,7 @@ struct options {
     bool verbose;
     uint64_t plants;
     const char *plant;
+    double quiet_s; /* 0: as the seed says */
 };
 
 /* What a seed came to; written to the parent's pipe in one piece. */
@@ -58,9 +61,10 @@ static void on_abort(int sig)
     raise(sig);
 }
 
-static void run_seed(uint64_t seed, bool verbose, struct outcome *o)
+static void run_seed(uint64_t seed, const struct options *with, bool verbose, struct outcome *o)
 {
     static struct sim sim;
+    sim.quiet_us_max = (int64_t)(with->quiet_s * 1e6);
     running = seed;
     *o = (struct outcome){.seed = seed};
     o->ok = sim_run(&sim, seed, verbose);
@@ -128,7 +132,7 @@ static void child(const struct options *o, uint64_t seed, uint64_t end, int to)
     signal(SIGPIPE, SIG_DFL);
     for (; seed < end; seed += (uint64_t)o->jobs) {
         struct outcome r;
-        run_seed(seed, false, &r);
+        run_seed(seed, o, false, &r);
         if (write(to, &r, sizeof(r)) != (ssize_t)sizeof(r)) {
             break;
         }
@@ -277,7 +281,7 @@ static int run_one(const struct options *o)
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
     struct outcome r;
-    run_seed(o->first, o->verbose, &r);
+    run_seed(o->first, o, o->verbose, &r);
     if (!r.ok) {
         print_failure(o, &r);
     }
@@ -316,6 +320,8 @@ static bool read_options(int argc, char **argv, struct options *o)
             o->jobs = atoi(value);
         } else if (strcmp(name, "--plants") == 0) {
             o->plants = strtoull(value, NULL, 10);
+        } else if (strcmp(name, "--quiet") == 0) {
+            o->quiet_s = strtod(value, NULL);
         } else if (strcmp(name, "--plant") == 0) {
             o->plant = value;
         } else {

@@ -78,6 +78,7 @@ struct peer_link {
     int peer;
     struct str out;
     int64_t retry_us;
+    int64_t busy_us; /* what was written leaves then */
 };
 
 struct held_reply {

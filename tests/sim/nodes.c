@@ -111,6 +111,14 @@ static void disk_turn(struct sim_node *n)
 /* What became durable since the last turn is told to the core. */
 static void tell_durable(struct sim_node *n)
 {
+    if (SIM_PLANTED(ACK_BEFORE_SYNC)) {
+        for (int s = 0; s < n->sim->set.shards; s++) {
+            if (n->shards[s].whole && n->shards[s].last_version > n->durable[s]) {
+                n->durable[s] = n->shards[s].last_version;
+                repl_durable(n->repl, s, n->durable[s], host_now_us(n->host));
+            }
+        }
+    }
     if (n->disk.told == n->disk.synced) {
         return;
     }
@@ -177,7 +185,7 @@ static size_t env_queued(void *arg, int peer)
     struct sim_node *n = arg;
     for (int i = 0; i < n->sim->n_nodes; i++) {
         if (n->links[i].up && n->links[i].peer == peer) {
-            return n->links[i].out.len;
+            return n->links[i].out.len + (host_now_us(n->host) < n->links[i].busy_us ? 1000000 : 0);
         }
     }
     return 0;
@@ -545,7 +553,7 @@ static void register_node(struct sim_node *n)
     r->port = 7000 + (uint64_t)n->index;
     r->weight = 100;
     r->epoch = n->map == NULL ? 0 : n->map->epoch;
-    r->durable = n->sim->set.fsync == FSYNC_ALWAYS || n->lives == 1;
+    r->durable = n->sim->set.fsync == FSYNC_ALWAYS || n->lives == 1 || SIM_PLANTED(DURABLE_LIE);
     list_held(n, &r->held);
     wire_send(n->sim->world.net, n->coordinator, &m);
     wire_message_fini(&m);
@@ -743,8 +751,12 @@ static void on_end(void *arg)
         struct peer_link *l = &n->links[i];
         if (l->up && l->out.len != 0) {
             net_send(w->net, l->end, l->out.ptr, l->out.len);
+            if (n->sim->storm && n->sim->set.slow_links && l->out.len > 100) {
+                l->busy_us = now + world_between(w, 0, 40 * US_PER_MS);
+            }
             str_clear(&l->out);
         }
+        next = l->up && now < l->busy_us ? MIN(next, l->busy_us) : next;
         next = n->unlinked == 0 || !l->ours || l->up ? next
                : l->end == NULL                      ? MIN(next, l->retry_us)
                                 : MIN(next, l->retry_us + HELLO_LIMIT_US + 1000);

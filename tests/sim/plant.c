@@ -2,25 +2,33 @@
 #include "tests/sim/plant.h"
 
 #include "node/repl/plant.h"
+#include "proxy/coordinator/plant.h"
 
 #include <string.h>
 
 #ifdef REPL_PLANTS
 enum sim_plant sim_plant;
+enum coord_plant coord_plant;
 #endif
+
+enum home { HOME_REPL, HOME_COORDINATOR, HOME_SIM };
 
 struct row {
     const char *name;
     const char *what;
+    enum home home;
     int place;
 };
 
 static const struct row rows[] = {
-#define X(name, what) {#name, what, PLANT_##name},
+#define X(name, what) {#name, what, HOME_REPL, PLANT_##name},
     REPL_PLANT_LIST(X)
 #undef X
-#define X(name, what) {#name, what, SIM_PLANT_##name},
-        SIM_PLANT_LIST(X)
+#define X(name, what) {#name, what, HOME_COORDINATOR, COORD_PLANT_##name},
+        COORD_PLANT_LIST(X)
+#undef X
+#define X(name, what) {#name, what, HOME_SIM, SIM_PLANT_##name},
+            SIM_PLANT_LIST(X)
 #undef X
 };
 
@@ -41,11 +49,10 @@ bool plant_set(const char *name)
 #ifdef REPL_PLANTS
     for (size_t i = 0; i < N_ROWS; i++) {
         if (strcmp(rows[i].name, name) == 0) {
-            if (i < (size_t)PLANTS - 1) {
-                repl_plant_set((enum repl_plant)rows[i].place);
-            } else {
-                sim_plant = (enum sim_plant)rows[i].place;
-            }
+            repl_plant_set(rows[i].home == HOME_REPL ? (enum repl_plant)rows[i].place : PLANT_NONE);
+            coord_plant = rows[i].home == HOME_COORDINATOR ? (enum coord_plant)rows[i].place
+                                                           : COORD_PLANT_NONE;
+            sim_plant = rows[i].home == HOME_SIM ? (enum sim_plant)rows[i].place : SIM_PLANT_NONE;
             return true;
         }
     }

@@ -11,7 +11,7 @@
     X(RESEND_UNASKED, "a write of a broken lane is sent again without asking for its fate")        \
     X(RESEND_INCOMPLETE, "a write that is not in a trimmed window is sent again")                  \
     X(FATE_LATE, "an answer to FATE is believed however late it comes")                            \
-    X(REPLY_AHEAD, "a reply leaves before the one that waits before it")                           \
+    X(REPLY_AHEAD, "a reply that waits for its commit leaves when the next one comes")             \
     X(DURABLE_LIE, "a node says that it has all its acknowledged writes, and has not")             \
     X(ACK_BEFORE_SYNC, "a node tells its core that what it wrote is on disk before it is")         \
     X(LANE_LIVES, "the node that is asked for a lane's fate lets the lane live")

@@ -177,6 +177,9 @@ static int node_of(const struct sim_proxy *p, int map_node)
 static int pick_reader(struct sim_proxy *p, const struct map_shard *s)
 {
     int at = (int)rng_below(&p->sim->world.rng, (uint64_t)s->n_members);
+    if (world_chance(&p->sim->world, 100000)) { /* whoever it is: it knows whether it may answer */
+        return node_of(p, s->members[at].node);
+    }
     for (int i = 0; i < s->n_members; i++) {
         const struct map_member *m = &s->members[(at + i) % s->n_members];
         if (m->in_sync && m->state == REPLICA_ACTIVE) {

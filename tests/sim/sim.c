@@ -43,6 +43,15 @@ static void settings_from_seed(struct sim *s)
     set->quiet_us = world_between(w, 1, 4 * 3600) * MIN(set->lease_us, 1500 * US_PER_MS);
     set->storm_us = world_between(w, 20, 90) * US_PER_S;
     set->lose_power = world_chance(w, 600000);
+    set->delay_low_us = 50;
+    set->delay_high_us = 400;
+    if (world_chance(w, 600000)) {
+        set->delay_low_us = world_between(w, 200, 10000);
+        set->delay_high_us = world_chance(w, 500000)
+                                 ? set->delay_low_us * 20
+                                 : world_between(w, set->lease_us / 2, set->lease_us * 3 / 2);
+    }
+    set->slow_links = world_chance(w, 500000);
 }
 
 static void describe(const struct sim *s)
@@ -195,13 +204,16 @@ static void storm(struct sim *s)
 
 bool sim_run(struct sim *s, uint64_t seed, bool verbose)
 {
-    *s = (struct sim){0};
+    *s = (struct sim){.quiet_us_max = s->quiet_us_max};
     struct world *w = &s->world;
     world_init(w, seed);
     log_set_sink(on_log, w);
     log_set_level(verbose ? LOG_DEBUG : LOG_NOTHING);
     w->verbose = verbose;
     settings_from_seed(s);
+    if (s->quiet_us_max > 0) {
+        s->set.quiet_us = MIN(s->set.quiet_us, s->quiet_us_max);
+    }
     describe(s);
     s->think_us = 30 * US_PER_S;
     make_parts(s);

@@ -42,7 +42,10 @@ struct sim_settings {
     int storms;
     int64_t quiet_us; /* between storms */
     int64_t storm_us;
-    bool lose_power; /* machines die, not only processes */
+    bool lose_power;      /* machines die, not only processes */
+    int64_t delay_low_us; /* of the network, in a storm, where nothing is wrong with it */
+    int64_t delay_high_us;
+    bool slow_links; /* between nodes: what is written does not leave at once */
 };
 
 /* --- what clients do --- */
@@ -164,10 +167,11 @@ struct sim {
     struct sim_key keys[SIM_SHARDS][SIM_KEYS];
     struct check_log *log;
     struct sim_counts counts;
-    uint64_t pieces; /* given out */
-    uint64_t lanes;  /* ids given out */
-    bool storm;      /* faults are under way */
-    bool final;      /* clients only answer what they are asked */
+    int64_t quiet_us_max; /* the caller's; 0: none. Kept by sim_run */
+    uint64_t pieces;      /* given out */
+    uint64_t lanes;       /* ids given out */
+    bool storm;           /* faults are under way */
+    bool final;           /* clients only answer what they are asked */
     int64_t think_us;
     int rf_now;
     uint64_t storms;  /* begun */

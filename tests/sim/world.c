@@ -251,7 +251,5 @@ void host_pause(struct host *h)
 void host_resume(struct host *h)
 {
     h->paused = false;
-    if (h->timer_ready || !list_empty(&h->inbox)) {
-        host_wake(h);
-    }
+    host_wake(h); /* whatever it was to be woken for */
 }
