@@ -3,6 +3,8 @@
 
 #include "common/base/obj.h"
 
+#define CHANCE_ONE (1u << 24)
+
 uint64_t balance_load(const struct balance_choice *c)
 {
     /* One more than in flight: what it would be with this request, and idle ones still differ. */
@@ -30,8 +32,9 @@ static int pick_weighted(const struct balance_choice *choices, int n, struct rng
     return 0;
 }
 
-/* The better of two random ones: nearly as even as the best of all, without the herd that runs to
- * whoever was idle a moment ago. */
+/* Of two random ones each with a chance inverse to its load squared: nearly as even as the best of
+ * all, without the herd that runs to whoever was idle a moment ago; and one that was slow once
+ * still gets some, else nobody would ever learn that it is no longer. */
 static int pick_of_two(const struct balance_choice *choices, int n, struct rng *rng)
 {
     int a = (int)rng_below(rng, (uint64_t)n);
@@ -39,7 +42,9 @@ static int pick_of_two(const struct balance_choice *choices, int n, struct rng *
     if (b >= a) {
         b++;
     }
-    return balance_load(&choices[a]) <= balance_load(&choices[b]) ? a : b;
+    double ratio = (double)balance_load(&choices[a]) / (double)balance_load(&choices[b]);
+    double chance_a = 1.0 / (1.0 + ratio * ratio);
+    return (double)rng_below(rng, CHANCE_ONE) < chance_a * CHANCE_ONE ? a : b;
 }
 
 int balance_pick(enum read_from how, const struct balance_choice *choices, int n, struct rng *rng,

@@ -115,6 +115,8 @@ def _(context, letter):
 def _(context):
     """The coordinator's core alone, driven by its unit test."""
     where = os.path.abspath(os.environ.get("SHOAL_BIN", "../../build"))
+    if os.path.basename(where) == "build":
+        where = os.path.join(where, "release")  # only the programs themselves lie in build
     context.test = os.path.join(where, COORDINATOR_TEST)
     if not os.path.exists(context.test):
         root = os.path.abspath("../..")

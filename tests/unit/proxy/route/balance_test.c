@@ -58,28 +58,29 @@ static void test_the_primary_is_the_first(void **state)
     assert_int_equal(counts[0], ROUNDS);
 }
 
-static void test_of_two_the_less_loaded_is_taken(void **state)
+/* Loads of 10:4, 3:1 and 3:1; chances are as their squares. */
+static void test_of_two_the_less_loaded_is_taken_mostly(void **state)
 {
     (void)state;
     const struct balance_choice in_flight[2] = {{.in_flight = 9}, {.in_flight = 3}};
     pick_many(READ_LEAST_LOADED, in_flight, 2);
-    assert_int_equal(counts[1], ROUNDS);
+    assert_in_range(counts[1], ROUNDS * 82 / 100, ROUNDS * 90 / 100);
     const struct balance_choice latency[2] = {{.latency_us = 300}, {.latency_us = 900}};
     pick_many(READ_LEAST_LOADED, latency, 2);
-    assert_int_equal(counts[0], ROUNDS);
+    assert_in_range(counts[0], ROUNDS * 86 / 100, ROUNDS * 94 / 100);
     const struct balance_choice reported[2] = {{.load_percent = 150}, {.load_percent = 50}};
     pick_many(READ_LEAST_LOADED, reported, 2);
-    assert_int_equal(counts[1], ROUNDS);
+    assert_in_range(counts[1], ROUNDS * 86 / 100, ROUNDS * 94 / 100);
 }
 
-/* With more than two, the worst is never taken and the others share. */
-static void test_the_most_loaded_is_never_taken(void **state)
+/* With more than two the worst is hardly ever taken, but it is; the others share. */
+static void test_the_most_loaded_is_hardly_taken(void **state)
 {
     (void)state;
     const struct balance_choice c[4] = {
         {.in_flight = 5}, {.in_flight = 50}, {.in_flight = 5}, {.in_flight = 5}};
     pick_many(READ_LEAST_LOADED, c, 4);
-    assert_int_equal(counts[1], 0);
+    assert_in_range(counts[1], 1, ROUNDS / 50);
     assert_true(counts[0] > ROUNDS / 5);
     assert_true(counts[2] > ROUNDS / 5);
     assert_true(counts[3] > ROUNDS / 5);
@@ -92,8 +93,8 @@ int main(void)
         cmocka_unit_test(test_round_robin_is_even),
         cmocka_unit_test(test_weights_decide),
         cmocka_unit_test(test_the_primary_is_the_first),
-        cmocka_unit_test(test_of_two_the_less_loaded_is_taken),
-        cmocka_unit_test(test_the_most_loaded_is_never_taken),
+        cmocka_unit_test(test_of_two_the_less_loaded_is_taken_mostly),
+        cmocka_unit_test(test_the_most_loaded_is_hardly_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
