@@ -67,8 +67,8 @@ static void print_history(const struct sim *s, const struct linear_op *ops, size
     if (!s->world.verbose) {
         return;
     }
-    int64_t from = ops[stuck].call - 4 * US_PER_S;
-    int64_t to = ops[stuck].call + 4 * US_PER_S;
+    int64_t from = ops[stuck].call - 20 * US_PER_S;
+    int64_t to = ops[stuck].call + 20 * US_PER_S;
     for (size_t i = 0; i < n; i++) {
         const struct linear_op *o = &ops[i];
         if ((o->ret >= from && o->call <= to) || i == stuck) {

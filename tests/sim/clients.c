@@ -150,6 +150,9 @@ void client_done(struct sim_client *c, struct sim_op *op, const struct sim_reply
         s->counts.unknown += op->kind != LINEAR_GET;
     } else {
         s->counts.refused++;
+        world_say(&s->world, "client %d: %s of key %d shard %d is refused (%u), number %llu",
+                  c->index, linear_kind_name(op->kind), op->key, op->shard, r->status,
+                  (unsigned long long)op->number);
         rec->excluded = true;
     }
     op_free(c, op);

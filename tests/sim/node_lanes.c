@@ -329,6 +329,11 @@ static void run_fate(struct sim_node *n, struct session *s, const struct sim_req
     head.complete = fate.complete;
     head.count = a == REPL_YES ? w.count : 0;
     memcpy(out.ptr, &head, sizeof(head));
+    world_say(&n->sim->world,
+              "node %d shard %u: FATE of lane %llu from %llu, age %.3f s: status %u, complete %u, "
+              "%u entries",
+              n->index, q->shard, (unsigned long long)q->lane, (unsigned long long)q->from,
+              (double)q->age_us / 1e6, head.status, head.complete, head.count);
     size_t len = sizeof(head) + head.count * sizeof(struct sim_fate_item);
     hold(s, (int)q->shard, a == REPL_YES ? fate.barrier : 0, true, out.ptr, len);
     str_fini(&out);
