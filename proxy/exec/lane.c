@@ -586,9 +586,11 @@ static void sample_latency(struct exec *x, struct lane *l)
     if (c == NULL || c->request == NULL || c->tries > 0) {
         return;
     }
-    int64_t took = x->now_us - c->request->start_us;
+    int64_t took = x->now_us - c->sent_us;
     int64_t old = l->target->latency_us;
-    l->target->latency_us = (uint32_t)MAX(old == 0 ? took : old + (took - old) / 8, 1);
+    /* Down fast: a sample that was slow for a reason of its own must not be believed for long. */
+    int64_t step = took < old ? (took - old) / 2 : (took - old) / 8;
+    l->target->latency_us = (uint32_t)MAX(old == 0 ? took : old + step, 1);
 }
 
 size_t exec_replies(struct exec *x, struct lane *l, struct chunk *chunk, struct slice in,

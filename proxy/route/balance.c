@@ -3,7 +3,8 @@
 
 #include "common/base/obj.h"
 
-#define CHANCE_ONE (1u << 24)
+#define CHANCE_ONE   (1u << 24)
+#define CHANCE_LEAST (1.0 / 32)
 
 uint64_t balance_load(const struct balance_choice *c)
 {
@@ -44,6 +45,7 @@ static int pick_of_two(const struct balance_choice *choices, int n, struct rng *
     }
     double ratio = (double)balance_load(&choices[a]) / (double)balance_load(&choices[b]);
     double chance_a = 1.0 / (1.0 + ratio * ratio);
+    chance_a = MIN(MAX(chance_a, CHANCE_LEAST), 1.0 - CHANCE_LEAST);
     return (double)rng_below(rng, CHANCE_ONE) < chance_a * CHANCE_ONE ? a : b;
 }
 
