@@ -5,6 +5,8 @@
 
 #include "common/base/num.h"
 
+#include <math.h>
+
 bool arg_int_or(struct call *c, size_t i, int64_t *out, const char *error)
 {
     if (num_parse_i64(c->argv[i], out)) {
@@ -60,13 +62,51 @@ bool arg_expire(struct call *c, size_t i, enum time_unit unit, bool relative, in
     return true;
 }
 
-bool check_string(struct call *c, const struct object *o)
+bool arg_timeout(struct call *c, size_t i, int64_t *until_ms)
 {
-    if (o == NULL || o->type == OBJECT_STRING) {
+    long double s;
+    if (!num_parse_longdouble(c->argv[i], &s)) {
+        resp_error(&c->w, "ERR timeout is not a float or out of range");
+        return false;
+    }
+    if (s < 0) {
+        resp_error(&c->w, "ERR timeout is negative");
+        return false;
+    }
+    /* What is above is not exact as a double either. */
+    if (s * 1000 > (long double)(INT64_MAX - c->now_ms)) {
+        resp_error(&c->w, "ERR timeout is out of range");
+        return false;
+    }
+    *until_ms = s == 0 ? 0 : c->now_ms + (int64_t)ceill(s * 1000);
+    return true;
+}
+
+bool call_wait(struct call *c, enum object_type type, size_t first, size_t n, int64_t until_ms)
+{
+    if (!c->wait.allowed || c->session->in_exec || c->db.applying) {
+        return false;
+    }
+    c->wait.asked = true;
+    c->wait.type = type;
+    c->wait.first = first;
+    c->wait.n = n;
+    c->wait.until_ms = until_ms;
+    return true;
+}
+
+bool check_type(struct call *c, const struct object *o, enum object_type type)
+{
+    if (o == NULL || o->type == type) {
         return true;
     }
     resp_error(&c->w, ERR_WRONGTYPE);
     return false;
+}
+
+bool check_string(struct call *c, const struct object *o)
+{
+    return check_type(c, o, OBJECT_STRING);
 }
 
 bool check_length(struct call *c, uint64_t len)

@@ -27,6 +27,16 @@ bool arg_expire(struct call *c, size_t i, enum time_unit unit, bool relative,
                 int64_t *at_ms) MUSTCHECK;
 bool arg_expire_error(struct call *c); /* always false */
 
+/* Argument i as a timeout in seconds, fractions too, as milliseconds since 1970; 0: for ever. */
+bool arg_timeout(struct call *c, size_t i, int64_t *until_ms) MUSTCHECK;
+
+/* ---- waiting ---- */
+
+/* Asks to wait for one of argv[first..first + n - 1] to hold a `type`; c->wait may be refined
+ * afterwards. False: it may not wait, the handler answers that there is nothing. */
+bool call_wait(struct call *c, enum object_type type, size_t first, size_t n,
+               int64_t until_ms) MUSTCHECK;
+
 /* ---- keys ---- */
 
 static inline struct probe call_probe(const struct call *c, size_t i)
@@ -54,6 +64,8 @@ static inline const struct probe *probes_at(struct call *c, struct probes *w, si
     return &w->of[(i - w->from) / w->step];
 }
 
+/* An object that may be missing (NULL): false if it is of another type. */
+bool check_type(struct call *c, const struct object *o, enum object_type type) MUSTCHECK;
 /* A string object that may be missing (*o is NULL): false if it is of another type. */
 bool check_string(struct call *c, const struct object *o) MUSTCHECK;
 /* "string exceeds maximum allowed size" if `len` does. */

@@ -15,6 +15,24 @@
 
 struct call_table;
 
+/* A command that found nothing and whose client waits until it does (BLPOP, XREAD BLOCK). The
+ * handler asks with call_wait and writes nothing; when a key of it changes, the handler runs again
+ * with the same words, and may ask again: it keeps its place before those who asked later. */
+struct call_wait {
+    bool allowed;          /* in: its client can wait (not in MULTI, scripts, entries of the log) */
+    bool again;            /* in: it has waited */
+    bool asked;            /* out: everything below */
+    bool on_removal;       /* a key that goes, or gets another type, is worth another try, too */
+    enum object_type type; /* a value of another type gives it nothing */
+    int64_t until_ms;      /* wall clock; 0: for ever. Then the answer is a null array */
+    bool null_bulk;        /* ... or a null bulk string */
+    size_t first;          /* its keys in argv, n of them in a row */
+    size_t n;
+    /* Words that it shall run again with, as many as argv: XREAD's "$" as an id. NULL: argv.
+     * Valid until the handler returns and the caller has copied them. */
+    const struct slice *words;
+};
+
 struct call {
     const struct command *cmd;
     const struct slice *argv; /* argv[0] is the name; valid during the call only */
@@ -28,6 +46,7 @@ struct call {
     uint64_t number;  /* counted on that lane */
     void *server;     /* for handlers of node/admin and node/serve; opaque here */
     uint64_t changes; /* out: keys that the command changed (Redis's dirty) */
+    struct call_wait wait;
     /* set by call_run */
     const struct call_table *table;
     struct db db;

@@ -167,6 +167,31 @@ void db_set_string(const struct db *db, const struct probe *p, struct slice key,
     }
 }
 
+void db_edit_begin(const struct db *db, const struct probe *p, struct object *o, struct db_edit *e)
+{
+    guard_key(db, p, object_key(o));
+    *e = (struct db_edit){.o = o, .memory = object_memory(o)};
+}
+
+bool db_edit_end(const struct db *db, const struct probe *p, struct db_edit *e, bool changed)
+{
+    struct object *o = e->o;
+    struct table_entry was = table_entry_of(o);
+    was.memory = e->memory;
+    table_changed(table_of(db, p), p->hash, was, o);
+    if (!changed) {
+        return false;
+    }
+    if (object_length(o) == 0 && o->type != OBJECT_STREAM) {
+        table_take(table_of(db, p), p->hash, o);
+        keyspace_changed(db, p, object_key(o));
+        object_free(&o);
+        return true;
+    }
+    keyspace_changed(db, p, object_key(o));
+    return false;
+}
+
 int64_t db_idle_s(const struct db *db, const struct object *o)
 {
     return clock_idle_s(o, db->now_ms);

@@ -50,6 +50,18 @@ void db_replace(const struct db *db, const struct probe *p, struct object *old, 
 struct table_entry;
 void db_changed(const struct db *db, const struct probe *p, const struct table_entry *was,
                 struct object *now);
+/* A value that changes in its place, other than strings: lists, hashes... Begin tells who copies
+ * the shard, so it comes before the first change; end accounts memory, tells of the change, and
+ * removes the key if nothing is left in it (but a stream). Between them nothing else of `db` is
+ * called. */
+struct db_edit {
+    struct object *o;
+    size_t memory; /* before */
+};
+void db_edit_begin(const struct db *db, const struct probe *p, struct object *o, struct db_edit *e);
+/* `changed`: the value is another now, not only otherwise encoded. True: the key is gone. */
+bool db_edit_end(const struct db *db, const struct probe *p, struct db_edit *e, bool changed);
+
 /* Removes and frees (in slices when `lazily` and big). */
 void db_remove(const struct db *db, const struct probe *p, struct object *o, bool lazily);
 /* Removes and hands over. */

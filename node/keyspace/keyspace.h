@@ -26,13 +26,14 @@ struct keyspace_settings {
     int64_t proto_max_bulk_len; /* longest string that a command may make */
     bool lfu;                   /* maxmemory-policy *-lfu: the clock counts frequency */
     int lfu_log_factor;
-    int lfu_decay_time;   /* minutes */
-    bool lazy_expire;     /* lazyfree-lazy-expire */
-    bool lazy_server_del; /* lazyfree-lazy-server-del */
-    bool lazy_user_del;   /* lazyfree-lazy-user-del */
-    bool lazy_user_flush; /* lazyfree-lazy-user-flush */
-    bool active_expire;   /* DEBUG SET-ACTIVE-EXPIRE */
-    bool expires_keys;    /* false while writes pause: expired keys are hidden, not removed */
+    int lfu_decay_time;     /* minutes */
+    bool lazy_expire;       /* lazyfree-lazy-expire */
+    bool lazy_server_del;   /* lazyfree-lazy-server-del */
+    bool lazy_user_del;     /* lazyfree-lazy-user-del */
+    bool lazy_user_flush;   /* lazyfree-lazy-user-flush */
+    bool active_expire;     /* DEBUG SET-ACTIVE-EXPIRE */
+    uint32_t notify_events; /* notify.h: classes that are told */
+    bool expires_keys;      /* false while writes pause: expired keys are hidden, not removed */
 };
 
 struct keyspace_stats {
@@ -74,8 +75,11 @@ struct keyspace {
     struct watches *watches;
     uint32_t guards_n;           /* set in all shards */
     struct collector *collector; /* the owner's; NULL: nobody wants to know what commands did */
-    struct list lazyfree;        /* what keyspace_lazyfree_step frees */
-    uint64_t sampling;           /* where samples are taken, and LFU's dice: nothing that matters */
+    /* notify.h; NULL: nobody */
+    void (*notify)(void *arg, int db, uint32_t class, const char *event, struct slice key);
+    void *notify_arg;
+    struct list lazyfree; /* what keyspace_lazyfree_step frees */
+    uint64_t sampling;    /* where samples are taken, and LFU's dice: nothing that matters */
     struct {
         int db;
         int shard;

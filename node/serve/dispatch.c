@@ -461,6 +461,7 @@ static void add(struct server *s, struct client *c, struct slice raw)
     k->changes = 0;
     k->probe_arg = 0;
     k->w.errors = 0;
+    k->wait = (struct call_wait){0};
     if (k->cmd != NULL && k->cmd->key_single != 0 && k->cmd->key_single < k->argc) {
         call_prefetch_bucket(k, k->cmd->key_single, slot_of(k->argv[k->cmd->key_single]));
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/object.h"
 
+#include "node/types/object_ops.h"
+#include "node/types/rdb.h"
 #include "node/types/string.h"
 
 #include "common/base/hash.h"
@@ -10,6 +12,22 @@ static const char *const type_names[] = {
     [OBJECT_STRING] = "string", [OBJECT_LIST] = "list", [OBJECT_SET] = "set",
     [OBJECT_ZSET] = "zset",     [OBJECT_HASH] = "hash", [OBJECT_STREAM] = "stream",
 };
+
+const struct object_ops *const object_types[] = {
+    [OBJECT_STREAM] = NULL, /* the last of them; strings have none */
+};
+
+static inline bool is_string(const struct object *o)
+{
+    return LIKELY(o->type == OBJECT_STRING);
+}
+
+static inline const struct object_ops *ops_of(const struct object *o)
+{
+    const struct object_ops *ops = object_types[o->type];
+    INVARIANT(ops != NULL);
+    return ops;
+}
 
 static inline size_t head_size(size_t key_len, bool expire_room)
 {
@@ -36,12 +54,24 @@ struct object *object_new(enum object_type type, struct slice key, int64_t expir
     return o;
 }
 
+struct object *object_new_rooted(enum object_type type, unsigned encoding, struct slice key,
+                                 int64_t expire_ms, const void *root)
+{
+    struct object *o = object_new(type, key, expire_ms, sizeof(root));
+    o->encoding = encoding & 0xfU;
+    object_set_root(o, root);
+    return o;
+}
+
 void object_free(struct object **op)
 {
     struct object *o = *op;
     if (o != NULL) {
-        INVARIANT(o->type == OBJECT_STRING);
-        string_free_value(o);
+        if (is_string(o)) {
+            string_free_value(o);
+        } else {
+            ops_of(o)->free_value(o);
+        }
         mem_free(o);
         *op = NULL;
     }
@@ -61,25 +91,34 @@ struct object *object_rekey(struct object *o, struct slice key, int64_t expire_m
 
 struct object *object_copy(const struct object *o, struct slice key, int64_t expire_ms)
 {
-    INVARIANT(o->type == OBJECT_STRING);
-    return string_copy(o, key, expire_ms);
+    if (is_string(o)) {
+        return string_copy(o, key, expire_ms);
+    }
+    struct object *to =
+        object_new_rooted((enum object_type)o->type, o->encoding, key, expire_ms, NULL);
+    ops_of(o)->copy_value(o, to);
+    return to;
 }
 
 size_t object_inline_size(const struct object *o)
 {
-    return string_inline_size(o);
+    return is_string(o) ? string_inline_size(o) : sizeof(void *);
 }
 
 size_t object_memory(const struct object *o)
 {
     return object_size_class(head_size(o->key_len, o->expire_room) + object_inline_size(o)) +
-           string_memory(o);
+           (is_string(o) ? string_memory(o) : ops_of(o)->memory(o));
+}
+
+size_t object_length(const struct object *o)
+{
+    return is_string(o) ? 1 : ops_of(o)->length(o);
 }
 
 size_t object_free_effort(const struct object *o)
 {
-    (void)o; /* a string is one piece, however long */
-    return 1;
+    return is_string(o) ? 1 : ops_of(o)->free_effort(o); /* a string is one piece */
 }
 
 const char *object_type_name(const struct object *o)
@@ -99,16 +138,23 @@ int object_type_from_name(struct slice name)
 
 const char *object_encoding_name(const struct object *o)
 {
-    return string_encoding_name(o);
+    return is_string(o) ? string_encoding_name(o) : ops_of(o)->encoding_name(o);
 }
 
 int object_refcount(const struct object *o)
 {
-    return string_is_small_int(o) ? INT32_MAX : 1;
+    return is_string(o) && string_is_small_int(o) ? INT32_MAX : 1;
 }
 
 size_t object_serialized_size(const struct object *o)
 {
+    if (!is_string(o)) {
+        struct str value = {0};
+        rdb_write_value(&value, o, false);
+        size_t len = value.len;
+        str_fini(&value);
+        return len;
+    }
     char digits[NUM_I64_MAX_LEN];
     struct slice v = string_bytes(o, digits);
     int64_t n;
@@ -121,7 +167,7 @@ size_t object_serialized_size(const struct object *o)
 
 /* ---- digests ---- */
 
-static void mix(struct digest *d, const void *ptr, size_t len)
+void digest_mix(struct digest *d, const void *ptr, size_t len)
 {
     /* Three hashes with fixed seeds, each over the bytes and what came before. */
     for (size_t i = 0; i < 3; i++) {
@@ -135,13 +181,17 @@ static void mix(struct digest *d, const void *ptr, size_t len)
 
 static void mix_value(struct digest *d, const struct object *o)
 {
-    char digits[NUM_I64_MAX_LEN];
-    struct slice v = string_bytes(o, digits);
     const char *type = object_type_name(o);
-    mix(d, type, strlen(type));
-    mix(d, v.ptr, v.len);
+    digest_mix(d, type, strlen(type));
+    if (is_string(o)) {
+        char digits[NUM_I64_MAX_LEN];
+        struct slice v = string_bytes(o, digits);
+        digest_mix(d, v.ptr, v.len);
+    } else {
+        ops_of(o)->digest(o, d);
+    }
     if (object_expire(o) != OBJECT_NO_EXPIRE) {
-        mix(d, "expires", 7);
+        digest_mix(d, "expires", 7);
     }
 }
 
@@ -155,7 +205,7 @@ void object_digest(const struct object *o, struct digest *out)
 {
     *out = (struct digest){0};
     struct slice key = object_key(o);
-    mix(out, key.ptr, key.len);
+    digest_mix(out, key.ptr, key.len);
     mix_value(out, o);
 }
 

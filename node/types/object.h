@@ -90,6 +90,8 @@ struct object *object_copy(const struct object *o, struct slice key, int64_t exp
 size_t object_inline_size(const struct object *o);
 /* Bytes that freeing it gives back. */
 size_t object_memory(const struct object *o);
+/* Elements of what is no string; a key whose value has none is removed (but for streams). */
+size_t object_length(const struct object *o);
 /* How much work freeing is, in elements; above a few dozen it is done in slices. */
 size_t object_free_effort(const struct object *o);
 

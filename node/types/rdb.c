@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/rdb.h"
 
+#include "node/types/object_ops.h"
 #include "node/types/string.h"
 
 #include "common/base/crc.h"
@@ -272,43 +273,38 @@ static struct object *read_string(struct slice *in, struct slice key, int64_t ex
     return rdb_read_string(in, scratch, &value) ? string_new(key, expire_ms, value) : NULL;
 }
 
-/* ---- the types: a row for each that a value can have in a file ---- */
+/* ---- the types: how each form that a value can have in a file is read; NULL: not served ---- */
 
-static const struct kind {
-    bool known;
-    enum object_type type;
-    void (*write)(struct str *to, const struct object *o, bool compress);
-    struct object *(*read)(struct slice *in, struct slice key, int64_t expire_ms,
-                           struct str *scratch);
-} kinds[TYPES] = {
-    [0] = {true, OBJECT_STRING, write_string, read_string},
+typedef struct object *read_fn(struct slice *in, struct slice key, int64_t expire_ms,
+                               struct str *scratch);
+
+static read_fn *const readers[TYPES] = {
+    [RDB_TYPE_STRING] = read_string,
 };
 
 unsigned rdb_type_of(const struct object *o)
 {
-    for (unsigned i = 0; i < TYPES; i++) {
-        if (kinds[i].known && kinds[i].type == o->type && kinds[i].write != NULL) {
-            return i;
-        }
-    }
-    INVARIANT(!"a type without an encoding");
-    return 0;
+    return o->type == OBJECT_STRING ? RDB_TYPE_STRING : object_types[o->type]->rdb_type(o);
 }
 
 bool rdb_is_type(unsigned type)
 {
-    return type < TYPES && kinds[type].known;
+    return type < TYPES && readers[type] != NULL;
 }
 
 void rdb_write_value(struct str *to, const struct object *o, bool compress)
 {
-    kinds[rdb_type_of(o)].write(to, o, compress);
+    if (o->type == OBJECT_STRING) {
+        write_string(to, o, compress);
+    } else {
+        object_types[o->type]->rdb_write(to, o, compress);
+    }
 }
 
 struct object *rdb_read_value(struct slice *in, unsigned type, struct slice key, int64_t expire_ms,
                               struct str *scratch)
 {
-    return rdb_is_type(type) ? kinds[type].read(in, key, expire_ms, scratch) : NULL;
+    return rdb_is_type(type) ? readers[type](in, key, expire_ms, scratch) : NULL;
 }
 
 /* ---- payloads ---- */

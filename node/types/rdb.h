@@ -31,6 +31,25 @@
 #define RDB_OPCODE_SELECTDB   254
 #define RDB_OPCODE_EOF        255
 
+/* Forms of values, by their type byte. */
+#define RDB_TYPE_STRING           0
+#define RDB_TYPE_LIST             1
+#define RDB_TYPE_SET              2
+#define RDB_TYPE_ZSET             3 /* scores as text */
+#define RDB_TYPE_HASH             4
+#define RDB_TYPE_ZSET_2           5 /* scores as doubles */
+#define RDB_TYPE_HASH_ZIPMAP      9
+#define RDB_TYPE_LIST_ZIPLIST     10
+#define RDB_TYPE_SET_INTSET       11
+#define RDB_TYPE_ZSET_ZIPLIST     12
+#define RDB_TYPE_HASH_ZIPLIST     13
+#define RDB_TYPE_LIST_QUICKLIST   14 /* of ziplists */
+#define RDB_TYPE_STREAM           15
+#define RDB_TYPE_HASH_LISTPACK    16
+#define RDB_TYPE_ZSET_LISTPACK    17
+#define RDB_TYPE_LIST_QUICKLIST_2 18 /* of listpacks and plain ones */
+#define RDB_TYPE_STREAM_2         19
+
 /* ---- writing: appends to `to` ---- */
 
 void rdb_write_len(struct str *to, uint64_t len);
