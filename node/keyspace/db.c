@@ -84,6 +84,19 @@ struct object *db_look(const struct db *db, const struct probe *p, struct slice 
     return counted(db, db_peek(db, p, key));
 }
 
+bool db_hides(const struct db *db, int slot, struct slice key)
+{
+    int shard = keyspace_shard_of(db->ks, slot);
+    struct table **tables = db->ks->dbs[db->index].tables;
+    const struct table *t = tables == NULL ? NULL : tables[shard];
+    if (t == NULL || table_expire_min(t) >= db->now_ms || !db->ks->shards[shard]->passive) {
+        return false;
+    }
+    struct probe p = keyspace_probe(db->ks, slot, key);
+    const struct object *o = db_raw(db, &p, key);
+    return o != NULL && object_expired(o, db->now_ms);
+}
+
 /* While nothing expires, the key may be there all the same: over, and hidden. */
 static void expire_hidden(const struct db *db, const struct probe *p, struct slice key)
 {

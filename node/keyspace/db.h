@@ -32,6 +32,10 @@ struct object *db_look(const struct db *db, const struct probe *p, struct slice 
 /* Neither. */
 struct object *db_peek(const struct db *db, const struct probe *p, struct slice key);
 
+/* A key is in a shard that is not served here, and its time is over. Costs next to nothing while no
+ * key of its table is due. */
+bool db_hides(const struct db *db, int slot, struct slice key);
+
 bool object_expired(const struct object *o, int64_t now_ms);
 
 /* The object as the table has it, expired or not. */

@@ -129,6 +129,28 @@ static bool look_at(struct server *s, struct client *c, uint32_t slot, struct ob
     return o->why == REPL_YES;
 }
 
+/* A replica's copy has a key whose time is over: its primary answers, and removes it on the way, so
+ * that a read that went by the proxy has done what it does on one server. Plain clients that said
+ * READONLY read what Redis's replicas say: nothing. */
+static bool is_for_primary(struct server *s, const struct client *c, uint32_t slot,
+                           struct slice key, struct obstacle *o)
+{
+    const struct shard *shard = s->ks->shards[keyspace_shard_of(s->ks, (int)slot)];
+    if (LIKELY(shard == NULL || !shard->passive) || o->write || (c->flags & CLIENT_LANE) == 0) {
+        return false;
+    }
+    struct db db = {
+        .ks = s->ks, .index = c->session.db, .now_ms = loop_wall_ms(s->loop), .no_touch = true};
+    o->why = db_hides(&db, (int)slot, key) ? REPL_MOVED : REPL_YES;
+    return o->why != REPL_YES;
+}
+
+static bool look_at_key(struct server *s, struct client *c, struct slice key, struct obstacle *o)
+{
+    uint32_t slot = slot_of(key);
+    return look_at(s, c, slot, o) && !is_for_primary(s, c, slot, key, o);
+}
+
 /* Commands without keys that concern all there is: what this node should serve and cannot now would
  * be left out of the answer. */
 static bool concerns_all(const struct command *cmd)
@@ -182,7 +204,7 @@ static bool may_touch(struct server *s, struct client *c, const struct command *
     uint32_t single = keys_single(cmd);
     o->write = (cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0;
     if (single != 0) {
-        return look_at(s, c, slot_of(argv[single]), o);
+        return look_at_key(s, c, argv[single], o);
     }
     if (UNLIKELY(cmd->id == CMD_SCAN) && (c->flags & CLIENT_LANE) != 0) {
         return may_scan(s, c, argv[1], o);
@@ -191,7 +213,7 @@ static bool may_touch(struct server *s, struct client *c, const struct command *
         return !concerns_all(cmd) || may_touch_all(s, c, o);
     }
     for (uint32_t i = 0; i < s->keys->count; i++) {
-        if (!look_at(s, c, slot_of(argv[s->keys->keys[i].index]), o)) {
+        if (!look_at_key(s, c, argv[s->keys->keys[i].index], o)) {
             return false;
         }
     }

@@ -123,6 +123,18 @@ def test_a_reply_waits_for_the_replica(pair):
         wait_until(lambda: wire.command("GET", key) == b"2")  # when it has the primary's promise
 
 
+def test_a_read_removes_what_has_expired_whoever_was_asked(cluster):
+    for node in cluster.nodes.values():
+        with node.wire() as wire:
+            assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"OK"
+    with cluster.proxy.wire() as wire:
+        for i in range(200):
+            assert wire.command("SET", f"k:{i}", "v", "PX", "1") == b"OK"
+        for i in range(200):
+            wait_until(lambda: wire.command("GET", f"k:{i}") is None)
+        assert wire.command("DBSIZE") == 0
+
+
 def test_a_killed_primary_loses_nothing(cluster):
     acknowledged = {}
     stop = threading.Event()

@@ -348,7 +348,13 @@ static void test_expiry_is_del(void **state)
     /* Nobody removes anything where the shard is not served. */
     say(&p.f, "set c 1 px 10");
     struct probe c = keyspace_probe_key(p.f.ks, SLICE("c"));
+    struct db db = {.ks = p.f.ks, .now_ms = p.f.now_ms + 11};
+    assert_false(db_hides(&db, (int)c.slot, SLICE("c")));
     p.f.ks->shards[c.shard]->passive = true;
+    assert_true(db_hides(&db, (int)c.slot, SLICE("c")));
+    assert_false(db_hides(&db, (int)c.slot, SLICE("d")));
+    db.now_ms = p.f.now_ms;
+    assert_false(db_hides(&db, (int)c.slot, SLICE("c")));
     p.f.now_ms += 11;
     LEAVES(&p, "get c", "");
     EXPECT(&p.f, "exists c", ":0");
