@@ -2,140 +2,64 @@
 /* Whole databases: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, SELECT. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
-
-#include "common/base/glob.h"
-#include "common/base/mem.h"
-#include "common/base/num.h"
+#include "node/cmd/scan_args.h"
 
 /* Keys found, with what they must be like. Expired ones are gathered apart. */
 struct matches {
-    struct slice pattern;
-    bool any;
-    int type; /* -1: any; -2: none */
+    struct scan_args args;
     int64_t now_ms;
-    struct object **found;
-    size_t n;
-    size_t cap;
-    struct object **over;
-    size_t over_n;
-    size_t over_cap;
+    struct scan_found found;
+    struct scan_found over;
 };
-
-static void push(struct object ***list, size_t *n, size_t *cap, struct object *o)
-{
-    if (*n == *cap) {
-        *cap = MAX(*cap * 2, 64);
-        *list = mem_realloc(*list, *cap * sizeof(**list));
-    }
-    (*list)[(*n)++] = o;
-}
 
 static void consider(void *arg, struct object *o)
 {
     struct matches *m = arg;
     if (UNLIKELY(object_expired(o, m->now_ms))) {
-        push(&m->over, &m->over_n, &m->over_cap, o);
-    } else if ((m->any || glob_match(m->pattern, object_key(o), false)) &&
-               (m->type == -1 || m->type == (int)o->type)) {
-        push(&m->found, &m->n, &m->cap, o);
+        scan_found_add(&m->over, o);
+    } else if ((m->args.type == SCAN_TYPE_ANY || m->args.type == (int)o->type) &&
+               scan_matches(&m->args, object_key(o))) {
+        scan_found_add(&m->found, o);
     }
-}
-
-static void matches_init(struct matches *m, const struct call *c, struct slice pattern)
-{
-    *m = (struct matches){.pattern = pattern, .type = -1, .now_ms = c->now_ms};
-    m->any = slice_eq(pattern, SLICE("*"));
 }
 
 /* Writes the keys, and removes those that are over (if this node may). */
 static void matches_reply(struct matches *m, struct call *c)
 {
-    resp_array(&c->w, m->n);
-    for (size_t i = 0; i < m->n; i++) {
-        resp_bulk(&c->w, object_key(m->found[i]));
+    for (size_t i = 0; i < m->found.n; i++) {
+        resp_bulk(&c->w, object_key(m->found.of[i]));
     }
-    for (size_t i = 0; i < m->over_n; i++) {
-        struct slice key = object_key(m->over[i]);
+    for (size_t i = 0; i < m->over.n; i++) {
+        struct slice key = object_key(m->over.of[i]);
         struct probe p = keyspace_probe_key(c->ks, key);
         db_peek(&c->db, &p, key);
     }
-    mem_free(m->found);
-    mem_free(m->over);
+    scan_found_fini(&m->found);
+    scan_found_fini(&m->over);
 }
 
 void cmd_keys(struct call *c)
 {
-    struct matches m;
-    matches_init(&m, c, c->argv[1]);
+    struct matches m = {.args = {.pattern = c->argv[1], .type = SCAN_TYPE_ANY},
+                        .now_ms = c->now_ms};
+    m.args.any = slice_eq(m.args.pattern, SLICE("*"));
     keyspace_each(c->ks, c->db.index, consider, &m);
+    resp_array(&c->w, m.found.n);
     matches_reply(&m, c);
-}
-
-/* What strtoul takes, as Redis does: an empty text is 0, and a negative number is a cursor too, one
- * with nothing behind it. */
-static bool parse_cursor(struct call *c, uint64_t *out)
-{
-    struct slice text = c->argv[1];
-    bool negative = text.len > 1 && text.ptr[0] == '-';
-    if (negative || (text.len > 1 && text.ptr[0] == '+')) {
-        text = slice_of(text.ptr + 1, text.len - 1);
-    }
-    while (text.len > 1 && text.ptr[0] == '0') {
-        text = slice_of(text.ptr + 1, text.len - 1);
-    }
-    *out = 0;
-    if (text.len > 0 && !num_parse_u64(text, out)) {
-        resp_error(&c->w, "ERR invalid cursor");
-        return false;
-    }
-    *out = negative && *out != 0 ? UINT64_MAX : *out;
-    return true;
-}
-
-static bool parse_scan(struct call *c, struct matches *m, uint64_t *count)
-{
-    for (size_t i = 2; i < c->argc; i += 2) {
-        if (i + 1 == c->argc) {
-            return arg_syntax_error(c);
-        }
-        if (arg_is(c, i, "COUNT")) {
-            int64_t n;
-            if (!arg_int(c, i + 1, &n)) {
-                return false;
-            }
-            if (n < 1) {
-                return arg_syntax_error(c);
-            }
-            *count = (uint64_t)n;
-        } else if (arg_is(c, i, "MATCH")) {
-            m->pattern = c->argv[i + 1];
-            m->any = slice_eq(m->pattern, SLICE("*"));
-        } else if (arg_is(c, i, "TYPE")) {
-            m->type = object_type_from_name(c->argv[i + 1]);
-            m->type = m->type < 0 ? -2 : m->type;
-        } else {
-            return arg_syntax_error(c);
-        }
-    }
-    return true;
 }
 
 void cmd_scan(struct call *c)
 {
     uint64_t cursor;
     uint64_t next;
-    uint64_t count = 10;
-    struct matches m;
-    matches_init(&m, c, SLICE("*"));
-    if (!parse_cursor(c, &cursor) || !parse_scan(c, &m, &count)) {
+    struct matches m = {.now_ms = c->now_ms};
+    if (!scan_cursor(c, 1, &cursor) || !scan_options(c, 2, true, &m.args)) {
         return;
     }
-    if (!keyspace_scan(c->ks, c->db.index, cursor, count, &next, consider, &m)) {
+    if (!keyspace_scan(c->ks, c->db.index, cursor, m.args.count, &next, consider, &m)) {
         next = 0; /* not one of ours: nothing comes behind it */
     }
-    char digits[NUM_I64_MAX_LEN];
-    resp_array(&c->w, 2);
-    resp_bulk(&c->w, slice_of(digits, num_print_u64(digits, next)));
+    scan_reply(c, next, m.found.n);
     matches_reply(&m, c);
 }
 
