@@ -497,6 +497,15 @@ void stream_free(struct stream **sp)
     }
 }
 
+void stream_abort(struct stream **s)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (*s != NULL) {
+        (void)setsockopt((*s)->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    }
+    stream_free(s);
+}
+
 void stream_flush_later(struct stream *s)
 {
     CHECK_OBJ(s, STREAM_MAGIC);

@@ -67,6 +67,9 @@ struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t tim
 /* Closes the descriptor and frees; on_close is not called. Safe inside any of its callbacks. What
  * was queued and not flushed is lost. */
 void stream_free(struct stream **s);
+/* The same, and the system forgets as well what it took and the peer has not acknowledged: none of
+ * it is sent again. */
+void stream_abort(struct stream **s);
 
 void stream_flush_later(struct stream *s);
 /* Tries to write now (start of shutdown, out of turn); the callbacks still come from the loop. */

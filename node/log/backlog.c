@@ -366,21 +366,59 @@ void backlog_lane(const struct backlog *b, int shard, uint64_t lane, uint64_t fr
     }
 }
 
+static void strip(const struct block *k, uint64_t version, struct str *to)
+{
+    for (size_t off = 0; off < k->len;) {
+        struct entry e;
+        off += entry_read_trusted(k->data + off, &e);
+        if (e.version > version) {
+            return;
+        }
+        e.flags |= ENTRY_STRIPPED;
+        e.n_effects = 0;
+        e.effects = (struct slice){0};
+        entry_write(str_reserve(to, entry_size(&e)), &e);
+        to->len += entry_size(&e);
+    }
+}
+
+static size_t stripped_size(const struct block *k)
+{
+    size_t size = 0;
+    for (size_t off = 0; off < k->len;) {
+        struct entry e;
+        off += entry_read_trusted(k->data + off, &e);
+        size += ENTRY_HEAD + e.reply.len;
+    }
+    return size;
+}
+
+void backlog_tail(const struct backlog *b, int shard, uint64_t version, size_t bytes_max,
+                  struct str *to, int64_t *since_us)
+{
+    const struct shard_log *l = log_of(b, shard);
+    const struct block *k = l->newest;
+    size_t size = k == NULL ? 0 : stripped_size(k);
+    while (k != NULL && k->older != NULL) {
+        size += stripped_size(k->older);
+        if (size > bytes_max) {
+            break;
+        }
+        k = k->older;
+    }
+    *since_us = k == NULL || k->older == NULL ? l->since_us : k->came_us;
+    for (; k != NULL; k = k->newer) {
+        strip(k, version, to);
+    }
+}
+
 void backlog_window(const struct backlog *b, int shard, backlog_window_fn *visit, void *arg)
 {
     struct str out = {0};
     for (const struct block *k = log_of(b, shard)->oldest; k != NULL; k = k->newer) {
         str_clear(&out);
-        for (size_t off = 0; off < k->len;) {
-            struct entry e;
-            off += entry_read_trusted(k->data + off, &e);
-            e.flags |= ENTRY_STRIPPED;
-            e.n_effects = 0;
-            e.effects = (struct slice){0};
-            entry_write(str_reserve(&out, entry_size(&e)), &e);
-            out.len += entry_size(&e);
-        }
-        visit(arg, k->came_us, str_slice(&out));
+        strip(k, UINT64_MAX, &out);
+        visit(arg, k->came_last_us, str_slice(&out));
     }
     str_fini(&out);
 }

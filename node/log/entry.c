@@ -18,7 +18,7 @@ enum {
     AT_ZERO = 54,
 };
 
-#define FLAGS_KNOWN (ENTRY_REPLY_GONE | ENTRY_STRIPPED)
+#define FLAGS_KNOWN (ENTRY_REPLY_GONE | ENTRY_STRIPPED | ENTRY_LANE_END)
 
 void entry_write(char *to, const struct entry *e)
 {
@@ -113,8 +113,10 @@ int64_t entry_read(struct slice in, struct entry *out)
         return 0;
     }
     entry_read_trusted(in.ptr, out);
-    bool stripped = (out->flags & ENTRY_STRIPPED) != 0;
-    if ((stripped && out->n_effects != 0) || !effects_are_whole(out->effects, out->n_effects)) {
+    bool bare = (out->flags & (ENTRY_STRIPPED | ENTRY_LANE_END)) != 0;
+    bool ends = (out->flags & ENTRY_LANE_END) != 0;
+    if ((bare && out->n_effects != 0) || ends != (out->number == ENTRY_NUMBER_END) ||
+        !effects_are_whole(out->effects, out->n_effects)) {
         return -1;
     }
     return (int64_t)len;

@@ -13,15 +13,17 @@
 #include "common/base/str.h"
 
 #define ENTRY_HEAD       56 /* bytes before the reply */
-#define ENTRY_REPLY_MAX  64 /* a longer reply is not kept: ENTRY_REPLY_GONE */
+#define ENTRY_REPLY_MAX  80 /* a longer reply is not kept: ENTRY_REPLY_GONE */
 #define ENTRY_LEN_MAX    (UINT32_C(1) << 31)
 #define ENTRY_ARGC_MAX   (UINT32_C(1) << 28)
 #define ENTRY_LANE_NONE  0 /* no lane: expiry, eviction, a client that is no proxy */
 #define ENTRY_SHARDS_MAX 16384
+#define ENTRY_NUMBER_END UINT64_MAX /* of an ENTRY_LANE_END: behind all numbers of the lane */
 
 enum entry_flag {
     ENTRY_REPLY_GONE = 1, /* the reply was too long to be kept: its outcome cannot be told later */
     ENTRY_STRIPPED = 2,   /* effects were left out: it only tells the fate of a write (section 9) */
+    ENTRY_LANE_END = 4,   /* its lane has ended: nothing of it comes behind this (section 9) */
 };
 
 struct entry {

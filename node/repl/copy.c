@@ -4,6 +4,7 @@
  * the last entry in it, for all keys below the copy's place and those that were sent ahead. */
 #include "node/repl/repl_priv.h"
 
+#include "common/base/bytes.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -85,6 +86,26 @@ static void send_window(void *arg, int64_t came_us, struct slice stripped)
     repl_send(w->r, w->m->peer, &m);
 }
 
+/* Before the windows, which may tell of the same. */
+static void send_lanes(struct repl *r, const struct repl_shard *s, const struct member *m)
+{
+    if (s->n_lanes == 0) {
+        return;
+    }
+    char *ids = mem_alloc(s->n_lanes * 8);
+    for (uint32_t i = 0; i < s->n_lanes; i++) {
+        put_le64(ids + (size_t)i * 8, s->lanes[(s->at_lane + i) % s->n_lanes]);
+    }
+    struct repl_message msg = {
+        .kind = REPL_COPY_LANES,
+        .shard = (uint32_t)s->shard,
+        .term = s->pterm,
+        .copy_lanes = {.copy = m->copy->number, .ids = slice_of(ids, (size_t)s->n_lanes * 8)},
+    };
+    repl_send(r, m->peer, &msg);
+    mem_free(ids);
+}
+
 static void start(struct repl *r, struct repl_shard *s, struct member *m)
 {
     copy_unwant(r, m);
@@ -108,6 +129,7 @@ static void start(struct repl *r, struct repl_shard *s, struct member *m)
                        .age_us = since == INT64_MIN ? -1 : MAX(r->now_us - since, 0)},
     };
     repl_send(r, m->peer, &msg);
+    send_lanes(r, s, m);
     struct window w = {.r = r, .s = s, .m = m};
     backlog_window(r->backlog, s->shard, send_window, &w);
     repl_dirty(r, s);

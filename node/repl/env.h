@@ -59,6 +59,9 @@ struct repl_env {
      * expiry, no eviction of its own.
      * Calls repl_touch for every key (repl_touch_all for FLUSHALL, FLUSHDB and SWAPDB). */
     void (*apply)(void *arg, const struct entry *e);
+    /* The lane has ended, as an entry says that came into this node's log, or to its copy of one:
+     * its connection, if it is here, is to end, and nothing of it is to run here any more. */
+    void (*lane_ended)(void *arg, uint64_t lane);
     /* The commit version grew: release what waited for it. Primary and replica. May call
      * repl_append (a command that had been held may run now), and all queries. */
     void (*committed)(void *arg, int shard, uint64_t version);

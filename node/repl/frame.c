@@ -18,7 +18,7 @@ static const struct shape {
     unsigned numbers; /* of 8 bytes */
 } shapes[REPL_KINDS] = {
     [REPL_HELLO] = {HAS_HELLO, 2},
-    [REPL_JOIN] = {HAS_SHARD, 4},
+    [REPL_JOIN] = {HAS_SHARD, 5},
     [REPL_REVOKE] = {HAS_SHARD, 0},
     [REPL_ENTRIES] = {HAS_SHARD | HAS_BODY, 0},
     [REPL_ACK] = {HAS_MARKS, 0},
@@ -34,6 +34,8 @@ static const struct shape {
     [REPL_COPY_WINDOW] = {HAS_SHARD | HAS_BODY, 2},
     [REPL_COPY_END] = {HAS_SHARD, 4},
     [REPL_COPY_ABORT] = {HAS_SHARD, 1},
+    [REPL_COPY_LANES] = {HAS_SHARD | HAS_BODY, 1},
+    [REPL_WINDOW] = {HAS_SHARD | HAS_BODY, 2},
 };
 
 #define NUMBERS_MAX  5
@@ -54,6 +56,7 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
         n[1] = m->join.last_version;
         n[2] = m->join.own;
         n[3] = m->join.number;
+        n[4] = m->join.first;
         break;
     case REPL_ENTRIES:
         *body = m->entries.bytes;
@@ -101,6 +104,15 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
         break;
     case REPL_COPY_ABORT:
         n[0] = m->copy_abort;
+        break;
+    case REPL_COPY_LANES:
+        n[0] = m->copy_lanes.copy;
+        *body = m->copy_lanes.ids;
+        break;
+    case REPL_WINDOW:
+        n[0] = m->window.join;
+        n[1] = (uint64_t)m->window.age_us;
+        *body = m->window.bytes;
         break;
     case REPL_REVOKE:
     case REPL_ACK:
@@ -214,7 +226,7 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
         return n[0] <= UINT32_MAX;
     case REPL_JOIN:
         out->join = (struct repl_join){
-            .last_term = n[0], .last_version = n[1], .own = n[2], .number = n[3]};
+            .last_term = n[0], .last_version = n[1], .own = n[2], .number = n[3], .first = n[4]};
         return (n[0] == 0) == (n[1] == 0);
     case REPL_ENTRIES:
         out->entries.bytes = rest;
@@ -256,6 +268,12 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
     case REPL_COPY_ABORT:
         out->copy_abort = n[0];
         return true;
+    case REPL_COPY_LANES:
+        out->copy_lanes = (struct repl_copy_lanes){.copy = n[0], .ids = rest};
+        return rest.len % 8 == 0;
+    case REPL_WINDOW:
+        out->window = (struct repl_window){.join = n[0], .age_us = (int64_t)n[1], .bytes = rest};
+        return (int64_t)n[1] >= -1 && (int64_t)n[1] < INT64_MAX / 4;
     case REPL_REVOKE:
     case REPL_ACK:
     case REPL_COMMIT:

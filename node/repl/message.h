@@ -7,7 +7,7 @@
 
 #include "common/model/map.h"
 
-#define REPL_WIRE_VERSION 1
+#define REPL_WIRE_VERSION 2
 
 enum repl_kind {
     REPL_HELLO = 1, /* of the link alone: the core neither sends nor gets it */
@@ -27,6 +27,8 @@ enum repl_kind {
     REPL_COPY_WINDOW,
     REPL_COPY_END,
     REPL_COPY_ABORT,
+    REPL_COPY_LANES,
+    REPL_WINDOW,
     REPL_KINDS
 };
 
@@ -55,6 +57,7 @@ struct repl_join {
     uint64_t last_version;
     uint64_t own;    /* acknowledged by this: less than last_version where that is not on disk */
     uint64_t number; /* of this attempt, rising in a session; a repeated one has the same */
+    uint64_t first;  /* of its backlog; last_version + 1: it has nothing in there */
 };
 
 struct repl_entries {
@@ -102,8 +105,21 @@ struct repl_copy_keys {
 
 struct repl_copy_window {
     uint64_t copy;
-    int64_t age_us;     /* how long ago the first of them came */
+    int64_t age_us;     /* how long ago the last of them came */
     struct slice bytes; /* entries, stripped */
+};
+
+/* For a member whose log goes on, but whose backlog is empty: it has been restarted. */
+struct repl_window {
+    uint64_t join;      /* number of the member's last JOIN, as in COUNTED */
+    int64_t age_us;     /* all that came since then is in here; -1: all ever */
+    struct slice bytes; /* entries, stripped; the last one is where the member's log ended */
+};
+
+/* Lanes that have ended: also those of which the windows tell nothing any more. */
+struct repl_copy_lanes {
+    uint64_t copy;
+    struct slice ids; /* of 8 bytes, little-endian */
 };
 
 struct repl_copy_end {
@@ -130,6 +146,8 @@ struct repl_message {
         struct repl_copy_keys copy_keys;
         struct repl_copy_window copy_window;
         struct repl_copy_end copy_end;
+        struct repl_copy_lanes copy_lanes;
+        struct repl_window window;
         uint64_t copy_abort; /* number of the copy */
     };
 };

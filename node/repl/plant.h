@@ -26,7 +26,8 @@
     X(FATE_COMPLETE, "a window that was trimmed calls itself complete")                            \
     X(HALF_COPY, "a copy that broke off counts as whole")                                          \
     X(NO_PULL, "a new primary ignores what others are ahead")                                      \
-    X(REMOVE_AT_ONCE, "a member leaves the commit set before the coordinator recorded it")
+    X(REMOVE_AT_ONCE, "a member leaves the commit set before the coordinator recorded it")         \
+    X(LANE_OPEN, "the end of a lane is known to the node that told its fate, not in the log")
 
 enum repl_plant {
     PLANT_NONE,

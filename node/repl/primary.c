@@ -141,6 +141,27 @@ void primary_ack(struct repl *r, struct repl_shard *s, int peer, const struct re
 
 /* -- joining ---------------------------------------------------------------------------------- */
 
+/* Lanes, numbers and replies of what it has already: should it become primary, it is asked for the
+ * fate of writes that are older than its process. */
+static void send_window(struct repl *r, struct repl_shard *s, const struct member *m)
+{
+    struct str bytes = {0};
+    int64_t since;
+    backlog_tail(r->backlog, s->shard, m->last_version, WINDOW_MAX, &bytes, &since);
+    struct repl_message msg = {
+        .kind = REPL_WINDOW,
+        .shard = (uint32_t)s->shard,
+        .term = s->pterm,
+        .window = {.join = m->join_number,
+                   .age_us = since == INT64_MIN ? -1 : MAX(r->now_us - since, 0),
+                   .bytes = str_slice(&bytes)},
+    };
+    if (bytes.len > 0) {
+        repl_send(r, m->peer, &msg);
+    }
+    str_fini(&bytes);
+}
+
 static void start_flow(struct repl *r, struct repl_shard *s, struct member *m)
 {
     m->flow = FLOW_LOG;
@@ -157,6 +178,10 @@ static void start_flow(struct repl *r, struct repl_shard *s, struct member *m)
     }
     primary_tell_counted(r, s, m, false);
     m->told = false;
+    if (m->bare) {
+        m->bare = false;
+        send_window(r, s, m);
+    }
     repl_dirty(r, s);
     primary_commit(r, s); /* its acknowledgement of the last entries may have been lost */
 }
@@ -277,6 +302,7 @@ void primary_join(struct repl *r, struct repl_shard *s, int peer, const struct r
     m->last_term = j->last_term;
     m->last_version = j->last_version;
     m->last_own = MIN(j->own, j->last_version);
+    m->bare = j->last_version > 0 && j->first > j->last_version;
     m->flow = FLOW_NONE;
     m->pulling = false;
     m->acked = 0;

@@ -235,24 +235,56 @@ bool repl_is_durable(const struct repl *r, int shard, uint64_t version)
     return s != NULL && s->durable >= version;
 }
 
-enum repl_answer repl_fate(struct repl *r, int shard, uint64_t lane, uint64_t from, int64_t age_us,
-                           int64_t now_us, backlog_visit_fn *visit, void *arg,
-                           struct repl_fate *out)
+struct fate_walk {
+    backlog_visit_fn *visit;
+    void *arg;
+    bool ended;
+};
+
+static void visit_fate(void *arg, const struct entry *e)
 {
-    struct repl_shard *s = r->shards[shard];
+    struct fate_walk *w = arg;
+    if ((e->flags & ENTRY_LANE_END) != 0) {
+        w->ended = true;
+    } else {
+        w->visit(w->arg, e);
+    }
+}
+
+/* On every node that logs it the lane is dead from then on: what the network, or a socket, still
+ * holds of it is never executed by a later primary. */
+static void end_lane(struct repl *r, const struct repl_question *q, int64_t now_us)
+{
+    struct entry e = {.shard = q->shard,
+                      .flags = ENTRY_LANE_END,
+                      .time_ms = q->time_ms,
+                      .lane = q->lane,
+                      .number = ENTRY_NUMBER_END};
+    (void)repl_append(r, &e, now_us);
+    shard_lane_ended(r, shard_of(r, q->shard), q->lane);
+}
+
+enum repl_answer repl_fate(struct repl *r, const struct repl_question *q, int64_t now_us,
+                           backlog_visit_fn *visit, void *arg, struct repl_fate *out)
+{
+    struct repl_shard *s = r->shards[q->shard];
     if (s == NULL || s->state != REPL_SERVE) {
-        enum repl_answer a = elsewhere(r, shard, s);
+        enum repl_answer a = elsewhere(r, q->shard, s);
         return a == REPL_DOWN ? REPL_TRYAGAIN : a;
     }
     if (primary_may_read(r, s, now_us) != REPL_YES) {
         return REPL_TRYAGAIN;
     }
-    int64_t since = backlog_since(r->backlog, shard);
+    int64_t since = backlog_since(r->backlog, q->shard);
     /* Older than the lane's writes can be, an eighth and a little for clocks. */
-    int64_t needed = now_us - age_us - age_us / 8 - 100000;
+    int64_t needed = now_us - q->age_us - q->age_us / 8 - 100000;
     out->complete = since == INT64_MIN || since <= needed || PLANTED(FATE_COMPLETE);
-    out->barrier = repl_barrier_all(r, shard);
-    backlog_lane(r->backlog, shard, lane, from, needed, visit, arg);
+    struct fate_walk w = {.visit = visit, .arg = arg};
+    backlog_lane(r->backlog, q->shard, q->lane, q->from, needed, visit_fate, &w);
+    if (!w.ended && !PLANTED(LANE_OPEN)) {
+        end_lane(r, q, now_us);
+    }
+    out->barrier = repl_barrier_all(r, q->shard);
     return REPL_YES;
 }
 

@@ -62,6 +62,7 @@ static void shard_drop(struct repl_shard **ps)
             mem_free(s->members[i].copy);
         }
     }
+    mem_free(s->lanes);
     mem_free(s);
     *ps = NULL;
 }
@@ -409,6 +410,8 @@ void repl_message(struct repl *r, int peer, const struct repl_message *m, int64_
     case REPL_COPY_WINDOW:
     case REPL_COPY_END:
     case REPL_COPY_ABORT:
+    case REPL_COPY_LANES:
+    case REPL_WINDOW:
         if (!resign_of_former(r, peer, m)) {
             take_shard_message(r, peer, m);
         }

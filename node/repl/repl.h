@@ -142,15 +142,23 @@ int repl_acked(const struct repl *r, int shard, uint64_t version, bool durable);
 /* This node's own log up to there is on disk. */
 bool repl_is_durable(const struct repl *r, int shard, uint64_t version);
 
-/* FATE: the shard's log may be asked now: primary, SERVE, leases held. `complete`: entries of the
- * last age_us are all in the backlog. The answer may leave when `barrier` is committed. */
+/* FATE: what is in the shard's log of a lane's commands; REPL_YES only on a primary that serves and
+ * has its leases. The caller has seen to it that nothing of the lane runs here any more. An entry
+ * that ends the lane is added to the log (unless one is there): when it is committed, at `barrier`,
+ * no later primary runs anything of the lane, and the answer may leave. */
+struct repl_question {
+    int shard;
+    uint64_t lane;
+    uint64_t from;   /* numbers from this one on */
+    int64_t age_us;  /* of the oldest command that is asked for */
+    int64_t time_ms; /* wall clock, for the entry */
+};
 struct repl_fate {
-    bool complete;
+    bool complete; /* entries of the last age_us are all in the backlog */
     uint64_t barrier;
 };
-enum repl_answer repl_fate(struct repl *r, int shard, uint64_t lane, uint64_t from, int64_t age_us,
-                           int64_t now_us, backlog_visit_fn *visit, void *arg,
-                           struct repl_fate *out);
+enum repl_answer repl_fate(struct repl *r, const struct repl_question *q, int64_t now_us,
+                           backlog_visit_fn *visit, void *arg, struct repl_fate *out);
 
 struct repl_lag {
     int peer;

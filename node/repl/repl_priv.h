@@ -31,8 +31,10 @@
 #define COPY_SLICE      (128 * 1024)
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536
-#define REVOKE_LEFT     0            /* in place of a newer term: I am no member any more */
-#define ENTRIES_MAX     (256 * 1024) /* bytes of one ENTRIES message */
+#define REVOKE_LEFT     0             /* in place of a newer term: I am no member any more */
+#define LANES_KEPT      1024          /* ended ones that a shard tells who gets a full copy of it */
+#define WINDOW_MAX      (1024 * 1024) /* bytes of one WINDOW */
+#define ENTRIES_MAX     (256 * 1024)  /* bytes of one ENTRIES message */
 
 enum flow { FLOW_NONE, FLOW_COPY, FLOW_LOG };
 
@@ -63,6 +65,7 @@ struct member {
     uint64_t last_term; /* its log's end, as it joined */
     uint64_t last_version;
     uint64_t last_own; /* of it what it acknowledged by joining */
+    bool bare;         /* its backlog is empty */
     uint64_t sent;     /* entries handed to the link */
     uint64_t acked;
     uint64_t durable;
@@ -142,6 +145,11 @@ struct repl_shard {
     uint64_t touching;  /* version of the entry being applied; 0: the next one */
     uint64_t touch_all; /* everything, by this version */
     uint64_t touch_mask;
+    /* lanes that have ended, by their entries: a ring, the oldest at the front when it is full */
+    uint64_t *lanes;
+    uint32_t n_lanes;
+    uint32_t at_lane;
+
     /* what is long */
     struct history history;
     struct member members[REPL_PEER_MAX];
@@ -275,6 +283,8 @@ static inline uint64_t shard_own(const struct repl *r, const struct repl_shard *
 {
     return r->set.durable ? MIN(s->durable, s->history.version) : s->history.version;
 }
+/* An entry, or the source of a copy, says that this lane has ended. */
+void shard_lane_ended(struct repl *r, struct repl_shard *s, uint64_t lane);
 /* Drops the data; the log is empty. */
 void shard_empty(struct repl *r, struct repl_shard *s);
 

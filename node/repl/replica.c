@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/repl/repl_priv.h"
 
+#include "common/base/bytes.h"
+
 static void send_join(struct repl *r, struct repl_shard *s, bool again)
 {
     if (!again) {
@@ -18,7 +20,8 @@ static void send_join(struct repl *r, struct repl_shard *s, bool again)
         .join = {.last_term = history_term(&s->history),
                  .last_version = s->history.version,
                  .own = s->acked,
-                 .number = s->join_number},
+                 .number = s->join_number,
+                 .first = backlog_first(r->backlog, s->shard)},
     };
     repl_send(r, s->primary, &m);
 }
@@ -168,12 +171,8 @@ static void take_begin(struct repl *r, struct repl_shard *s, int peer,
     s->trouble = false;
 }
 
-static bool add_window(struct repl *r, struct repl_shard *s, const struct repl_copy_window *w)
+static bool add_stripped(struct repl *r, struct repl_shard *s, struct slice in, int64_t came_us)
 {
-    struct slice in = w->bytes;
-    if (w->age_us < 0) {
-        return false;
-    }
     while (in.len > 0) {
         struct entry e;
         int64_t len = entry_read(in, &e);
@@ -181,10 +180,47 @@ static bool add_window(struct repl *r, struct repl_shard *s, const struct repl_c
             e.version != backlog_last(r->backlog, s->shard) + 1 || e.version > s->history.version) {
             return false;
         }
-        backlog_add_bytes(r->backlog, &e, r->now_us - w->age_us);
+        backlog_add_bytes(r->backlog, &e, came_us);
+        if ((e.flags & ENTRY_LANE_END) != 0) {
+            shard_lane_ended(r, s, e.lane);
+        }
         in = slice_of(in.ptr + len, in.len - (size_t)len);
     }
     return true;
+}
+
+static void take_lanes(struct repl *r, struct repl_shard *s, struct slice ids)
+{
+    for (size_t i = 0; i + 8 <= ids.len; i += 8) {
+        shard_lane_ended(r, s, get_le64(ids.ptr + i));
+    }
+}
+
+static bool take_copy_window(struct repl *r, struct repl_shard *s, const struct repl_copy_window *w)
+{
+    return w->age_us >= 0 && add_stripped(r, s, w->bytes, r->now_us - w->age_us);
+}
+
+/* What this node had already when it joined: its log does not change. */
+static bool take_window(struct repl *r, struct repl_shard *s, const struct repl_window *w)
+{
+    uint64_t version = s->history.version;
+    struct entry first;
+    if (w->join != s->join_number || s->state != REPL_FOLLOW ||
+        backlog_first(r->backlog, s->shard) <= version) {
+        r->stats.dropped++;
+        return true;
+    }
+    if (entry_read(w->bytes, &first) <= 0 || first.version > version) {
+        return false;
+    }
+    backlog_open(r->backlog, s->shard, first.version - 1,
+                 w->age_us < 0 ? INT64_MIN : r->now_us - w->age_us);
+    if (add_stripped(r, s, w->bytes, r->now_us) && backlog_last(r->backlog, s->shard) == version) {
+        return true;
+    }
+    backlog_open(r->backlog, s->shard, version, r->now_us);
+    return false;
 }
 
 static void break_off(struct repl *r, struct repl_shard *s)
@@ -236,9 +272,11 @@ static void take_copy(struct repl *r, struct repl_shard *s, int peer, const stru
             break_off(r, s);
         }
     } else if (m->kind == REPL_COPY_WINDOW && m->copy_window.copy == s->copy) {
-        if (!add_window(r, s, &m->copy_window)) {
+        if (!take_copy_window(r, s, &m->copy_window)) {
             repl_bad(r, peer, "copy window");
         }
+    } else if (m->kind == REPL_COPY_LANES && m->copy_lanes.copy == s->copy) {
+        take_lanes(r, s, m->copy_lanes.ids);
     } else if (m->kind == REPL_COPY_END && m->copy_end.copy == s->copy) {
         take_end(r, s, &m->copy_end);
     } else if (m->kind == REPL_COPY_ABORT && m->copy_abort == s->copy) {
@@ -282,11 +320,17 @@ void replica_message(struct repl *r, struct repl_shard *s, int peer, const struc
             send_join(r, s, false);
         }
         break;
+    case REPL_WINDOW:
+        if (!take_window(r, s, &m->window)) {
+            repl_bad(r, peer, "window");
+        }
+        break;
     case REPL_COPY_BEGIN:
     case REPL_COPY_KEYS:
     case REPL_COPY_WINDOW:
     case REPL_COPY_END:
     case REPL_COPY_ABORT:
+    case REPL_COPY_LANES:
         take_copy(r, s, peer, m);
         break;
     case REPL_HELLO:

@@ -233,6 +233,22 @@ void shard_tick(struct repl *r, struct repl_shard *s)
     }
 }
 
+/* -- lanes that have ended -------------------------------------------------------------------- */
+
+void shard_lane_ended(struct repl *r, struct repl_shard *s, uint64_t lane)
+{
+    if (s->n_lanes < LANES_KEPT) {
+        if ((s->n_lanes & (s->n_lanes - 1)) == 0) { /* room for a power of two */
+            s->lanes = mem_realloc(s->lanes, sizeof(lane) * MAX((size_t)s->n_lanes * 2, 1));
+        }
+        s->lanes[s->n_lanes++] = lane;
+    } else {
+        s->lanes[s->at_lane] = lane;
+        s->at_lane = (s->at_lane + 1) % LANES_KEPT;
+    }
+    r->env.lane_ended(r->env.arg, lane);
+}
+
 /* -- the log ---------------------------------------------------------------------------------- */
 
 void shard_committed(struct repl *r, struct repl_shard *s)
@@ -262,6 +278,9 @@ bool shard_take_entries(struct repl *r, struct repl_shard *s, struct slice in)
         s->touching = e.version;
         r->env.logged(r->env.arg, &e);
         r->env.apply(r->env.arg, &e);
+        if (UNLIKELY((e.flags & ENTRY_LANE_END) != 0)) {
+            shard_lane_ended(r, s, e.lane);
+        }
         s->touching = 0;
         r->stats.entries_applied++;
     }

@@ -39,10 +39,12 @@ void fate_answer(struct client *c, struct call *k, const struct fate_question *q
     }
     struct told t = {.w = {.out = &t.out, .proto = 2}};
     struct repl_fate fate;
+    struct repl_question ask = {
+        .shard = q->shard, .lane = q->lane, .from = q->from, .time_ms = loop_wall_ms(s->loop)};
     int64_t age_us = q->age_ms + q->age_ms / 8 + 100;
     age_us = age_us > INT64_MAX / 1000 ? INT64_MAX / 2 : age_us * 1000;
-    enum repl_answer why = repl_fate(s->repl->core, q->shard, q->lane, q->from, age_us,
-                                     replicate_now(s->repl), tell, &t, &fate);
+    ask.age_us = age_us;
+    enum repl_answer why = repl_fate(s->repl->core, &ask, replicate_now(s->repl), tell, &t, &fate);
     if (why == REPL_YES) {
         resp_array(&k->w, 2);
         resp_int(&k->w, fate.complete);

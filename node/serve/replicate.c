@@ -77,6 +77,12 @@ static void env_apply(void *arg, const struct entry *e)
     }
 }
 
+static void env_lane_ended(void *arg, uint64_t lane)
+{
+    struct server *s = arg;
+    lanes_end(&s->lanes, lane);
+}
+
 static void env_committed(void *arg, int shard, uint64_t version)
 {
     struct server *s = arg;
@@ -509,6 +515,7 @@ static struct repl_env env_of(struct server *s)
         .logged = env_logged,
         .apply = env_apply,
         .committed = env_committed,
+        .lane_ended = env_lane_ended,
         .state = env_state,
         .discard = env_discard,
         .whole = env_whole,

@@ -49,7 +49,11 @@ static uint64_t backend_free(struct backend *b)
     if (b->stream != NULL) {
         written = b->stream->bytes_out;
         add_totals(&b->back->ended, b->stream);
-        stream_free(&b->stream);
+        if (b->lane->head != NULL) { /* its calls go elsewhere: nothing of them may still arrive */
+            stream_abort(&b->stream);
+        } else {
+            stream_free(&b->stream);
+        }
     }
     outbuf_fini(&b->nowhere);
     loop_timer_fini(&b->never);

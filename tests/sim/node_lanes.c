@@ -290,9 +290,19 @@ static void visit_fate(void *arg, const struct entry *e)
     w->count++;
 }
 
-static void end_lane(struct sim_node *n, uint64_t lane)
+static bool lane_is_ended(const struct sim_node *n, uint64_t lane)
 {
-    if (SIM_PLANTED(LANE_LIVES)) {
+    for (size_t i = 0; i < n->n_ended; i++) {
+        if (n->ended_lanes[i] == lane) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void lanes_end(struct sim_node *n, uint64_t lane)
+{
+    if (SIM_PLANTED(LANE_LIVES) || lane_is_ended(n, lane)) {
         return;
     }
     LIST_FOREACH(it, &n->sessions) {
@@ -305,26 +315,20 @@ static void end_lane(struct sim_node *n, uint64_t lane)
     n->ended_lanes[n->n_ended++] = lane;
 }
 
-static bool lane_is_ended(const struct sim_node *n, uint64_t lane)
-{
-    for (size_t i = 0; i < n->n_ended; i++) {
-        if (n->ended_lanes[i] == lane) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void run_fate(struct sim_node *n, struct session *s, const struct sim_request *q)
 {
-    end_lane(n, q->lane);
+    lanes_end(n, q->lane);
     struct str out = {0};
     struct sim_fate head = {.tag = q->tag};
     str_append(&out, &head, sizeof(head));
     struct fate_walk w = {.out = &out};
     struct repl_fate fate = {0};
-    enum repl_answer a = repl_fate(n->repl, (int)q->shard, q->lane, q->from, q->age_us,
-                                   host_now_us(n->host), visit_fate, &w, &fate);
+    struct repl_question ask = {.shard = (int)q->shard,
+                                .lane = q->lane,
+                                .from = q->from,
+                                .age_us = q->age_us,
+                                .time_ms = n->sim->world.now_us / 1000};
+    enum repl_answer a = repl_fate(n->repl, &ask, host_now_us(n->host), visit_fate, &w, &fate);
     head.status = status_of(a);
     head.complete = fate.complete;
     head.count = a == REPL_YES ? w.count : 0;

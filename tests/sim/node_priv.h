@@ -135,6 +135,8 @@ struct sim_node {
 bool lanes_accepted(struct sim_node *n, struct net_end *end);
 void lanes_message(struct sim_node *n, struct session *s, const char *data, size_t len);
 void lanes_closed(struct sim_node *n, struct session *s);
+/* Nothing of it runs here any more. */
+void lanes_end(struct sim_node *n, uint64_t lane);
 void lanes_state(struct sim_node *n, int shard, enum repl_state was, enum repl_state now);
 /* Releases what is committed; at the end of a turn. */
 void lanes_flush(struct sim_node *n);

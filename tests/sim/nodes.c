@@ -249,6 +249,11 @@ static void env_committed(void *arg, int shard, uint64_t version)
     check_committed(n->sim, n, shard, version);
 }
 
+static void env_lane_ended(void *arg, uint64_t lane)
+{
+    lanes_end(arg, lane);
+}
+
 static void env_state(void *arg, int shard, enum repl_state was, enum repl_state now)
 {
     struct sim_node *n = arg;
@@ -371,6 +376,7 @@ static const struct repl_env env_of_node = {
     .logged = env_logged,
     .apply = env_apply,
     .committed = env_committed,
+    .lane_ended = env_lane_ended,
     .state = env_state,
     .discard = env_discard,
     .whole = env_whole,

@@ -72,7 +72,8 @@ struct node {
     struct str scan;
     bool durable_lags;
     uint64_t written[N_SHARDS];
-    int64_t map_due_us; /* a newer map is on its way */
+    int64_t map_due_us;  /* a newer map is on its way */
+    uint64_t lane_ended; /* the last one */
 };
 
 struct request {
@@ -233,6 +234,12 @@ static inline void env_committed(void *arg, int shard, uint64_t version)
     if (s == REPL_SERVE || s == REPL_FENCED) {
         settle_ops(n, shard, version);
     }
+}
+
+static inline void env_lane_ended(void *arg, uint64_t lane)
+{
+    struct node *n = arg;
+    n->lane_ended = lane;
 }
 
 static inline void env_state(void *arg, int shard, enum repl_state was, enum repl_state now)
@@ -421,6 +428,7 @@ static inline void start_node(struct cluster *c, int i, bool fresh)
         .logged = env_logged,
         .apply = env_apply,
         .committed = env_committed,
+        .lane_ended = env_lane_ended,
         .state = env_state,
         .discard = env_discard,
         .whole = env_whole,

@@ -246,8 +246,88 @@ static void test_the_fate_of_writes_is_known_after_a_failover(void **state)
     }
     struct repl_fate fate;
     uint64_t sum = 0;
-    while (repl_fate(c.nodes[1].r, 0, 99, 4, 1000000, c.now_us, take_entry, &sum, &fate) !=
-           REPL_YES) {
+    struct repl_question q = {.shard = 0, .lane = 99, .from = 4, .age_us = 1000000};
+    while (repl_fate(c.nodes[1].r, &q, c.now_us, take_entry, &sum, &fate) != REPL_YES) {
+        run_for(&c, STEP_US, 0);
+    }
+    assert_int_equal(sum, 4 + 5 + 6 + 7 + 8 + 9 + 10);
+    assert_true(fate.complete);
+    cluster_fini(&c);
+}
+
+/* What the network still holds of it must not be executed by whoever becomes primary again. */
+static void test_a_lane_that_was_told_of_has_ended_everywhere(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 10, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    struct repl *r = c.nodes[0].r;
+    struct repl_fate fate;
+    uint64_t sum = 0;
+    struct repl_question q = {.shard = 0, .lane = 99, .from = 1, .age_us = 1000};
+    assert_int_equal(repl_fate(r, &q, c.now_us, take_entry, &sum, &fate), REPL_YES);
+    assert_int_equal(sum, 0);
+    assert_int_equal(c.nodes[0].lane_ended, 99);
+    assert_int_equal(fate.barrier, repl_version(r, 0)); /* not told before it is committed */
+    assert_true(fate.barrier > repl_commit(r, 0));
+    assert_int_equal(repl_fate(r, &q, c.now_us, take_entry, &sum, &fate), REPL_YES);
+    assert_int_equal(fate.barrier, repl_version(r, 0)); /* no second entry */
+    assert_int_equal(c.nodes[1].lane_ended, 0);
+    run_for(&c, 50000, 0);
+    assert_true(repl_commit(r, 0) >= fate.barrier);
+    assert_int_equal(c.nodes[1].lane_ended, 99);
+
+    /* Also where the entry does not come any more. */
+    run_for(&c, 3000000, 4);
+    kill_node(&c, 1);
+    fail_over(&c, 1, true);
+    run_for(&c, 500000, 4);
+    assert_true(backlog_first(repl_backlog(r), 0) > fate.barrier);
+    start_node(&c, 1, false);
+    c.nodes[1].lane_ended = 0;
+    connect_nodes(&c, 0, 1);
+    connect_nodes(&c, 1, 2);
+    heal(&c);
+    assert_true(repl_stats(r)->copies_ended > 0);
+    assert_int_equal(c.nodes[1].lane_ended, 99);
+    cluster_fini(&c);
+}
+
+static void test_a_restarted_member_can_tell_of_what_was_before(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 11, 2);
+    c.settings.backlog_max = (size_t)16 << 20;
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    for (uint64_t n = 1; n <= 10; n++) {
+        struct entry e = {.shard = 0, .lane = 99, .number = n, .reply = SLICE("+OK\r\n")};
+        repl_append(c.nodes[0].r, &e, c.now_us);
+    }
+    run_for(&c, 50000, 0);
+    struct history h = *repl_history(c.nodes[1].r, 0);
+    struct data data = c.nodes[1].data[0];
+    assert_int_equal(h.version, repl_version(c.nodes[0].r, 0));
+    kill_node(&c, 1);
+    fail_over(&c, 1, true);
+    run_for(&c, 50000, 0);
+    start_node(&c, 1, false);
+    c.nodes[1].data[0] = data;
+    repl_recovered(c.nodes[1].r, 0, &h, c.now_us);
+    connect_nodes(&c, 0, 1);
+    connect_nodes(&c, 1, 2);
+    heal(&c);
+    kill_node(&c, 0);
+    fail_over(&c, 0, false);
+    struct repl_fate fate;
+    uint64_t sum = 0;
+    struct repl_question q = {.shard = 0, .lane = 99, .from = 4, .age_us = 3000000};
+    while (repl_fate(c.nodes[1].r, &q, c.now_us, take_entry, &sum, &fate) != REPL_YES) {
         run_for(&c, STEP_US, 0);
     }
     assert_int_equal(sum, 4 + 5 + 6 + 7 + 8 + 9 + 10);
@@ -268,6 +348,8 @@ int main(void)
         cmocka_unit_test(test_modes_change_while_it_runs),
         cmocka_unit_test(test_reads_of_a_turn_that_took_too_long_wait_for_the_lease),
         cmocka_unit_test(test_the_fate_of_writes_is_known_after_a_failover),
+        cmocka_unit_test(test_a_lane_that_was_told_of_has_ended_everywhere),
+        cmocka_unit_test(test_a_restarted_member_can_tell_of_what_was_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
