@@ -266,6 +266,41 @@ static bool may_be_primary(const struct map *was, const struct map *now, int sha
     return map_shard_in_sync(a) == 0 || (before != NODE_NONE && map_shard_member(a, before) >= 0);
 }
 
+static bool is_in_sync(const struct map *m, int shard, const char *id)
+{
+    int node = map_node_by_id(m, id);
+    int at = node == NODE_NONE ? -1 : map_shard_member(&m->shards[shard], node);
+    return at >= 0 && m->shards[shard].members[at].in_sync;
+}
+
+static bool has_tainted(const struct sim *s, const struct map *m, int shard)
+{
+    bool any = false;
+    for (int i = 0; i < s->n_nodes; i++) {
+        bool *t = &s->log->shards[shard].tainted[i];
+        *t = *t && is_in_sync(m, shard, node_id(s->nodes[i]));
+        any |= *t;
+    }
+    return any;
+}
+
+/* The only ones left in sync lost power without anybody knowing: the record that takes the others
+ * out was on its way when they did. */
+static void check_left(struct sim *s, const struct map *m, int shard)
+{
+    struct shard_log *l = &s->log->shards[shard];
+    if (s->set.fsync == FSYNC_ALWAYS || l->lossy || !has_tainted(s, m, shard)) {
+        return;
+    }
+    for (int i = 0; i < s->n_nodes; i++) {
+        if (!l->tainted[i] && is_in_sync(m, shard, node_id(s->nodes[i]))) {
+            return;
+        }
+    }
+    l->lossy = true;
+    s->counts.lost_allowed++;
+}
+
 void check_map(struct sim *s, const struct map *was, const struct map *now)
 {
     const char *wrong = map_check(now);
@@ -280,6 +315,7 @@ void check_map(struct sim *s, const struct map *was, const struct map *now)
         s->counts.failovers += b->primary_term != a->primary_term;
         if (a->term != b->term || a->primary != b->primary) {
             say_shard(s, now, i);
+            check_left(s, now, i);
         }
         if (b->primary == NODE_NONE || b->primary_term == a->primary_term) {
             continue;
@@ -305,24 +341,6 @@ static bool is_safe(const struct sim *s, const struct map *m, int shard, const s
         }
     }
     return false;
-}
-
-static bool is_in_sync(const struct map *m, int shard, const char *id)
-{
-    int node = map_node_by_id(m, id);
-    int at = node == NODE_NONE ? -1 : map_shard_member(&m->shards[shard], node);
-    return at >= 0 && m->shards[shard].members[at].in_sync;
-}
-
-static bool has_tainted(const struct sim *s, const struct map *m, int shard)
-{
-    bool any = false;
-    for (int i = 0; i < s->n_nodes; i++) {
-        bool *t = &s->log->shards[shard].tainted[i];
-        *t = *t && is_in_sync(m, shard, node_id(s->nodes[i]));
-        any |= *t;
-    }
-    return any;
 }
 
 /* Without always, a set of which one lost power and all others were restarted before anybody knew

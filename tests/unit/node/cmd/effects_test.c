@@ -403,7 +403,7 @@ static void test_a_lane_learns_of_every_write_that_ran(void **state)
     LANE_LEAVES(&p, "append a xxxxxxxxxx", "9:8 :11. 0 append a xxxxxxxxxx");
     LANE_LEAVES(&p, "getset a 1xxxxxxxxxx", "9:9 $11 1xxxxxxxxxx. 0 SET a 1xxxxxxxxxx");
     LANE_LEAVES(&p, "incr a", "9:10 -ERR value is not an integer or out of range.");
-    LANE_LEAVES(&p, "setrange a 60 x", "9:11 :61. 0 setrange a 60 x");
+    LANE_LEAVES(&p, "setrange a 80 x", "9:11 :81. 0 setrange a 80 x");
     LANE_LEAVES(&p, "getdel a", "9:12 gone 0 DEL a");
     /* Refused before they ran. */
     LANE_LEAVES(&p, "set a", "");
