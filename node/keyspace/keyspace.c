@@ -39,6 +39,9 @@ struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
         .lfu_log_factor = 10,
         .lfu_decay_time = 1,
         .active_expire = true,
+        .hll_sparse_max_bytes = 3000,
+        .stream_node_max_bytes = 4096,
+        .stream_node_max_entries = 100,
         .expires_keys = true,
     };
     return ks;

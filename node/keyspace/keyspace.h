@@ -33,6 +33,9 @@ struct keyspace_settings {
     bool lazy_user_flush;   /* lazyfree-lazy-user-flush */
     bool active_expire;     /* DEBUG SET-ACTIVE-EXPIRE */
     uint32_t notify_events; /* notify.h: classes that are told */
+    uint64_t hll_sparse_max_bytes;   /* longer HyperLogLogs are dense */
+    uint64_t stream_node_max_bytes;  /* of one block of a stream's entries; 0: no limit */
+    uint64_t stream_node_max_entries;
     bool expires_keys;      /* false while writes pause: expired keys are hidden, not removed */
 };
 

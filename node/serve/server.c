@@ -317,6 +317,9 @@ void server_settings_changed(struct server *s)
     k->lazy_server_del = o->lazyfree_lazy_server_del;
     k->lazy_user_del = o->lazyfree_lazy_user_del;
     k->lazy_user_flush = o->lazyfree_lazy_user_flush;
+    k->hll_sparse_max_bytes = (uint64_t)o->hll_sparse_max_bytes;
+    k->stream_node_max_bytes = (uint64_t)o->stream_node_max_bytes;
+    k->stream_node_max_entries = (uint64_t)o->stream_node_max_entries;
     log_set_level((enum log_level)o->loglevel);
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);

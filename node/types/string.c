@@ -225,6 +225,11 @@ static struct object *resize_embedded(struct object *o, size_t len, char **bytes
 
 struct object *string_resize(struct object *o, size_t len, char **bytes)
 {
+    return string_resize_room(o, len, MIN(len, (size_t)GREEDY_MAX), bytes);
+}
+
+struct object *string_resize_room(struct object *o, size_t len, size_t room, char **bytes)
+{
     if (o->encoding != CHUNK && len <= STRING_GROW_MAX) {
         return resize_embedded(o, len, bytes);
     }
@@ -232,7 +237,7 @@ struct object *string_resize(struct object *o, size_t len, char **bytes)
     struct slice old = string_bytes(o, digits);
     struct chunk *c = string_chunk(o);
     if (c == NULL || c->refs > 1 || c->cap < len) {
-        size_t spare = old.len == 0 || len <= old.len ? 0 : MIN(len, (size_t)GREEDY_MAX);
+        size_t spare = old.len == 0 || len <= old.len ? 0 : room;
         struct chunk *grown = chunk_for(len + spare);
         if (old.len > 0) {
             memcpy(grown->data, old.ptr, MIN(old.len, len));

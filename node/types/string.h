@@ -37,6 +37,8 @@ bool string_set_int(struct object *o, int64_t value) MUSTCHECK;
 /* Makes it raw and `len` bytes long, new bytes zero, and gives the bytes to write to. `o` is
  * consumed; the result may be at another address. */
 struct object *string_resize(struct object *o, size_t len, char **bytes);
+/* The same, with `room` bytes more than needed if it has to grow, for the next time. */
+struct object *string_resize_room(struct object *o, size_t len, size_t room, char **bytes);
 
 /* For object.c. */
 void string_free_value(struct object *o);

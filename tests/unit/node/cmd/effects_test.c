@@ -256,6 +256,15 @@ static void test_effects_are_deterministic_words(void **state)
     LEAVES(&p, "setbit s 1 1", "");
     LEAVES(&p, "bitfield s get u8 0", "");
     LEAVES(&p, "bitfield s set u8 0 7", "0 bitfield s set u8 0 7");
+    LEAVES(&p, "pfadd h a b", "0 pfadd h a b");
+    LEAVES(&p, "pfadd h a", "");
+    assert_non_null(strstr(does(&p, "pfcount h"), "0 SETRANGE h 8 \x02"));
+    LEAVES(&p, "pfcount h", "");
+    p.f.ks->settings.hll_sparse_max_bytes = 30;
+    LEAVES(&p, "pfadd h c d e f", "0 pfadd h c d e f | 0 PFDEBUG TODENSE h");
+    LEAVES(&p, "pfmerge {h}m h", "0 pfmerge {h}m h | 0 PFDEBUG TODENSE {h}m");
+    LEAVES(&p, "pfmerge {h}m h", "0 pfmerge {h}m h");
+    LEAVES(&p, "pfdebug todense h", "");
     LEAVES(&p, "select 3", "");
     LEAVES(&p, "set x 1", "3 set x 1");
     LEAVES(&p, "move x 4", "3 move x 4");
@@ -463,6 +472,12 @@ static const char *const random_commands[] = {
     "msetnx k v k v",
     "append k v",
     "setrange k n v",
+    "pfadd k v v",
+    "pfadd k",
+    "pfcount k",
+    "pfcount k k",
+    "pfmerge k k k",
+    "pfdebug todense k",
     "incr k",
     "decrby k n",
     "incrbyfloat k n",
@@ -555,6 +570,7 @@ static void compare_at_random(int batch)
     struct pair p;
     pair_open(&p);
     p.late = batch > 1;
+    p.f.ks->settings.hll_sparse_max_bytes = 40; /* the copy has its own */
     struct str line = {0};
     for (int i = 0; i < 30000; i++) {
         p.f.now_ms += (int64_t)rng_below(&p.f.rng, 4);
