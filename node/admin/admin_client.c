@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* CLIENT: connections as their owners and operators see them. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/parked.h"
 #include "node/serve/pause.h"
 
 #include "common/app/client_command.h"
@@ -175,12 +176,13 @@ static void do_unpause(struct call *k)
     resp_ok(&k->w);
 }
 
-/* No command of this version blocks. */
 static void do_unblock(struct call *k)
 {
     int64_t id;
     if (client_read_unblock(k->argv, k->argc, &id, &k->w)) {
-        resp_int(&k->w, 0);
+        struct client *c = id < 0 ? NULL : server_client(server_of(k), (uint64_t)id);
+        bool error = k->argc == 4 && slice_is(k->argv[3], "error");
+        resp_int(&k->w, c != NULL && parked_unblock(c, error));
     }
 }
 

@@ -6,6 +6,7 @@
 #include "node/keyspace/watch.h"
 #include "node/serve/durable.h"
 #include "node/serve/membership.h"
+#include "node/serve/parked.h"
 
 #include "common/app/cmdstats.h"
 #include "common/app/info.h"
@@ -39,19 +40,21 @@ static void put_server(void *arg, struct str *to)
 static void put_clients(void *arg, struct str *to)
 {
     struct server *s = arg;
-    size_t in_most = 0, out_most = 0, paused = 0;
+    size_t in_most = 0, out_most = 0, paused = 0, timed = 0;
     LIST_FOREACH(it, &s->clients) {
         const struct client *c = container_of(it, struct client, link);
         in_most = MAX(in_most, stream_in_memory(c->stream));
         out_most = MAX(out_most, stream_out_memory(c->stream));
         paused += (c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
+        timed += parked_has_timeout(c);
     }
     str_printf(to, "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",
                s->n_clients - s->n_lanes, (long long)s->settings->maxclients);
     str_printf(to, "client_recent_max_input_buffer:%zu\r\nclient_recent_max_output_buffer:%zu\r\n",
                in_most, out_most);
-    str_printf(to, "blocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n",
-               paused);
+    str_printf(to, "blocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:%zu\r\n",
+               paused, timed);
+    str_printf(to, "total_blocking_keys:%zu\r\n", s->ks->blocked_keys);
     str_printf(to, "proxy_lanes:%zu\r\nmonitors:%zu\r\ncron_turns:%llu\r\n", s->n_lanes,
                s->n_monitors, (ull)s->stats.cron_turns);
 }

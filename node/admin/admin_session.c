@@ -3,6 +3,7 @@
 #include "node/admin/admin_priv.h"
 #include "node/serve/fate.h"
 #include "node/serve/membership.h"
+#include "node/serve/parked.h"
 #include "node/serve/pause.h"
 
 #include "common/app/hello.h"
@@ -203,6 +204,19 @@ static void hold_expiry(struct call *k)
     }
 }
 
+static void unblock_lane(struct call *k)
+{
+    uint64_t lane;
+    bool error = k->argc == 4 && slice_is(k->argv[3], "error");
+    if ((k->argc != 3 && k->argc != 4) || !num_parse_u64(k->argv[2], &lane) ||
+        (k->argc == 4 && !error && !slice_is(k->argv[3], "timeout"))) {
+        resp_error(&k->w, "ERR SHOAL UNBLOCK takes the lane's number and TIMEOUT or ERROR");
+        return;
+    }
+    struct client *c = lanes_find(&server_of(k)->lanes, lane);
+    resp_int(&k->w, c != NULL && parked_unblock(c, error));
+}
+
 static void do_shoal(struct call *k)
 {
     static const char *const help[] = {
@@ -218,6 +232,8 @@ static void do_shoal(struct call *k)
         "    Let no key expire for so long.",
         "SHARDS",
         "    Return the shards held here, and how far their copies are.",
+        "UNBLOCK <lane> [TIMEOUT|ERROR]",
+        "    End the waiting of the command on that lane.",
         NULL};
     if (slice_is(k->argv[1], "join")) {
         join_cluster(k);
@@ -229,6 +245,8 @@ static void do_shoal(struct call *k)
         tell_fate(k);
     } else if (slice_is(k->argv[1], "lane")) {
         become_lane(k);
+    } else if (slice_is(k->argv[1], "unblock")) {
+        unblock_lane(k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {
         hold_expiry(k);
     } else if (slice_is(k->argv[1], "help")) {

@@ -159,6 +159,20 @@ void call_run(const struct call_table *t, struct call *c)
     }
 }
 
+void call_again(const struct call_table *t, struct call *c)
+{
+    c->table = t;
+    c->changes = 0;
+    c->probe_arg = 0;
+    c->wait.again = true;
+    c->wait.asked = false;
+    if (c->ks->collector == NULL) {
+        run_handler(c, false);
+    } else {
+        run_recorded(c);
+    }
+}
+
 void call_prefetch_bucket(struct call *c, size_t arg, int slot)
 {
     c->probe_arg = arg;

@@ -73,6 +73,9 @@ void call_table_data(struct call_table *t);
  * are held; for EXEC also those of session->queue. */
 void call_run(const struct call_table *t, struct call *c);
 
+/* For a command that waited: runs its handler again, nothing else is checked. */
+void call_again(const struct call_table *t, struct call *c);
+
 /* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot:
  * its slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only
  * slower. */

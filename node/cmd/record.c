@@ -115,7 +115,10 @@ void record_open(struct call *c)
 
 void record_close(struct call *c, size_t before)
 {
-    if (c->ks->collector->n == 0 || c->lane == 0) {
+    if (c->wait.asked) {
+        effect_answers_none(c->ks);
+    }
+    if (c->ks->collector->n == 0 || c->lane == 0 || c->wait.asked) {
         effect_close(c->ks, NULL);
         return;
     }

@@ -8,6 +8,7 @@
  *   nothing         nothing changed. But a lane's write that came so far as to its handler leaves
  *                   an entry in each shard of its keys, with the reply: the lane may ask for it
  *
+ * A command that waits is not answered and leaves none, until it has run again and is.
  * A transaction is one group: one entry a shard. Called by call.c; handlers call record_say only.
  * The node's thread. Pure. */
 #pragma once

@@ -87,6 +87,14 @@ void effect_answers(struct keyspace *ks, uint32_t shard)
     part_of(ks, ks->collector, shard)->answers = true;
 }
 
+void effect_answers_none(struct keyspace *ks)
+{
+    struct collector *e = ks->collector;
+    for (uint32_t i = 0; i < e->n; i++) {
+        e->parts[i].answers = false;
+    }
+}
+
 void effect_share(struct keyspace *ks, uint32_t shard, int64_t n)
 {
     struct effect_part *p = part_of(ks, ks->collector, shard);

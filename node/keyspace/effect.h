@@ -11,6 +11,7 @@
  * allocated for a command once buffers have grown. */
 #pragma once
 
+#include "node/keyspace/blocked.h"
 #include "node/keyspace/watch.h"
 #include "node/log/entry.h"
 
@@ -82,6 +83,8 @@ void effect_close(struct keyspace *ks, const struct effect_origin *o);
 void effect_put(struct keyspace *ks, uint32_t shard, int db, const struct slice *words, size_t n);
 /* The entry of this shard answers the lane's command. */
 void effect_answers(struct keyspace *ks, uint32_t shard);
+/* No entry does: it is not answered yet. */
+void effect_answers_none(struct keyspace *ks);
 /* Adds to the shard's own part of a reply that is a sum. */
 void effect_share(struct keyspace *ks, uint32_t shard, int64_t n);
 /* The key's value as it is now: SET, RESTORE or DEL. */
@@ -101,6 +104,12 @@ static inline void keyspace_changed(const struct db *db, const struct probe *p, 
     s->version++;
     ks->stats.dirty++;
     watch_touch(db, p, key);
+    if (UNLIKELY(ks->blocked_keys != 0)) {
+        blocked_touch(db, p, key);
+    }
+    if (UNLIKELY(ks->changed != NULL)) {
+        ks->changed(ks->changed_arg, db, p, key);
+    }
     if (UNLIKELY(ks->collector != NULL)) {
         effect_changed(db, p, key);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/keyspace.h"
 
+#include "node/keyspace/blocked.h"
 #include "node/keyspace/effect.h"
 #include "node/keyspace/guard.h"
 #include "node/keyspace/lazyfree.h"
@@ -33,6 +34,7 @@ struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
     ks->shards = mem_zalloc((size_t)n_shards * sizeof(struct shard *));
     ks->dbs = mem_zalloc((size_t)n_dbs * sizeof(*ks->dbs));
     ks->watches = watches_new();
+    ks->blocked = blocked_new();
     list_init(&ks->lazyfree);
     ks->settings = (struct keyspace_settings){
         .proto_max_bulk_len = INT64_C(512) * 1024 * 1024,
@@ -66,6 +68,7 @@ void keyspace_free(struct keyspace **ksp)
         mem_free(ks->shards[s]);
     }
     watches_free(&ks->watches);
+    blocked_free(&ks->blocked);
     mem_free(ks->dbs);
     mem_free(ks->shards);
     ks->magic = 0;
@@ -92,6 +95,16 @@ static inline struct table *table_at(const struct keyspace *ks, int db, int shar
     return tables == NULL ? NULL : tables[shard];
 }
 
+static void tell_db(struct keyspace *ks, int db, int shard)
+{
+    if (ks->blocked_keys > 0) {
+        blocked_touch_db(ks, db, shard);
+    }
+    if (ks->changed_db != NULL) {
+        ks->changed_db(ks->changed_arg, db, shard);
+    }
+}
+
 void keyspace_shard_drop(struct keyspace *ks, int shard)
 {
     INVARIANT(shard >= 0 && shard < ks->n_shards);
@@ -99,6 +112,7 @@ void keyspace_shard_drop(struct keyspace *ks, int shard)
         return;
     }
     watch_touch_shard(ks, shard);
+    tell_db(ks, -1, shard);
     guards_dropped(ks, shard);
     for (int db = 0; db < ks->n_dbs; db++) {
         struct table *t = table_at(ks, db, shard);
@@ -288,6 +302,7 @@ uint64_t keyspace_flush(struct keyspace *ks, int db, int shard, bool lazily, int
         drop_array(ks, i);
     }
     ks->stats.dirty += keys;
+    tell_db(ks, db, shard);
     return keys;
 }
 
@@ -326,4 +341,6 @@ void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int shard, int64_t n
     drop_array(ks, db_a);
     drop_array(ks, db_b);
     ks->stats.dirty++;
+    tell_db(ks, db_a, shard);
+    tell_db(ks, db_b, shard);
 }

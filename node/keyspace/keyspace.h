@@ -18,6 +18,9 @@
 
 struct table;
 struct watches;
+struct blocked;
+struct db;
+struct probe;
 struct collector;
 
 /* Read by everyone, changed by CONFIG SET between commands. */
@@ -76,6 +79,14 @@ struct keyspace {
     struct keyspace_settings settings;
     struct keyspace_stats stats;
     struct watches *watches;
+    struct blocked *blocked;
+    size_t blocked_keys; /* keys that clients wait on */
+    /* Who is told of every key that changed, by commands and entries alike; whole databases (db <
+     * 0: all) that were emptied or changed places: of one shard, or KEYSPACE_SERVED. NULL: nobody.
+     */
+    void (*changed)(void *arg, const struct db *db, const struct probe *p, struct slice key);
+    void (*changed_db)(void *arg, int db, int shard);
+    void *changed_arg;
     uint32_t guards_n;           /* set in all shards */
     struct collector *collector; /* the owner's; NULL: nobody wants to know what commands did */
     /* notify.h; NULL: nobody */

@@ -114,6 +114,12 @@ static void after(struct call *k)
     int64_t ns = (int64_t)ticks_to_ns(&s->scale, now - from);
     s->ticks_last = now;
     s->ran = true;
+    if (UNLIKELY(k->wait.asked)) { /* it is counted when it is answered, but shown when it came */
+        if (s->n_monitors > 0 && !k->wait.again) {
+            monitor_feed(s, k);
+        }
+        return;
+    }
     s->stats.commands++;
     cmdstats_called(s->cmdstats, k->cmd->id, ns, k->w.errors != 0);
     if (UNLIKELY(k->w.errors != 0)) {
@@ -122,8 +128,17 @@ static void after(struct call *k)
     if (UNLIKELY(ns >= s->slow_ns)) {
         note_slow(s, k, ns / 1000);
     }
-    if (UNLIKELY(s->n_monitors > 0)) {
+    if (UNLIKELY(s->n_monitors > 0) && !k->wait.again) {
         monitor_feed(s, k);
+    }
+}
+
+void account_waited(struct server *s, const struct command *cmd, const struct resp_writer *w)
+{
+    s->stats.commands++;
+    cmdstats_called(s->cmdstats, cmd->id, 0, w->errors != 0);
+    if (w->errors != 0) {
+        cmdstats_error(s->cmdstats, w->code);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "node/link/link.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/parked.h"
 #include "node/serve/server.h"
 #include "node/serve/waiters.h"
 
@@ -88,6 +89,7 @@ void client_free(struct client **cp)
     lanes_leave(&s->lanes, c);
     holds_forget(s->holds, c);
     waiters_forget(c);
+    parked_forget(c);
     list_remove(&c->link);
     list_remove(&c->round);
     s->n_clients--;
@@ -104,6 +106,7 @@ void client_free(struct client **cp)
     mem_free(c->lib_name);
     mem_free(c->lib_version);
     mem_free(c->link_claim);
+    INVARIANT(c->parked == NULL);
     c->magic = 0;
     mem_free(c);
 }
@@ -129,7 +132,6 @@ void client_close_after_reply(struct client *c)
 void client_block(struct client *c)
 {
     c->flags |= CLIENT_BLOCKED;
-    stream_pause(c->stream);
 }
 
 void client_unblock(struct client *c)
@@ -139,6 +141,7 @@ void client_unblock(struct client *c)
     }
     c->flags &= ~(uint32_t)CLIENT_BLOCKED;
     if ((c->flags & CLIENT_STOPPED) == 0) {
+        stream_pause(c->stream); /* resuming gives what came meanwhile */
         stream_resume(c->stream);
     }
     stream_flush_later(c->stream);

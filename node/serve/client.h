@@ -20,6 +20,7 @@
 struct server;
 struct link_claim;
 struct waiter;
+struct parked;
 
 enum client_flag {
     CLIENT_AUTHENTICATED = 1 << 0, /* or nothing was asked for when it came */
@@ -35,7 +36,7 @@ enum client_flag {
     CLIENT_TOUCHED = 1 << 10, /* in server->touched: replied to in this batch */
     CLIENT_LOCAL = 1 << 11,   /* came over loopback or a Unix socket */
     CLIENT_OVER = 1 << 12,    /* beyond maxclients: refused unless it turns out to be a lane */
-    CLIENT_BLOCKED = 1 << 13, /* its command waits (WAIT): nothing behind it runs */
+    CLIENT_BLOCKED = 1 << 13, /* its command waits (parked, WAIT): nothing behind it runs */
     /* Nothing that it sent may run now. */
     CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED,
 };
@@ -67,6 +68,7 @@ struct client {
     struct hmap_node lane_node;    /* server->lanes */
     uint64_t lane_from;            /* `commands` when its count began: the next has number 1 */
     struct waiter *waiter;         /* of WAIT, while CLIENT_BLOCKED */
+    struct parked *parked;         /* of BLPOP and kin, while CLIENT_BLOCKED */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     size_t memory_seen;            /* its share of server->clients_memory */
     uint32_t in_batch;             /* its commands that wait in the batch */
@@ -87,7 +89,8 @@ void client_check_output(struct client *c);
 /* CLIENT_NORMAL and its kin as OUTPUT_*. */
 int client_class(const struct client *c);
 
-/* Its command waits: nothing behind it runs until client_unblock. */
+/* Its command waits: nothing behind it runs until client_unblock. Its end is noticed all the same:
+ * what comes meanwhile is read, so far as it is little. */
 void client_block(struct client *c);
 void client_unblock(struct client *c);
 /* It turned out to be another node: its connection becomes a link at the end of the turn. */

@@ -4,6 +4,7 @@
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/durable.h"
+#include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
@@ -20,6 +21,8 @@
 /* Objects are fetched this many commands ahead of the one that runs: enough for a cache miss to
  * pass, few enough not to push each other out. */
 #define AHEAD 12
+/* Of a client whose command waits so much more is read. */
+#define BEHIND_MAX ((size_t)1 << 20)
 
 struct batch {
     uint32_t n;
@@ -341,6 +344,8 @@ static void put_back(struct batch *b, struct client *c, uint32_t from)
         if (b->clients[i] == c) {
             start = start == NULL ? b->raw[i].ptr : start;
             end = b->raw[i].ptr + b->raw[i].len;
+            c->in_batch -= i > b->at;
+            b->clients[i] = NULL; /* it may go on before its turn comes */
         }
     }
     if (start != NULL) {
@@ -361,10 +366,45 @@ static bool may_go_on(struct client *c, const struct call *k)
     return false;
 }
 
+void dispatch_answered(struct client *c)
+{
+    struct server *s = c->server;
+    if (UNLIKELY((c->flags & (CLIENT_SKIPPING | CLIENT_SKIP_NEXT | CLIENT_REPLY_OFF)) != 0)) {
+        outbuf_consume(&s->sink, s->sink.bytes);
+        bool next = (c->flags & CLIENT_SKIP_NEXT) != 0;
+        c->flags &= ~(uint32_t)(CLIENT_SKIPPING | CLIENT_SKIP_NEXT);
+        c->flags |= next ? CLIENT_SKIPPING : 0;
+    }
+}
+
+void dispatch_count(struct client *c, const struct command *cmd, const struct resp_writer *w)
+{
+    account_waited(c->server, cmd, w);
+}
+
+void dispatch_again(struct server *s, struct client *c, struct call *k)
+{
+    struct client *was = s->current;
+    s->current = c;
+    s->ticks_last = ticks_now(&s->scale);
+    uint64_t at = stream_end(c->stream);
+    if (s->repl != NULL) {
+        replicate_before(s);
+        call_again(&s->table, k);
+        replicate_after(s, c, k, at);
+    } else {
+        call_again(&s->table, k);
+    }
+    s->current = was;
+}
+
 static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_ms)
 {
     struct client *c = b->clients[i];
     struct call *k = &b->calls[i];
+    if (UNLIKELY(c == NULL)) {
+        return;
+    }
     c->in_batch--;
     if (UNLIKELY((c->flags & (CLIENT_STOPPED | CLIENT_OVER)) != 0) && !may_go_on(c, k)) {
         return;
@@ -402,18 +442,19 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         if (UNLIKELY(!s->ran && k->w.errors > 0)) {
             account_rejected(s, k->cmd, k->w.code);
         }
+        if (UNLIKELY(k->wait.asked)) {
+            parked_begin(s, c, k);
+        }
         if (UNLIKELY((c->flags & CLIENT_BLOCKED) != 0)) {
             put_back(b, c, i + 1);
         }
     }
     c->commands++;
     s->current = NULL;
-    if (UNLIKELY((c->flags & (CLIENT_SKIPPING | CLIENT_SKIP_NEXT | CLIENT_REPLY_OFF)) != 0)) {
-        outbuf_consume(&s->sink, s->sink.bytes);
-        bool next = (c->flags & CLIENT_SKIP_NEXT) != 0;
-        c->flags &= ~(uint32_t)(CLIENT_SKIPPING | CLIENT_SKIP_NEXT);
-        c->flags |= next ? CLIENT_SKIPPING : 0;
+    if (LIKELY((c->flags & CLIENT_BLOCKED) == 0)) {
+        dispatch_answered(c);
     }
+    parked_serve(s);
 }
 
 void dispatch_run(struct server *s)
@@ -483,7 +524,7 @@ static void add(struct server *s, struct client *c, struct slice raw)
     k->changes = 0;
     k->probe_arg = 0;
     k->w.errors = 0;
-    k->wait = (struct call_wait){0};
+    k->wait = (struct call_wait){.allowed = true};
     if (k->cmd != NULL && k->cmd->key_single != 0 && k->cmd->key_single < k->argc) {
         call_prefetch_bucket(k, k->cmd->key_single, slot_of(k->argv[k->cmd->key_single]));
     }
@@ -500,7 +541,8 @@ static void protocol_error(struct client *c)
     struct server *s = c->server;
     struct resp_writer w = {.out = client_out(c), .proto = c->session.proto};
     dispatch_run(s);
-    if (c->flags & CLIENT_CLOSING) {
+    if (c->flags & CLIENT_STOPPED) {
+        client_unread(c, SLICE("")); /* it is found again when its turn comes */
         return;
     }
     s->stats.protocol_errors++;
@@ -566,6 +608,9 @@ void dispatch_data(struct client *c)
     CHECK_OBJ(c, CLIENT_MAGIC);
     struct server *s = c->server;
     collect(c);
+    if ((c->flags & CLIENT_BLOCKED) != 0 && inbuf_unread(&c->stream->in).len > BEHIND_MAX) {
+        stream_pause(c->stream);
+    }
     if (s->batch->hook_turn == loop_turns(s->loop)) {
         dispatch_run(s); /* the turn's hook has been: nobody else would run it */
         replicate_turn(s);
@@ -583,6 +628,7 @@ void dispatch_turn(void *arg)
 {
     struct server *s = arg;
     dispatch_run(s);
+    parked_serve(s); /* for what nobody's command did: keys expired */
     replicate_turn(s);
     s->batch->hook_turn = loop_turns(s->loop);
 }

@@ -11,9 +11,19 @@
 
 struct server;
 struct client;
+struct call;
+struct command;
+struct resp_writer;
 
 struct batch *batch_new(void);
 void batch_free(struct batch **b);
+
+/* A command that waited runs again, as if it came now; k->wait tells whether it waits on. */
+void dispatch_again(struct server *s, struct client *c, struct call *k);
+/* It was answered without being run: counts it. */
+void dispatch_count(struct client *c, const struct command *cmd, const struct resp_writer *w);
+/* A command that waited has been answered. */
+void dispatch_answered(struct client *c);
 
 /* Bytes came for the client. */
 void dispatch_data(struct client *c);

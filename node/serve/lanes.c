@@ -41,7 +41,7 @@ void lanes_fini(struct lanes *l)
     hmap_fini(&l->ended);
 }
 
-static struct client *find_open(const struct lanes *l, uint64_t id)
+struct client *lanes_find(const struct lanes *l, uint64_t id)
 {
     for (struct hmap_node *n = hmap_first(&l->open, hash_of(id)); n != NULL; n = hmap_same(n)) {
         struct client *c = container_of(n, struct client, lane_node);
@@ -65,7 +65,7 @@ static bool has_ended(const struct lanes *l, uint64_t id)
 bool lanes_enter(struct lanes *l, struct client *c, uint64_t id)
 {
     INVARIANT(id != 0);
-    if (has_ended(l, id) || find_open(l, id) != NULL) {
+    if (has_ended(l, id) || lanes_find(l, id) != NULL) {
         return false;
     }
     lanes_leave(l, c);
@@ -84,7 +84,7 @@ void lanes_leave(struct lanes *l, struct client *c)
 
 void lanes_end(struct lanes *l, uint64_t id)
 {
-    struct client *c = find_open(l, id);
+    struct client *c = lanes_find(l, id);
     if (c != NULL) {
         client_kill(c);
     }

@@ -25,6 +25,8 @@ void lanes_fini(struct lanes *l);
 
 /* The client says that it is this lane (not 0). False: another one is, or the lane has ended. */
 bool lanes_enter(struct lanes *l, struct client *c, uint64_t id) MUSTCHECK;
+/* NULL: it is not connected here. */
+struct client *lanes_find(const struct lanes *l, uint64_t id);
 /* It is none any more, or never was. */
 void lanes_leave(struct lanes *l, struct client *c);
 /* Kills its connection, if it is here; it is refused from now on. */

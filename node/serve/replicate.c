@@ -6,6 +6,7 @@
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
+#include "node/serve/parked.h"
 #include "node/serve/replicate_priv.h"
 #include "node/serve/waiters.h"
 
@@ -112,6 +113,9 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
     }
     if (loses(was, now)) {
         holds_lost(s->holds, shard);
+    }
+    if (now == REPL_SERVE) {
+        parked_shard_serves(s, shard);
     }
     if (now == REPL_SERVE && s->agent != NULL) {
         agent_report(s->agent, WIRE_SERVING, shard, repl_term(r->core, shard), s->id);
@@ -380,6 +384,7 @@ void replicate_map(struct server *s, struct map *m, int self)
     if (s->links != NULL) {
         want_links(s, m, self);
     }
+    parked_map_changed(s);
 }
 
 #define LEASE_MS_SANE (24LL * 3600 * 1000)

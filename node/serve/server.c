@@ -6,6 +6,7 @@
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
+#include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/replicate.h"
 #include "node/serve/waiters.h"
@@ -338,8 +339,23 @@ void server_settings_changed(struct server *s)
 
 /* --- keys --- */
 
+/* What they watch goes, and is changed by that. */
+static void unwatch_all(struct server *s)
+{
+    LIST_FOREACH(it, &s->clients) {
+        struct watcher *w = &container_of(it, struct client, link)->session.watcher;
+        bool dirty = w->dirty || w->count > 0;
+        watch_clear(w, s->ks);
+        w->dirty = dirty;
+    }
+}
+
 void server_make_keyspace(struct server *s, int n_shards)
 {
+    if (s->ks != NULL) {
+        parked_end_all(s);
+        unwatch_all(s);
+    }
     for (int i = 0; s->ks != NULL && i < s->ks->n_shards; i++) {
         holds_lost(s->holds, i);
     }

@@ -178,6 +178,22 @@ void waiters_check(struct server *s)
     }
 }
 
+bool waiters_unblock(struct client *c, const char *error)
+{
+    if (c->waiter == NULL) {
+        return false;
+    }
+    if (error == NULL) {
+        finish(c->server, c->waiter);
+        return true;
+    }
+    struct resp_writer to = {.out = client_out(c), .proto = c->session.proto};
+    resp_error(&to, error);
+    drop(&c->waiter);
+    client_unblock(c);
+    return true;
+}
+
 void waiters_forget(struct client *c)
 {
     if (c->waiter != NULL) {

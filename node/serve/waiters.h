@@ -21,6 +21,8 @@ void waiters_wait_aof(struct server *s, struct client *c, struct call *k, int64_
                       int64_t replicas, int64_t timeout_ms);
 /* Acknowledgements may have come: those who have what they wait for are answered. */
 void waiters_check(struct server *s);
+/* CLIENT UNBLOCK: answered with what is so now, or with that error. False: it does not wait. */
+bool waiters_unblock(struct client *c, const char *error);
 /* The client goes. */
 void waiters_forget(struct client *c);
 size_t waiters_count(const struct server *s);
