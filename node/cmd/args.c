@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/cmd/args.h"
 
+#include "node/keyspace/notify.h"
 #include "node/types/string.h"
 
 #include "common/base/num.h"
@@ -40,6 +41,29 @@ bool arg_syntax_error(struct call *c)
 {
     resp_error(&c->w, ERR_SYNTAX);
     return false;
+}
+
+bool arg_range(struct call *c, size_t i, int64_t min, int64_t max, int64_t *out, const char *error)
+{
+    if (num_parse_i64(c->argv[i], out) && *out >= min && *out <= max) {
+        return true;
+    }
+    resp_error(&c->w, error);
+    return false;
+}
+
+bool arg_numkeys(struct call *c, size_t i, size_t *out, const char *too_many)
+{
+    int64_t n;
+    if (!arg_range(c, i, 1, INT64_MAX, &n, "ERR numkeys should be greater than 0")) {
+        return false;
+    }
+    *out = (size_t)n;
+    if (*out > c->argc - i - 1) {
+        resp_error(&c->w, too_many);
+        return false;
+    }
+    return true;
 }
 
 bool arg_expire_error(struct call *c)
@@ -92,6 +116,29 @@ bool call_wait(struct call *c, enum object_type type, size_t first, size_t n, in
     c->wait.first = first;
     c->wait.n = n;
     c->wait.until_ms = until_ms;
+    return true;
+}
+
+void store_object(struct call *c, const struct probe *p, struct object *o)
+{
+    struct object *old = db_peek(&c->db, p, object_key(o));
+    if (old == NULL) {
+        db_add(&c->db, p, o);
+    } else {
+        db_replace(&c->db, p, old, o);
+    }
+    c->changes++;
+}
+
+bool store_nothing(struct call *c, const struct probe *p, struct slice key)
+{
+    struct object *old = db_peek(&c->db, p, key);
+    if (old == NULL) {
+        return false;
+    }
+    db_remove(&c->db, p, old, c->ks->settings.lazy_server_del);
+    notify(&c->db, NOTIFY_GENERIC, "del", key);
+    c->changes++;
     return true;
 }
 

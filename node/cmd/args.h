@@ -19,6 +19,12 @@ static inline bool arg_is(const struct call *c, size_t i, const char *word)
     return slice_is(c->argv[i], word);
 }
 bool arg_syntax_error(struct call *c); /* always false */
+/* From `min` to `max`; the error's text, also of what is no number. */
+bool arg_range(struct call *c, size_t i, int64_t min, int64_t max, int64_t *out,
+               const char *error) MUSTCHECK;
+#define ERR_NOT_POSITIVE "ERR value is out of range, must be positive"
+/* Argument i counts the keys behind it: at least one, and as many are there. */
+bool arg_numkeys(struct call *c, size_t i, size_t *out, const char *too_many) MUSTCHECK;
 
 enum time_unit { UNIT_S, UNIT_MS };
 /* Argument i as an expiry in `unit`, relative to now or not, as milliseconds since 1970. Zero and
@@ -64,6 +70,10 @@ static inline const struct probe *probes_at(struct call *c, struct probes *w, si
     return &w->of[(i - w->from) / w->step];
 }
 
+/* The value of a key becomes `o`, which is taken, whatever was there. */
+void store_object(struct call *c, const struct probe *p, struct object *o);
+/* A key that a command's result replaces by nothing. False: there was none. */
+bool store_nothing(struct call *c, const struct probe *p, struct slice key);
 /* An object that may be missing (NULL): false if it is of another type. */
 bool check_type(struct call *c, const struct object *o, enum object_type type) MUSTCHECK;
 /* A string object that may be missing (*o is NULL): false if it is of another type. */

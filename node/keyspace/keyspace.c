@@ -7,6 +7,8 @@
 #include "node/keyspace/lazyfree.h"
 #include "node/keyspace/table.h"
 #include "node/keyspace/watch.h"
+#include "node/types/members.h"
+#include "node/types/set.h"
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
@@ -30,6 +32,7 @@ struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
     ks->n_shards = n_shards;
     ks->n_dbs = n_dbs;
     ks->seed = seed;
+    members_set_seed(seed);
     ks->sampling = seed ^ 0x9E3779B97F4A7C15ULL;
     ks->shards = mem_zalloc((size_t)n_shards * sizeof(struct shard *));
     ks->dbs = mem_zalloc((size_t)n_dbs * sizeof(*ks->dbs));
@@ -45,6 +48,9 @@ struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
         .stream_node_max_bytes = 4096,
         .stream_node_max_entries = 100,
         .expires_keys = true,
+        .set_intset_entries = SET_INTSET_ENTRIES,
+        .zset_listpack_entries = 128,
+        .zset_listpack_value = 64,
     };
     return ks;
 }

@@ -29,17 +29,21 @@ struct keyspace_settings {
     int64_t proto_max_bulk_len; /* longest string that a command may make */
     bool lfu;                   /* maxmemory-policy *-lfu: the clock counts frequency */
     int lfu_log_factor;
-    int lfu_decay_time;     /* minutes */
-    bool lazy_expire;       /* lazyfree-lazy-expire */
-    bool lazy_server_del;   /* lazyfree-lazy-server-del */
-    bool lazy_user_del;     /* lazyfree-lazy-user-del */
-    bool lazy_user_flush;   /* lazyfree-lazy-user-flush */
-    bool active_expire;     /* DEBUG SET-ACTIVE-EXPIRE */
-    uint32_t notify_events; /* notify.h: classes that are told */
-    uint64_t hll_sparse_max_bytes;   /* longer HyperLogLogs are dense */
-    uint64_t stream_node_max_bytes;  /* of one block of a stream's entries; 0: no limit */
+    int lfu_decay_time;             /* minutes */
+    bool lazy_expire;               /* lazyfree-lazy-expire */
+    bool lazy_server_del;           /* lazyfree-lazy-server-del */
+    bool lazy_user_del;             /* lazyfree-lazy-user-del */
+    bool lazy_user_flush;           /* lazyfree-lazy-user-flush */
+    bool active_expire;             /* DEBUG SET-ACTIVE-EXPIRE */
+    uint32_t notify_events;         /* notify.h: classes that are told */
+    uint64_t hll_sparse_max_bytes;  /* longer HyperLogLogs are dense */
+    uint64_t stream_node_max_bytes; /* of one block of a stream's entries; 0: no limit */
     uint64_t stream_node_max_entries;
-    bool expires_keys;      /* false while writes pause: expired keys are hidden, not removed */
+    /* Above these a value's compact form is given up. */
+    size_t set_intset_entries;    /* set-max-intset-entries */
+    size_t zset_listpack_entries; /* zset-max-listpack-entries */
+    size_t zset_listpack_value;   /* zset-max-listpack-value */
+    bool expires_keys; /* false while writes pause: expired keys are hidden, not removed */
 };
 
 struct keyspace_stats {

@@ -321,6 +321,9 @@ void server_settings_changed(struct server *s)
     k->hll_sparse_max_bytes = (uint64_t)o->hll_sparse_max_bytes;
     k->stream_node_max_bytes = (uint64_t)o->stream_node_max_bytes;
     k->stream_node_max_entries = (uint64_t)o->stream_node_max_entries;
+    k->set_intset_entries = (size_t)o->set_max_intset_entries;
+    k->zset_listpack_entries = (size_t)o->zset_max_listpack_entries;
+    k->zset_listpack_value = (size_t)o->zset_max_listpack_value;
     log_set_level((enum log_level)o->loglevel);
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);

@@ -3,6 +3,7 @@
 
 #include "node/types/object_ops.h"
 #include "node/types/rdb.h"
+#include "node/types/set.h"
 #include "node/types/string.h"
 
 #include "common/base/hash.h"
@@ -14,7 +15,7 @@ static const char *const type_names[] = {
 };
 
 const struct object_ops *const object_types[] = {
-    [OBJECT_STREAM] = NULL, /* the last of them; strings have none */
+    [OBJECT_SET] = &set_ops, [OBJECT_STREAM] = NULL, /* the last of them; strings have none */
 };
 
 static inline bool is_string(const struct object *o)

@@ -2,6 +2,7 @@
 #include "node/types/rdb.h"
 
 #include "node/types/object_ops.h"
+#include "node/types/set.h"
 #include "node/types/string.h"
 
 #include "common/base/crc.h"
@@ -280,6 +281,8 @@ typedef struct object *read_fn(struct slice *in, struct slice key, int64_t expir
 
 static read_fn *const readers[TYPES] = {
     [RDB_TYPE_STRING] = read_string,
+    [RDB_TYPE_SET] = set_read,
+    [RDB_TYPE_SET_INTSET] = set_read_intset,
 };
 
 unsigned rdb_type_of(const struct object *o)

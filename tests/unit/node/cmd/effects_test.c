@@ -170,8 +170,10 @@ static void compare_object(void *arg, struct object *o)
     const struct object *other = db_raw(&db, &p, key);
     assert_non_null(other);
     assert_int_equal(object_expire(o), object_expire(other));
-    char digits[2][NUM_I64_MAX_LEN];
-    assert_true(slice_eq(string_bytes(o, digits[0]), string_bytes(other, digits[1])));
+    if (o->type == OBJECT_STRING) {
+        char digits[2][NUM_I64_MAX_LEN];
+        assert_true(slice_eq(string_bytes(o, digits[0]), string_bytes(other, digits[1])));
+    }
     c->keys++;
 }
 
@@ -269,6 +271,42 @@ static void test_effects_are_deterministic_words(void **state)
     LEAVES(&p, "set x 1", "3 set x 1");
     LEAVES(&p, "move x 4", "3 move x 4");
     assert_equal(&p);
+    pair_close(&p);
+}
+
+static void test_effects_of_sets(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    LEAVES(&p, "sadd s 1 2 3", "0 sadd s 1 2 3");
+    LEAVES(&p, "sadd s 1", "");
+    LEAVES(&p, "srem s 4", "");
+    LEAVES(&p, "spop s 3", "0 DEL s");
+    LEAVES(&p, "spop s", "");
+    LEAVES(&p, "sadd s a", "0 sadd s a");
+    LEAVES(&p, "spop s", "0 SREM s a");
+    LEAVES(&p, "sadd s 1 2 a", "0 sadd s 1 2 a");
+    LEAVES(&p, "smove s {s}t 1", "0 smove s {s}t 1");
+    LEAVES(&p, "smove s u 9", "");
+    does(&p, "smove s a a"); /* of another shard: by value */
+    assert_non_null(strstr(str_cstr(&p.log), "RESTORE"));
+    LEAVES(&p, "sunionstore {s}u s {s}t", "0 sunionstore {s}u s {s}t");
+    LEAVES(&p, "sinterstore {s}u s {s}t", "0 sinterstore {s}u s {s}t");
+    LEAVES(&p, "sinterstore {s}u s {s}t", "");
+    EXPECT(&p.f, "srandmember s", "$1 2");
+    assert_equal(&p);
+    say(&p.f, "del s");
+    struct str many = {0};
+    str_appendz(&many, "sadd s");
+    for (int i = 0; i < 58; i++) {
+        str_printf(&many, " m%d", i);
+    }
+    does(&p, str_cstr(&many));
+    does(&p, "spop s 57");
+    assert_int_equal(strncmp(str_cstr(&p.log), "0 SREM s m", 10), 0);
+    assert_equal(&p);
+    str_fini(&many);
     pair_close(&p);
 }
 
@@ -514,6 +552,18 @@ static const char *const random_commands[] = {
     "touch k k",
     "keys *",
     "strlen k",
+    "sadd k v v v",
+    "sadd k n n",
+    "srem k v n",
+    "spop k",
+    "spop k n",
+    "smove k k n",
+    "smove k k v",
+    "sunionstore k k k",
+    "sinterstore k k k",
+    "sdiffstore k k k",
+    "sscan k 0",
+    "srandmember k n",
     "set k v",
     "set k v px t",
 };
@@ -637,6 +687,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_effects_are_deterministic_words),
+        cmocka_unit_test(test_effects_of_sets),
         cmocka_unit_test(test_commands_of_several_shards_are_told_by_value),
         cmocka_unit_test(test_whole_databases_in_every_shard_that_has_something),
         cmocka_unit_test(test_expiry_is_del),
