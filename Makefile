@@ -163,6 +163,14 @@ bench:
 $(B)/keyspace_bench: $(B)/obj/tests/bench/keyspace_bench.o $(call lib,node-pure common-pure)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $^ $(ALLOC) $(PURE_LIBS) -lm -o $@
 
+# Random commands to us and to redis-server; `make differential` compares ten million.
+DIFFERENTIAL := $(B)/differential
+$(DIFFERENTIAL): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/differential/*.c)) $(call lib,common-pure)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(ALLOC) $(PURE_LIBS) -lm -o $@
+.PHONY: differential differential-short
+differential differential-short: all $(DIFFERENTIAL)
+	$(Q)$(TEST_ENV) DIFFERENTIAL=$(CURDIR)/$(DIFFERENTIAL) tests/differential/run $(if $(filter differential,$@),--commands 10000000)
+
 deps:
 	$(Q)deps/install build
 run:
