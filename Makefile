@@ -3,7 +3,8 @@
 #   make            build/shoal-proxy and build/shoal-node (-O3, LTO, debug symbols)
 #   make run        install what is missing, build, start a proxy with three nodes on port 6379
 #   make test       install what is missing, build, run every test (unit, simulator, integration, features, chaos, Redis's suite)
-#   make unit integration bdd compat fuzz-short     the parts of `make test`
+#   make unit integration bdd clients compat fuzz-short     the parts of `make test`
+#   make differential   ten million random commands, the same to redis-server and to us
 #   make sim        whole clusters on a virtual clock: SEED=n replays, HOURS=h, SEEDS=n; planted bugs
 #   make chaos      kills, stops and partitions of real processes under a load that remembers
 #   make bench      CPU per operation against redis-server and nutcracker
@@ -72,7 +73,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 ALL_C := $(shell find common proxy node tests -name '*.[ch]' 2>/dev/null)
 
-.PHONY: deps-missing all run test unit integration bdd compat fuzz fuzz-short bench lint format install lint-settings clean help deps
+.PHONY: deps-missing all run test unit integration bdd clients compat fuzz fuzz-short bench lint format install lint-settings clean help deps
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -127,7 +128,7 @@ TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(if $(SAN),4,1)
 unit: $(UNIT)
 	$(Q)$(TEST_ENV) tests/unit/run $(UNIT)
 
-integration bdd: all
+integration bdd clients: all
 	$(Q)$(TEST_ENV) tests/$@/run
 
 compat: all
