@@ -172,6 +172,14 @@ $(DIFFERENTIAL): $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/differential/*.c))
 differential differential-short: all $(DIFFERENTIAL)
 	$(Q)$(TEST_ENV) DIFFERENTIAL=$(CURDIR)/$(DIFFERENTIAL) tests/differential/run $(if $(filter differential,$@),--commands 10000000)
 
+# Messages through a failover: none twice, none in the wrong order, none lost behind it.
+PUBSUB_LOAD := $(B)/pubsub-load
+$(PUBSUB_LOAD): $(B)/obj/tests/pubsub/load.o $(call lib,common-pure)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $^ $(ALLOC) $(PURE_LIBS) -lm -o $@
+.PHONY: pubsub-load
+pubsub-load: all $(PUBSUB_LOAD)
+	$(Q)$(TEST_ENV) PUBSUB_LOAD=$(CURDIR)/$(PUBSUB_LOAD) tests/pubsub/run
+
 deps:
 	$(Q)deps/install build
 run:
