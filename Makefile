@@ -73,7 +73,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 ALL_C := $(shell find common proxy node tests -name '*.[ch]' 2>/dev/null)
 
-.PHONY: deps-missing all run test unit integration bdd clients compat fuzz fuzz-short bench lint format install lint-settings clean help deps
+.PHONY: deps-missing all run test unit integration bdd clients compat compat-all compat-chaos fuzz fuzz-short bench lint format install lint-settings clean help deps
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -133,6 +133,10 @@ integration bdd clients: all
 
 compat: all
 	$(Q)$(TEST_ENV) redis-compat/run
+compat-all: all
+	$(Q)$(TEST_ENV) redis-compat/run node proxy cluster single
+compat-chaos: all
+	$(Q)$(TEST_ENV) redis-compat/run chaos
 
 FUZZ_MODE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSHOAL_LIBC_MALLOC
 build/fuzz/obj/%.o: %.c Makefile deps/deps.mk
