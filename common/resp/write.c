@@ -99,6 +99,10 @@ void resp_errorf(struct resp_writer *w, const char *fmt, ...)
     va_start(ap, fmt);
     str_vprintf(&text, fmt, ap);
     va_end(ap);
+    /* As Redis: line ends of what a client sent are cut at the end, and blanks elsewhere. */
+    while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r')) {
+        text.len--;
+    }
     write_error(w, str_slice(&text));
     str_fini(&text);
 }

@@ -26,6 +26,7 @@ struct part {
 
 struct line {
     enum mode mode;
+    bool unspoilt;
     unsigned weight;
     struct part *command;
 };
@@ -126,9 +127,9 @@ static struct part *read_parts(struct reader *r, const char *closing)
 static bool read_mode(struct slice word, enum mode *out)
 {
     static const char letters[] = "=~%#?c";
-    const char *at = word.len == 1 ? memchr(letters, word.ptr[0], sizeof(letters) - 1) : NULL;
+    const char *at = word.len > 0 ? memchr(letters, word.ptr[0], sizeof(letters) - 1) : NULL;
     *out = at == NULL ? MODE_SAME : (enum mode)(at - letters);
-    return at != NULL;
+    return at != NULL && (word.len == 1 || (word.len == 2 && word.ptr[1] == '!'));
 }
 
 static void add_line(struct grammar *g, struct reader *r)
@@ -142,10 +143,13 @@ static void add_line(struct grammar *g, struct reader *r)
     size_t *n = question ? &g->n_questions : &g->n;
     uint64_t weight = 1;
     struct line l = {0};
-    if ((!question && !num_parse_u64(head, &weight)) || !read_mode(next_word(r), &l.mode)) {
+    bool number = question || num_parse_u64(head, &weight);
+    struct slice mode = next_word(r);
+    if (!number || !read_mode(mode, &l.mode)) {
         r->error = "a line is `weight mode command...`";
         return;
     }
+    l.unspoilt = mode.len == 2;
     l.weight = (unsigned)weight;
     l.command = read_parts(r, "");
     *lines = mem_realloc(*lines, (*n + 1) * sizeof(**lines));
@@ -531,7 +535,7 @@ void grammar_say(struct grammar *g, struct rng *rng, struct saying *out)
     make_parts(&m, l->command->first);
     finish(&m, out);
     out->mode = l->mode;
-    if (pick(rng, 64) < SPOIL_OF_64) {
+    if (pick(rng, 64) < SPOIL_OF_64 && !l->unspoilt) {
         spoil(rng, out);
     }
 }

@@ -54,6 +54,7 @@ static void test_both_protocols_alike(void **state)
         EXPECT(proto, "-ERR syntax error\r\n", resp_error(w, "ERR syntax error"));
         EXPECT(proto, "-ERR a  b\r\n", resp_error(w, "ERR a\r\nb"));
         EXPECT(proto, "-ERR unknown 'x y' 7\r\n", resp_errorf(w, "ERR unknown '%s' %d", "x\ny", 7));
+        EXPECT(proto, "-ERR no x\r\n", resp_errorf(w, "ERR no %s", "x\r\n\n"));
         EXPECT(proto, ":0\r\n", resp_int(w, 0));
         EXPECT(proto, ":-9223372036854775808\r\n", resp_int(w, INT64_MIN));
         EXPECT(proto, "$0\r\n\r\n", resp_bulk(w, slice_of(NULL, 0)));
