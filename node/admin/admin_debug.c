@@ -2,6 +2,7 @@
 /* DEBUG: for tests and for looking inside; only with enable-debug-command. */
 #include "node/admin/admin_priv.h"
 #include "node/serve/durable.h"
+#include "node/types/limits.h"
 
 #include "common/app/debug_command.h"
 #include "common/base/log.h"
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define QUICKLIST_PACKED_MAX ((uint64_t)4 << 30)
+#define QUICKLIST_PACKED_MAX (((uint64_t)4 << 30) - (1 << 20))
 
 static void debug_sleep(struct call *k)
 {
@@ -109,15 +110,17 @@ static void debug_segfault(struct call *k)
     (void)raise(SIGSEGV);
 }
 
-/* How lists are kept is not this version's matter, nor any threshold: the value is only checked. */
 static void debug_quicklist_threshold(struct call *k)
 {
     uint64_t bytes;
     if (!num_parse_memory(k->argv[2], &bytes) || bytes == 1 || bytes > QUICKLIST_PACKED_MAX) {
         resp_error(&k->w, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
-    } else {
-        resp_ok(&k->w);
+        return;
     }
+    struct type_limits limits = *type_limits();
+    limits.list_plain = bytes == 0 ? LIST_PLAIN_DEFAULT : bytes;
+    type_limits_set(&limits);
+    resp_ok(&k->w);
 }
 
 /* Replies gather in chunks that are given back when they are sent: there is no buffer that grows
@@ -195,7 +198,7 @@ static void debug_help(struct call *k)
         "PAUSE-CRON <0|1>",
         "    Stop the periodic work, or go on with it.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
-        "    Has no effect: lists are kept otherwise.",
+        "    Bytes from which elements of lists are kept apart; 0: as always.",
         "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
         "    Has no effect: replies wait in chunks.",
         "REPLYBUFFER RESIZING <0|1>",

@@ -163,6 +163,20 @@ void record_say(struct call *c, const struct probe *p, const struct slice *words
     }
 }
 
+void record_by_key(struct call *c)
+{
+    if (record_wanted(c)) {
+        c->ks->collector->by_value = false;
+    }
+}
+
+void record_by_value(struct call *c)
+{
+    if (record_wanted(c)) {
+        c->ks->collector->by_value = true;
+    }
+}
+
 void record_say_set(struct call *c, const struct probe *p, struct slice key, struct slice value,
                     int64_t at_ms)
 {

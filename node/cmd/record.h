@@ -27,8 +27,14 @@ static inline bool record_wanted(const struct call *c)
 {
     return UNLIKELY(c->ks->collector != NULL) && !c->db.applying;
 }
-/* In place of the command's own words; only for commands of one key, which is that of `p`. */
+/* In place of the command's own words; only for commands of one key, which is that of `p`, or by
+ * key. */
 void record_say(struct call *c, const struct probe *p, const struct slice *words, size_t n);
+/* For commands of several keys, before the first change. By key: the handler says for each key that
+ * it changes what became of it, whatever shards the keys are of. By value: their words would not do
+ * the same again. */
+void record_by_key(struct call *c);
+void record_by_value(struct call *c);
 /* "SET key value PXAT at", "PEXPIREAT key at", "DEL key". */
 void record_say_set(struct call *c, const struct probe *p, struct slice key, struct slice value,
                     int64_t at_ms);

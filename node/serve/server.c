@@ -10,6 +10,7 @@
 #include "node/serve/pause.h"
 #include "node/serve/replicate.h"
 #include "node/serve/waiters.h"
+#include "node/types/limits.h"
 
 #include "common/app/daemon.h"
 #include "common/base/log.h"
@@ -324,6 +325,12 @@ void server_settings_changed(struct server *s)
     k->set_intset_entries = (size_t)o->set_max_intset_entries;
     k->zset_listpack_entries = (size_t)o->zset_max_listpack_entries;
     k->zset_listpack_value = (size_t)o->zset_max_listpack_value;
+    struct type_limits limits = *type_limits();
+    limits.hash_entries = (size_t)o->hash_max_listpack_entries;
+    limits.hash_value = (size_t)o->hash_max_listpack_value;
+    limits.list_size = (int)o->list_max_listpack_size;
+    limits.list_depth = (int)o->list_compress_depth;
+    type_limits_set(&limits);
     log_set_level((enum log_level)o->loglevel);
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);

@@ -2,6 +2,7 @@
 #include "node/types/object.h"
 
 #include "node/types/object_ops.h"
+#include "node/types/quicklist.h"
 #include "node/types/rdb.h"
 #include "node/types/set.h"
 #include "node/types/string.h"
@@ -15,7 +16,10 @@ static const char *const type_names[] = {
 };
 
 const struct object_ops *const object_types[] = {
-    [OBJECT_SET] = &set_ops, [OBJECT_STREAM] = NULL, /* the last of them; strings have none */
+    [OBJECT_LIST] = &quicklist_ops, [OBJECT_SET] = &set_ops, [OBJECT_STREAM] = NULL, /* the last of
+                                                                                        them;
+                                                                                        strings have
+                                                                                        none */
 };
 
 static inline bool is_string(const struct object *o)

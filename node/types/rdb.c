@@ -2,6 +2,7 @@
 #include "node/types/rdb.h"
 
 #include "node/types/object_ops.h"
+#include "node/types/quicklist.h"
 #include "node/types/set.h"
 #include "node/types/string.h"
 
@@ -281,6 +282,10 @@ typedef struct object *read_fn(struct slice *in, struct slice key, int64_t expir
 
 static read_fn *const readers[TYPES] = {
     [RDB_TYPE_STRING] = read_string,
+    [RDB_TYPE_LIST] = quicklist_read_strings,
+    [RDB_TYPE_LIST_ZIPLIST] = quicklist_read_ziplist,
+    [RDB_TYPE_LIST_QUICKLIST] = quicklist_read_ziplists,
+    [RDB_TYPE_LIST_QUICKLIST_2] = quicklist_read_nodes,
     [RDB_TYPE_SET] = set_read,
     [RDB_TYPE_SET_INTSET] = set_read_intset,
 };

@@ -310,6 +310,43 @@ static void test_effects_of_sets(void **state)
     pair_close(&p);
 }
 
+static void test_effects_of_lists(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    LEAVES(&p, "rpush l a b c a d", "0 rpush l a b c a d");
+    LEAVES(&p, "lpushx m x", "");
+    LEAVES(&p, "linsert l before b 7", "0 linsert l before b 7");
+    LEAVES(&p, "linsert l before x 7", "");
+    LEAVES(&p, "lset l -1 e", "0 lset l -1 e");
+    LEAVES(&p, "lset l 99 e", "");
+    LEAVES(&p, "lrem l 1 a", "0 lrem l 1 a");
+    LEAVES(&p, "lrem l 1 x", "");
+    LEAVES(&p, "ltrim l 0 -1", "");
+    LEAVES(&p, "ltrim l 1 -1", "0 ltrim l 1 -1");
+    LEAVES(&p, "lpop l", "0 lpop l");
+    LEAVES(&p, "lpop l 0", "");
+    LEAVES(&p, "rpush l 1 2 3 4 5 6 7", "0 rpush l 1 2 3 4 5 6 7");
+    LEAVES(&p, "rpop l 2", "0 rpop l 2");
+    LEAVES(&p, "lmpop 1 l left count 2", "0 LPOP l 2");
+    LEAVES(&p, "blmpop 0 1 l right", "0 RPOP l");
+    LEAVES(&p, "blpop nothere l {l}x 0", "0 LPOP l");
+    LEAVES(&p, "brpop nothere l 0", "0 RPOP l");
+    LEAVES(&p, "rpush l 8 9", "0 rpush l 8 9");
+    LEAVES(&p, "lmove l {l}x left right", "0 LPOP l | 0 RPUSH {l}x 1");
+    LEAVES(&p, "lmove l far right left", "0 RPOP l; 0 LPUSH far 9");
+    LEAVES(&p, "blmove l l left right 0", "0 LPOP l | 0 RPUSH l 2");
+    LEAVES(&p, "rpoplpush l far", "0 RPOP l; 0 LPUSH far 2");
+    LEAVES(&p, "brpoplpush l far 0", "0 RPOP l; 0 LPUSH far 8");
+    LEAVES(&p, "lmove l {l}x right right", "0 RPOP l | 0 RPUSH {l}x 3");
+    EXPECT(&p.f, "exists l", ":0");
+    EXPECT(&p.f, "lrange far 0 -1", "*3 $1 8 $1 2 $1 9");
+    LEAVES(&p, "brpoplpush l far 0", "");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
 static void test_commands_of_several_shards_are_told_by_value(void **state)
 {
     (void)state;
@@ -485,14 +522,22 @@ static void test_a_lane_learns_of_every_write_that_ran(void **state)
 
 /* ---- random ones ---- */
 
-static void random_key(struct pair *p, struct str *to)
+/* Of a kind: the letter behind its name; now and then of any. */
+static void random_key(struct pair *p, char kind, struct str *to)
 {
     static const char *const keys[] = {"a", "b", "{a}c", "{a}d", "{b}e", "f", "{a}g", "{f}h", "i"};
+    static const char kinds[] = "klhs";
+    if (rng_below(&p->f.rng, 10) == 0) {
+        kind = kinds[rng_below(&p->f.rng, sizeof(kinds) - 1)];
+    }
     str_append_char(to, ' ');
     str_appendz(to, keys[rng_below(&p->f.rng, ARRAY_LEN(keys))]);
+    if (kind != 'k') {
+        str_append_char(to, kind);
+    }
 }
 
-/* k a key, v a value, n a number, t a short time from now, T a time on the clock, d a database */
+/* k a key, l that of a list, h of a hash, s of a set, v a value, n a number, t a short time from now, T a time on the clock, d a database */
 static const char *const random_commands[] = {
     "set k v",
     "set k v",
@@ -516,6 +561,25 @@ static const char *const random_commands[] = {
     "pfcount k k",
     "pfmerge k k k",
     "pfdebug todense k",
+    "lpush l v v",
+    "rpush l v v v",
+    "rpushx l v",
+    "linsert l before v v",
+    "lset l n v",
+    "lrem l 1 v",
+    "lrem l 0 v",
+    "ltrim l 0 n",
+    "lpop l",
+    "rpop l n",
+    "lmpop 2 l l left count 2",
+    "blpop l l 0",
+    "lmove l l left right",
+    "lmove l l left left",
+    "rpoplpush l l",
+    "brpoplpush l l 0",
+    "rename l l",
+    "copy l l replace",
+    "pexpire l t",
     "incr k",
     "decrby k n",
     "incrbyfloat k n",
@@ -552,18 +616,18 @@ static const char *const random_commands[] = {
     "touch k k",
     "keys *",
     "strlen k",
-    "sadd k v v v",
-    "sadd k n n",
-    "srem k v n",
-    "spop k",
-    "spop k n",
-    "smove k k n",
-    "smove k k v",
-    "sunionstore k k k",
-    "sinterstore k k k",
-    "sdiffstore k k k",
-    "sscan k 0",
-    "srandmember k n",
+    "sadd s v v v",
+    "sadd s n n",
+    "srem s v n",
+    "spop s",
+    "spop s n",
+    "smove s s n",
+    "smove s s v",
+    "sunionstore s s s",
+    "sinterstore s s s",
+    "sdiffstore s s s",
+    "sscan s 0",
+    "srandmember s n",
     "set k v",
     "set k v px t",
 };
@@ -584,7 +648,10 @@ static void random_line(struct pair *p, struct str *to)
         to->len--; /* the space: random_key has its own */
         switch (*c) {
         case 'k':
-            random_key(p, to);
+        case 'l':
+        case 'h':
+        case 's':
+            random_key(p, *c, to);
             break;
         case 'v':
             if (rng_below(&p->f.rng, 2) == 0) {
@@ -688,6 +755,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_effects_are_deterministic_words),
         cmocka_unit_test(test_effects_of_sets),
+        cmocka_unit_test(test_effects_of_lists),
         cmocka_unit_test(test_commands_of_several_shards_are_told_by_value),
         cmocka_unit_test(test_whole_databases_in_every_shard_that_has_something),
         cmocka_unit_test(test_expiry_is_del),

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/types/limits.h"
+
+static struct type_limits now = {
+    .hash_entries = 512, .hash_value = 64, .list_size = -2, .list_plain = LIST_PLAIN_DEFAULT};
+
+const struct type_limits *type_limits(void)
+{
+    return &now;
+}
+
+void type_limits_set(const struct type_limits *limits)
+{
+    now = *limits;
+}
