@@ -19,10 +19,11 @@ void client_line(const struct client_line *l, struct str *to)
                (long long)((l->now_ms - st->active_us / 1000) / 1000),
                l->flags[0] == '\0' ? "N" : l->flags);
     str_printf(to,
-               " db=%d sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
+               " db=%d sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
                "multi-mem=%zu rbs=%d rbp=%d obl=0 oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s "
-               "user=default redir=-1 resp=%d\n",
-               l->db, l->queued, l->unread, in > l->unread ? in - l->unread : 0, l->argv_bytes,
-               l->queue_bytes, OUTBUF_CHUNK, OUTBUF_CHUNK, st->out.count, out, l->memory,
-               l->replying ? "rw" : "r", l->last == NULL ? "NULL" : l->last->full_name, l->proto);
+               "user=default redir=%lld resp=%d\n",
+               l->db, l->channels, l->patterns, l->shard_channels, l->queued, l->unread,
+               in > l->unread ? in - l->unread : 0, l->argv_bytes, l->queue_bytes, OUTBUF_CHUNK,
+               OUTBUF_CHUNK, st->out.count, out, l->memory, l->replying ? "rw" : "r",
+               l->last == NULL ? "NULL" : l->last->full_name, (long long)l->redirect, l->proto);
 }

@@ -23,6 +23,10 @@ struct client_line {
     bool replying;              /* it has yet to read replies */
     const struct command *last; /* NULL: none yet */
     int proto;
+    uint32_t channels; /* that it is subscribed to */
+    uint32_t patterns;
+    uint32_t shard_channels;
+    int64_t redirect; /* who gets its invalidations; 0: itself, -1: it does not track */
 };
 
 /* Appends the line, with '\n'. */

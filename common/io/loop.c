@@ -45,6 +45,7 @@ struct loop *loop_new(void)
     l->magic = LOOP_MAGIC;
     l->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     INVARIANT(l->ev != NULL);
+    list_init(&l->readable);
     list_init(&l->tasks);
     list_init(&l->hooks);
     ev_check_init(&l->after_wait, on_waited);
@@ -99,6 +100,16 @@ static void run_deferred(struct loop *l)
     }
 }
 
+static void poll_events(struct loop *l, int how)
+{
+    ev_run(l->ev, how);
+    while (!list_empty(&l->readable)) {
+        struct readable *r = container_of(l->readable.next, struct readable, link);
+        list_remove(&r->link);
+        r->read(r);
+    }
+}
+
 /* Fewer streams than this had bytes: it may be worth waiting for more. */
 #define GATHER_BELOW 8
 
@@ -110,7 +121,7 @@ static void gather(struct loop *l)
     }
     struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)l->gather_us * 1000};
     (void)nanosleep(&ts, NULL); /* a signal ends it sooner: no harm */
-    ev_run(l->ev, EVRUN_NOWAIT);
+    poll_events(l, EVRUN_NOWAIT);
 }
 
 void loop_gather(struct loop *l, int64_t us)
@@ -127,7 +138,7 @@ void loop_turn(struct loop *l, bool wait)
     l->in_turn = true;
     l->turns++;
     uint64_t reads = l->reads;
-    ev_run(l->ev, wait && list_empty(&l->tasks) ? EVRUN_ONCE : EVRUN_NOWAIT);
+    poll_events(l, wait && list_empty(&l->tasks) ? EVRUN_ONCE : EVRUN_NOWAIT);
     reads = l->reads - reads;
     if (l->gather_us > 0 && reads > 0 && reads < GATHER_BELOW &&
         MAX(l->active, l->active_last) >= GATHER_BELOW) {

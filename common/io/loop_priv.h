@@ -14,6 +14,14 @@
 #define LOOP_SCRATCH_LEAST (64 * 1024) /* less room than this: take another one */
 #define LOOP_SCRATCH_COUNT 8
 
+/* libev calls back in the reverse of the order in which descriptors became ready. Streams gather
+ * here in the right one, and are read when all have been named: what one client sent before another
+ * did comes before it. */
+struct readable {
+    struct list link;
+    void (*read)(struct readable *r);
+};
+
 struct loop {
     uint32_t magic;
     bool stopping;
@@ -29,10 +37,18 @@ struct loop {
     uint32_t active_last; /* the same of the one before */
     bool slack_set;       /* sleeps of this thread are exact to a microsecond or so */
     ev_check after_wait;
+    struct list readable; /* struct readable: streams that have something to be read */
     struct list tasks;
     struct list hooks;
     struct chunk *scratch[LOOP_SCRATCH_COUNT]; /* [0] is in use; each holds one reference */
 };
+
+static inline void loop_readable(struct loop *l, struct readable *r)
+{
+    if (list_empty(&r->link)) {
+        list_prepend(&l->readable, &r->link);
+    }
+}
 
 /* A stream has bytes; `period` is where it keeps when that was last so. */
 static inline void loop_note_read(struct loop *l, int64_t *period)

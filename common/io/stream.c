@@ -31,6 +31,7 @@ enum {
 struct stream_impl {
     ev_io reading;
     ev_io writing;
+    struct readable readable;
     struct loop_task task;
     struct loop_timer connect_timer;
     stream_close_fn on_connect;
@@ -98,6 +99,7 @@ static void stop_io(struct stream *s)
 {
     ev_io_stop(s->loop->ev, &s->impl->reading);
     ev_io_stop(s->loop->ev, &s->impl->writing);
+    list_remove(&s->impl->readable.link);
     loop_timer_stop(&s->impl->connect_timer);
 }
 
@@ -225,11 +227,18 @@ static void on_peer_end(struct stream *s)
 
 static void on_readable(struct ev_loop *ev, ev_io *w, int revents)
 {
+    const struct stream *s = w->data;
+    (void)ev;
     (void)revents;
-    struct stream *s = w->data;
+    loop_readable(s->loop, &s->impl->readable);
+}
+
+static void read_in(struct readable *r)
+{
+    struct stream *s = &container_of(r, struct whole, impl.readable)->stream;
     struct stream_impl *i = s->impl;
     if (i->paused) {
-        ev_io_stop(ev, w); /* only now does a pause cost something */
+        ev_io_stop(s->loop->ev, &i->reading); /* only now does a pause cost something */
         return;
     }
     size_t room;
@@ -429,6 +438,8 @@ static struct stream *make(struct loop *l, int fd, void *owner, stream_fn on_dat
     ev_io_init(&w->impl.reading, on_readable, fd, EV_READ);
     ev_io_init(&w->impl.writing, on_writable, fd, EV_WRITE);
     w->impl.reading.data = s;
+    list_init(&w->impl.readable.link);
+    w->impl.readable.read = read_in;
     w->impl.writing.data = s;
     loop_task_init(&w->impl.task, run_due);
     loop_timer_init(&w->impl.connect_timer, l, on_connect_timeout, s);

@@ -20,4 +20,5 @@ void admin_handlers(struct call_table *t)
     admin_debug(t);
     admin_replication(t);
     admin_durable(t);
+    admin_pubsub(t);
 }

@@ -24,7 +24,14 @@ static void do_info(struct call *k)
 
 static enum client_kind kind_of(const struct client *c)
 {
-    return client_class(c) == OUTPUT_REPLICA ? CLIENT_REPLICA : CLIENT_NORMAL;
+    switch (client_class(c)) {
+    case OUTPUT_REPLICA:
+        return CLIENT_REPLICA;
+    case OUTPUT_PUBSUB:
+        return CLIENT_PUBSUB;
+    default:
+        return CLIENT_NORMAL;
+    }
 }
 
 static bool is_meant(const struct call *k, const struct client_filter *f, const struct client *c)

@@ -137,7 +137,10 @@ static void put_stats(void *arg, struct str *to)
     str_printf(to, "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n",
                (ull)t->evicted_clients);
     str_printf(to, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n", (ull)k->hits, (ull)k->misses);
-    str_printf(to, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n");
+    str_printf(to, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
+               channels_count(s->channels, SUBJECT_CHANNEL),
+               channels_count(s->channels, SUBJECT_PATTERN),
+               channels_count(s->channels, SUBJECT_SHARD));
     str_printf(to, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n");
     str_printf(to,
                "total_active_defrag_time:0\r\ntracking_total_keys:0\r\ntracking_total_items:0\r\n");

@@ -23,6 +23,10 @@ void admin_shoal_shards(struct call *k);
 /* INFO replication. */
 void admin_put_replication(void *arg, struct str *to);
 void admin_durable(struct call_table *t);
+void admin_pubsub(struct call_table *t);
+/* SHOAL EAR and SHOAL SUBSCRIBE. */
+void admin_shoal_ear(struct call *k);
+void admin_shoal_subscribe(struct call *k);
 
 static inline struct server *server_of(const struct call *k)
 {

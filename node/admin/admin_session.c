@@ -5,6 +5,7 @@
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
+#include "node/serve/pubsub.h"
 
 #include "common/app/hello.h"
 #include "common/base/num.h"
@@ -67,6 +68,10 @@ static void do_ping(struct call *k)
 {
     if (k->argc > 2) {
         resp_errorf(&k->w, ERR_WRONG_ARGS, k->cmd->full_name);
+    } else if (k->w.proto == 2 && subscriber_any(&client_of(k)->subscriber)) {
+        resp_array(&k->w, 2); /* among messages */
+        resp_bulkz(&k->w, "pong");
+        resp_bulk(&k->w, k->argc == 2 ? k->argv[1] : SLICE(""));
     } else if (k->argc == 2) {
         resp_bulk(&k->w, k->argv[1]);
     } else {
@@ -84,6 +89,7 @@ static void do_reset(struct call *k)
     struct server *s = server_of(k);
     struct client *c = client_of(k);
     session_discard(&c->session, s->ks);
+    pubsub_forget(c);
     c->session.db = 0;
     c->session.proto = 2;
     c->session.no_touch = false;
@@ -151,14 +157,7 @@ static void become_lane(struct call *k)
         return;
     }
     c->lane_from = c->commands + 1; /* this one does not count */
-    if ((c->flags & CLIENT_LANE) == 0) {
-        c->flags |= CLIENT_LANE;
-        c->server->n_lanes++;
-    }
-    if (c->flags & CLIENT_OVER) {
-        c->flags &= ~(uint32_t)CLIENT_OVER;
-        c->server->n_over--;
-    }
+    client_becomes_lane(c);
     resp_int(&k->w, c->server->ks->n_dbs);
 }
 
@@ -220,6 +219,8 @@ static void unblock_lane(struct call *k)
 static void do_shoal(struct call *k)
 {
     static const char *const help[] = {
+        "EAR",
+        "    A proxy's worker listens on this connection for its clients.",
         "FATE <lane> <shard> <from> <age-ms>",
         "    Ends that lane; what the shard's log has of its writes.",
         "JOIN <host> <port>",
@@ -232,6 +233,8 @@ static void do_shoal(struct call *k)
         "    Let no key expire for so long.",
         "SHARDS",
         "    Return the shards held here, and how far their copies are.",
+        "SUBSCRIBE (CHANNEL|PATTERN|SHARD) <name> <count> [<kind> <name> <count> ...]",
+        "    So many of the ear's clients are subscribed to that.",
         "UNBLOCK <lane> [TIMEOUT|ERROR]",
         "    End the waiting of the command on that lane.",
         NULL};
@@ -245,6 +248,10 @@ static void do_shoal(struct call *k)
         tell_fate(k);
     } else if (slice_is(k->argv[1], "lane")) {
         become_lane(k);
+    } else if (slice_is(k->argv[1], "ear")) {
+        admin_shoal_ear(k);
+    } else if (slice_is(k->argv[1], "subscribe")) {
+        admin_shoal_subscribe(k);
     } else if (slice_is(k->argv[1], "unblock")) {
         unblock_lane(k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {

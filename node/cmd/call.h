@@ -73,6 +73,7 @@ void call_table_data(struct call_table *t);
  * are held; for EXEC also those of session->queue. */
 void call_run(const struct call_table *t, struct call *c);
 
+typedef void call_run_fn(const struct call_table *t, struct call *c);
 /* For a command that waited: runs its handler again, nothing else is checked. */
 void call_again(const struct call_table *t, struct call *c);
 

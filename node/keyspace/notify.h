@@ -7,6 +7,8 @@
 
 #include "node/keyspace/db.h"
 
+#include "common/base/str.h"
+
 /* In Redis's letters; the first two say where it goes, the others what is told. */
 enum notify_class {
     NOTIFY_KEYSPACE = 1 << 0, /* K */
@@ -28,8 +30,10 @@ enum notify_class {
                  NOTIFY_MODULE, /* A */
 };
 
-/* Who passes it on. */
-typedef void notify_fn(void *arg, int db, uint32_t class, const char *event, struct slice key);
+/* notify-keyspace-events: letters as classes; false: one of them is none. */
+bool notify_read(struct slice letters, uint32_t *classes) MUSTCHECK;
+/* Back, in Redis's order. */
+void notify_write(uint32_t classes, struct str *to);
 
 /* One of the classes; the event's name, "lpush". */
 static inline void notify(const struct db *db, uint32_t class, const char *event, struct slice key)

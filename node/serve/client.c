@@ -4,6 +4,7 @@
 #include "node/link/link.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/parked.h"
+#include "node/serve/pubsub.h"
 #include "node/serve/server.h"
 #include "node/serve/waiters.h"
 
@@ -53,6 +54,8 @@ struct client *client_new(struct server *s, int fd)
     list_append(&s->round, &c->round);
     list_init(&c->waiting);
     hold_ring_init(&c->holds);
+    subscriber_init(&c->subscriber);
+    list_init(&c->ear);
     s->n_clients++;
     return c;
 }
@@ -90,6 +93,9 @@ void client_free(struct client **cp)
     holds_forget(s->holds, c);
     waiters_forget(c);
     parked_forget(c);
+    pubsub_forget(c);
+    list_remove(&c->ear);
+    outbuf_fini(&c->pushes);
     list_remove(&c->link);
     list_remove(&c->round);
     s->n_clients--;
@@ -181,13 +187,16 @@ void client_adopt_links(struct server *s)
 int client_class(const struct client *c)
 {
     /* A monitor takes what the server sends unasked, as Redis's replicas and monitors do. */
-    return c->flags & CLIENT_MONITOR ? OUTPUT_REPLICA : OUTPUT_NORMAL;
+    return (c->flags & CLIENT_MONITOR) != 0 || !list_empty(&c->ear) ? OUTPUT_REPLICA
+           : subscriber_any(&c->subscriber)                         ? OUTPUT_PUBSUB
+                                                                    : OUTPUT_NORMAL;
 }
 
 void client_check_output(struct client *c)
 {
     struct server *s = c->server;
-    if (c->stream->out.bytes == 0 || (c->flags & (CLIENT_LANE | CLIENT_CLOSING)) != 0) {
+    bool unlimited = (c->flags & CLIENT_LANE) != 0 && list_empty(&c->ear);
+    if (c->stream->out.bytes == 0 || unlimited || (c->flags & CLIENT_CLOSING) != 0) {
         c->soft_since_ms = 0;
         return;
     }
@@ -227,6 +236,31 @@ void client_unread(struct client *c, struct slice raw)
     fresh.unauthenticated = c->parser.unauthenticated;
     resp_parser_fini(&c->parser);
     c->parser = fresh;
+}
+
+void client_becomes_lane(struct client *c)
+{
+    if ((c->flags & CLIENT_LANE) == 0) {
+        c->flags |= CLIENT_LANE;
+        c->server->n_lanes++;
+    }
+    if (c->flags & CLIENT_OVER) {
+        c->flags &= ~(uint32_t)CLIENT_OVER;
+        c->server->n_over--;
+    }
+}
+
+struct outbuf *client_push(struct client *c)
+{
+    return c == c->server->executing ? &c->pushes : &c->stream->out;
+}
+
+void client_pushed(struct client *c)
+{
+    if (c != c->server->executing) {
+        stream_flush_later(c->stream);
+        client_check_output(c);
+    }
 }
 
 struct outbuf *client_out(struct client *c)
@@ -281,6 +315,7 @@ static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS]
         bool set;
         char letter;
     } flags[] = {{(c->flags & CLIENT_MONITOR) != 0, 'O'},
+                 {subscriber_any(&c->subscriber), 'P'},
                  {(c->flags & CLIENT_LANE) != 0, 'L'},
                  {(c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0, 'b'},
                  {c->session.in_multi, 'x'},
@@ -322,6 +357,10 @@ void client_describe(const struct client *c, struct str *to)
         .replying = st->out.bytes > 0 && !current,
         .last = c->last_cmd,
         .proto = c->session.proto,
+        .channels = c->subscriber.count[SUBJECT_CHANNEL],
+        .patterns = c->subscriber.count[SUBJECT_PATTERN],
+        .shard_channels = c->subscriber.count[SUBJECT_SHARD],
+        .redirect = -1,
     };
     client_line(&line, to);
 }

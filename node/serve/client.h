@@ -8,6 +8,7 @@
  *                                         replies appended to stream->out -> one write a turn */
 #pragma once
 
+#include "node/cmd/channels.h"
 #include "node/cmd/session.h"
 #include "node/serve/holds.h"
 
@@ -70,8 +71,11 @@ struct client {
     struct waiter *waiter;         /* of WAIT, while CLIENT_BLOCKED */
     struct parked *parked;         /* of BLPOP and kin, while CLIENT_BLOCKED */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
-    size_t memory_seen;            /* its share of server->clients_memory */
-    uint32_t in_batch;             /* its commands that wait in the batch */
+    struct subscriber subscriber;
+    struct list ear;      /* server->ears: a proxy worker listens by it */
+    struct outbuf pushes; /* made while its own command runs: they come behind the reply */
+    size_t memory_seen;   /* its share of server->clients_memory */
+    uint32_t in_batch;    /* its commands that wait in the batch */
     char peer[64];
 };
 
@@ -101,6 +105,13 @@ void client_adopt_links(struct server *s);
 /* Puts raw bytes of whole commands back before what is unread: they were parsed, but may not run
  * yet. The parser starts anew. */
 void client_unread(struct client *c, struct slice raw);
+
+/* Where a push is written, then tell: at once, or behind the reply of the command that it itself
+ * runs. CLIENT REPLY OFF does not concern pushes. */
+struct outbuf *client_push(struct client *c);
+void client_pushed(struct client *c);
+/* It is a proxy's: not in maxclients, never idle. */
+void client_becomes_lane(struct client *c);
 
 /* Where replies to the command under way go: the stream, or nowhere. */
 struct outbuf *client_out(struct client *c);

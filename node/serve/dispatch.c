@@ -6,6 +6,7 @@
 #include "node/serve/durable.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
+#include "node/serve/pubsub.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
 
@@ -200,10 +201,46 @@ static bool may_scan(struct server *s, struct client *c, struct slice cursor, st
     return o->why == REPL_YES;
 }
 
+static bool may_be_heard(struct server *s, struct client *c, struct slice channel,
+                         struct obstacle *o)
+{
+    o->slot = slot_of(channel);
+    o->write = true;
+    enum repl_answer why = replicate_may(s, c, keyspace_shard_of(s->ks, (int)o->slot), true);
+    o->why = why == REPL_NOREPLICAS || pubsub_is_notification(channel) ? REPL_YES : why;
+    return o->why == REPL_YES;
+}
+
+/* Channels live where their slots are served. Within a transaction PUBLISH goes anywhere: the node
+ * hands it on. */
+static bool may_tell(struct server *s, struct client *c, const struct command *cmd,
+                     const struct slice *argv, size_t argc, struct obstacle *o)
+{
+    switch (cmd->id) {
+    case CMD_PUBLISH:
+        return c->session.in_multi || argc < 2 || may_be_heard(s, c, argv[1], o);
+    case CMD_SPUBLISH:
+        return argc < 2 || may_be_heard(s, c, argv[1], o);
+    case CMD_SUBSCRIBE:
+    case CMD_SSUBSCRIBE:
+        for (size_t i = 1; i < argc; i++) {
+            if (!may_be_heard(s, c, argv[i], o)) {
+                return false;
+            }
+        }
+        return true;
+    default:
+        return true;
+    }
+}
+
 /* False: one of its keys is in a shard with which this may not be done now. */
 static bool may_touch(struct server *s, struct client *c, const struct command *cmd,
                       const struct slice *argv, size_t argc, struct obstacle *o)
 {
+    if (UNLIKELY((cmd->flags & CF_PUBSUB) != 0)) {
+        return may_tell(s, c, cmd, argv, argc, o);
+    }
     uint32_t single = keys_single(cmd);
     o->write = (cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0;
     if (single != 0) {
@@ -283,6 +320,36 @@ static bool may_be_kept(struct server *s, struct client *c, struct call *k)
     return false;
 }
 
+/* In RESP2 messages and replies cannot be told apart: a subscriber may say little. */
+static bool may_say(struct server *s, struct client *c, struct call *k)
+{
+    switch (k->cmd->id) {
+    case CMD_PING:
+    case CMD_SUBSCRIBE:
+    case CMD_SSUBSCRIBE:
+    case CMD_PSUBSCRIBE:
+    case CMD_UNSUBSCRIBE:
+    case CMD_SUNSUBSCRIBE:
+    case CMD_PUNSUBSCRIBE:
+    case CMD_QUIT:
+    case CMD_RESET:
+        return true;
+    default:
+        break;
+    }
+    if (c->session.proto == 3) {
+        return true;
+    }
+    struct str text = {0};
+    str_printf(&text,
+               "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+               "RESET are allowed in this context",
+               k->cmd->full_name);
+    reject(s, c, k, str_cstr(&text));
+    str_fini(&text);
+    return false;
+}
+
 /* The order of the checks is Redis's: it decides which error a client sees. False: answered. */
 static bool allowed(struct server *s, struct client *c, struct call *k)
 {
@@ -309,7 +376,8 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
         reject(s, c, k, "ERR Command not allowed inside a transaction");
         return false;
     }
-    return (s->repl == NULL || all_ours(s, c, k)) && may_be_kept(s, c, k);
+    return (s->repl == NULL || all_ours(s, c, k)) && may_be_kept(s, c, k) &&
+           (LIKELY(!subscriber_any(&c->subscriber)) || may_say(s, c, k));
 }
 
 static void touch(struct server *s, struct client *c)
@@ -382,19 +450,31 @@ void dispatch_count(struct client *c, const struct command *cmd, const struct re
     account_waited(c->server, cmd, w);
 }
 
+/* Runs it; what was pushed to its own client meanwhile comes behind the reply. */
+static inline void execute(struct server *s, struct client *c, struct call *k, call_run_fn *run)
+{
+    s->executing = c;
+    if (s->repl != NULL) {
+        uint64_t at = stream_end(c->stream);
+        replicate_before(s);
+        run(&s->table, k);
+        replicate_after(s, c, k, at);
+    } else {
+        run(&s->table, k);
+    }
+    s->executing = NULL;
+    if (UNLIKELY(c->pushes.bytes > 0)) {
+        outbuf_splice(&c->stream->out, &c->pushes);
+        client_pushed(c);
+    }
+}
+
 void dispatch_again(struct server *s, struct client *c, struct call *k)
 {
     struct client *was = s->current;
     s->current = c;
     s->ticks_last = ticks_now(&s->scale);
-    uint64_t at = stream_end(c->stream);
-    if (s->repl != NULL) {
-        replicate_before(s);
-        call_again(&s->table, k);
-        replicate_after(s, c, k, at);
-    } else {
-        call_again(&s->table, k);
-    }
+    execute(s, c, k, call_again);
     s->current = was;
 }
 
@@ -431,14 +511,7 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         if (UNLIKELY(k->cmd->id == CMD_EXEC)) {
             s->exec_ticks = s->ticks_last; /* its commands move ticks_last on */
         }
-        if (s->repl != NULL) {
-            uint64_t at = stream_end(c->stream);
-            replicate_before(s);
-            call_run(&s->table, k);
-            replicate_after(s, c, k, at);
-        } else {
-            call_run(&s->table, k);
-        }
+        execute(s, c, k, call_run);
         if (UNLIKELY(!s->ran && k->w.errors > 0)) {
             account_rejected(s, k->cmd, k->w.code);
         }

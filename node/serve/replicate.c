@@ -7,6 +7,7 @@
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
 #include "node/serve/parked.h"
+#include "node/serve/pubsub.h"
 #include "node/serve/replicate_priv.h"
 #include "node/serve/waiters.h"
 
@@ -113,6 +114,7 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
     }
     if (loses(was, now)) {
         holds_lost(s->holds, shard);
+        pubsub_shard_lost(s, shard);
     }
     if (now == REPL_SERVE) {
         parked_shard_serves(s, shard);

@@ -8,6 +8,7 @@
 #include "node/serve/holds.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
+#include "node/serve/pubsub.h"
 #include "node/serve/replicate.h"
 #include "node/serve/waiters.h"
 #include "node/types/limits.h"
@@ -167,7 +168,9 @@ static void check_client(struct server *s, struct client *c)
         server_refuse(c);
         return;
     }
-    bool exempt = (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
+    bool exempt =
+        (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0 ||
+        subscriber_any(&c->subscriber);
     if (s->settings->timeout_ms > 0 && idle_ms > s->settings->timeout_ms && !exempt) {
         s->stats.idle_kills++;
         log_event(LOG_VERBOSE, "client", "closed: idle client=%llu addr=%s",
@@ -315,6 +318,7 @@ void server_settings_changed(struct server *s)
     struct keyspace_settings *k = &s->ks->settings;
     k->maxmemory = (uint64_t)o->maxmemory;
     k->proto_max_bulk_len = o->proto_max_bulk_len;
+    k->notify_events = o->notify_events;
     k->lazy_expire = o->lazyfree_lazy_expire;
     k->lazy_server_del = o->lazyfree_lazy_server_del;
     k->lazy_user_del = o->lazyfree_lazy_user_del;
@@ -375,6 +379,7 @@ void server_make_keyspace(struct server *s, int n_shards)
     keyspace_free(&s->ks);
     s->ks = keyspace_new(n_shards, (int)s->settings->databases, s->hash_seed);
     s->ks->collector = collector;
+    pubsub_hang(s, s->ks);
     s->ks->settings.active_expire = true;
     s->ks->settings.expires_keys = true;
 }
@@ -478,6 +483,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     list_init(&s->adopted);
     lanes_init(&s->lanes);
     waiters_init(s);
+    pubsub_init(s);
     loop_task_init(&s->adopt_task, on_adopt);
     seed(s);
     random_hex(s, s->run_id);
@@ -521,6 +527,7 @@ void server_free(struct server **sp)
     account_fini(s);
     batch_free(&s->batch);
     lanes_fini(&s->lanes);
+    pubsub_fini(s);
     holds_free(&s->holds);
     loop_undefer(&s->adopt_task);
     outbuf_fini(&s->sink);

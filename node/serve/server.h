@@ -24,6 +24,7 @@ struct cmdstats;
 struct slowlog;
 struct latency;
 struct durable;
+struct channels;
 
 #define SERVER_MAGIC         0x73727672u
 #define SERVER_LISTENERS_MAX 16
@@ -99,9 +100,12 @@ struct server {
     size_t clients_memory; /* sum of what they were last seen to take */
     size_t n_over;         /* beyond maxclients, still to be refused or to become lanes */
     uint64_t next_client_id;
-    struct client *current; /* whose command runs */
-    struct list waiters;    /* of WAIT and WAITAOF */
-    struct list adopted;    /* those that are to become links */
+    struct client *current;   /* whose command runs */
+    struct client *executing; /* the same, from its handler's beginning: pushes to it wait */
+    struct channels *channels;
+    struct list ears;    /* of proxies' workers */
+    struct list waiters; /* of WAIT and WAITAOF */
+    struct list adopted; /* those that are to become links */
     struct loop_task adopt_task;
     struct outbuf sink; /* replies that nobody wants */
     struct lanes lanes;

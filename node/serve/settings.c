@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/settings.h"
 
+#include "node/keyspace/notify.h"
+
 #include "common/base/num.h"
 
 #include <ctype.h>
@@ -28,6 +30,20 @@ static bool next_word(struct slice *v, struct slice *word)
 }
 
 /* --- maxmemory-clients --- */
+
+static bool notify_parse(void *field, struct slice value, struct errmsg *err)
+{
+    if (notify_read(value, field)) {
+        return true;
+    }
+    errmsg_set(err, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+    return false;
+}
+
+static void notify_print(const void *field, struct str *to)
+{
+    notify_write(*(const uint32_t *)field, to);
+}
 
 static bool memory_share_parse(void *field, struct slice value, struct errmsg *err)
 {

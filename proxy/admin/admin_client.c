@@ -46,6 +46,7 @@ static void describe(struct client *c, struct str *to)
         .replying = st->out.bytes > 0,
         .last = s->last_command,
         .proto = s->proto,
+        .redirect = -1,
     };
     client_line(&line, to);
 }

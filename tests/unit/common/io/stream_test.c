@@ -788,6 +788,46 @@ static void test_a_busy_loop_gathers(void **state)
     loop_free(&l);
 }
 
+struct arrivals {
+    char order[8];
+    size_t n;
+};
+
+static void note_arrival(struct stream *s)
+{
+    struct arrivals *a = s->owner;
+    struct slice in = inbuf_unread(&s->in);
+    a->order[a->n++] = in.ptr[0];
+    inbuf_consume(&s->in, in.len);
+}
+
+static void test_who_sent_first_is_read_first(void **state)
+{
+    (void)state;
+    static const int sent[] = {2, 0, 3, 1};
+    struct loop *l = loop_new();
+    struct arrivals a = {0};
+    struct stream *streams[4];
+    int far[4];
+    for (int i = 0; i < 4; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+        streams[i] = stream_new(l, pair[0], &a, note_arrival, no_close);
+        far[i] = pair[1];
+    }
+    loop_turn(l, false); /* the watchers stand */
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(write(far[sent[i]], &"abcd"[sent[i]], 1), 1);
+    }
+    loop_turn(l, true);
+    assert_string_equal(a.order, "cadb");
+    for (int i = 0; i < 4; i++) {
+        stream_free(&streams[i]);
+        close(far[i]);
+    }
+    loop_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -814,6 +854,7 @@ int main(void)
         cmocka_unit_test(test_a_listener_says_why_it_cannot_be),
         cmocka_unit_test(test_bytes_behind_the_hold_stay),
         cmocka_unit_test(test_a_busy_loop_gathers),
+        cmocka_unit_test(test_who_sent_first_is_read_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
