@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/base/str.h"
+#include "common/cmd/acl.h"
 #include "common/io/stream.h"
 #include "common/resp/errors.h"
 
@@ -81,8 +82,8 @@ static bool read_one_id(struct client_filter *f, struct slice text, struct resp_
     return true;
 }
 
-static bool read_kill_option(struct client_filter *f, struct slice name, struct slice value,
-                             struct resp_writer *w)
+static bool read_kill_option(struct client_filter *f, const struct acl_users *users,
+                             struct slice name, struct slice value, struct resp_writer *w)
 {
     if (slice_is(name, "id")) {
         return read_one_id(f, value, w);
@@ -95,11 +96,11 @@ static bool read_kill_option(struct client_filter *f, struct slice name, struct 
     } else if (slice_is(name, "laddr")) {
         keep(&f->laddr, value);
     } else if (slice_is(name, "user")) {
-        /* There is one user, and everybody is it. */
-        if (!slice_eq(value, SLICE("default"))) {
+        if (acl_users_find(users, value) == NULL) {
             resp_errorf(w, "ERR No such user '%.*s'", ARG_PRINT(value));
             return false;
         }
+        keep(&f->user, value);
     } else if (slice_is(name, "skipme") && (slice_is(value, "yes") || slice_is(value, "no"))) {
         f->skip_me = slice_is(value, "yes");
     } else {
@@ -109,8 +110,8 @@ static bool read_kill_option(struct client_filter *f, struct slice name, struct 
     return true;
 }
 
-bool client_filter_read_kill(struct client_filter *f, const struct slice *argv, size_t argc,
-                             struct resp_writer *w)
+bool client_filter_read_kill(struct client_filter *f, const struct acl_users *users,
+                             const struct slice *argv, size_t argc, struct resp_writer *w)
 {
     *f = (struct client_filter){.kind = CLIENT_ANY};
     if (argc == 3) {
@@ -124,7 +125,7 @@ bool client_filter_read_kill(struct client_filter *f, const struct slice *argv, 
             resp_error(w, ERR_SYNTAX);
             return false;
         }
-        if (!read_kill_option(f, argv[i], argv[i + 1], w)) {
+        if (!read_kill_option(f, users, argv[i], argv[i + 1], w)) {
             return false;
         }
     }
@@ -136,11 +137,12 @@ void client_filter_fini(struct client_filter *f)
     mem_free(f->ids);
     mem_free(f->addr);
     mem_free(f->laddr);
+    mem_free(f->user);
     *f = (struct client_filter){.kind = CLIENT_ANY};
 }
 
 bool client_filter_matches(const struct client_filter *f, uint64_t id, enum client_kind kind,
-                           bool me, const struct stream *s)
+                           bool me, struct slice user, const struct stream *s)
 {
     char text[64];
     bool found = f->n_ids == 0;
@@ -148,6 +150,9 @@ bool client_filter_matches(const struct client_filter *f, uint64_t id, enum clie
         found = f->ids[i] == id;
     }
     if (!found || (f->skip_me && me) || (f->kind != CLIENT_ANY && f->kind != kind)) {
+        return false;
+    }
+    if (f->user != NULL && !slice_eq(user, slice_str(f->user))) {
         return false;
     }
     if (f->addr != NULL) {

@@ -21,9 +21,9 @@ void client_line(const struct client_line *l, struct str *to)
     str_printf(to,
                " db=%d sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu "
                "multi-mem=%zu rbs=%d rbp=%d obl=0 oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s "
-               "user=default redir=%lld resp=%d\n",
+               "user=%.*s redir=%lld resp=%d\n",
                l->db, l->channels, l->patterns, l->shard_channels, l->queued, l->unread,
                in > l->unread ? in - l->unread : 0, l->argv_bytes, l->queue_bytes, OUTBUF_CHUNK,
                OUTBUF_CHUNK, st->out.count, out, l->memory, l->replying ? "rw" : "r",
-               l->last == NULL ? "NULL" : l->last->full_name, (long long)l->redirect, l->proto);
+               l->last == NULL ? "NULL" : l->last->full_name, (int)l->user.len, l->user.ptr, (long long)l->redirect, l->proto);
 }

@@ -27,6 +27,7 @@ struct client_line {
     uint32_t patterns;
     uint32_t shard_channels;
     int64_t redirect; /* who gets its invalidations; 0: itself, -1: it does not track */
+    struct slice user;
 };
 
 /* Appends the line, with '\n'. */

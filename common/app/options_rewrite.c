@@ -212,8 +212,7 @@ static void sync_directory_of(const char *path)
     mem_free(copy);
 }
 
-/* Beside the file, then renamed over it: a crash leaves the old one or the new one. */
-static bool replace_file(const char *path, struct slice bytes, struct errmsg *err)
+bool options_replace_file(const char *path, struct slice bytes, struct errmsg *err)
 {
     struct str aside = {0};
     struct stat st;
@@ -252,7 +251,7 @@ bool options_rewrite(const struct options_table *t, const void *values, const ch
     note_file_values(&r, str_slice(&text));
     rewrite_lines(&r, str_slice(&text));
     append_missing(&r);
-    ok = replace_file(path, str_slice(&r.out), err);
+    ok = options_replace_file(path, str_slice(&r.out), err);
     rewriter_fini(&r);
     str_fini(&text);
     return ok;

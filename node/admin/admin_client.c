@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* CLIENT: connections as their owners and operators see them. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/access.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
 
@@ -37,7 +38,8 @@ static enum client_kind kind_of(const struct client *c)
 static bool is_meant(const struct call *k, const struct client_filter *f, const struct client *c)
 {
     return (c->flags & CLIENT_CLOSING) == 0 &&
-           client_filter_matches(f, c->id, kind_of(c), c == client_of(k), c->stream);
+           client_filter_matches(f, c->id, kind_of(c), c == client_of(k), acl_user_name(c->user),
+                                 c->stream);
 }
 
 static void list_all(const struct call *k, const struct client_filter *f, struct str *to)
@@ -102,7 +104,7 @@ static void kill_meant(struct call *k, const struct client_filter *f)
 static void do_kill(struct call *k)
 {
     struct client_filter f;
-    if (client_filter_read_kill(&f, k->argv, k->argc, &k->w)) {
+    if (client_filter_read_kill(&f, access_users(server_of(k)), k->argv, k->argc, &k->w)) {
         kill_meant(k, &f);
     }
     client_filter_fini(&f);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* CONFIG over the node's directives. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/access.h"
 #include "node/serve/account.h"
 #include "node/serve/membership.h"
 
@@ -23,6 +24,9 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
     }
     if (strcmp(o->name, "weight") == 0 || strcmp(o->name, "zone") == 0) {
         membership_changed(s);
+    }
+    if (strcmp(o->name, "requirepass") == 0) {
+        access_requirepass(s);
     }
     server_settings_changed(s);
     return true;
@@ -47,6 +51,9 @@ static void do_config(struct call *k)
         .reset_stats = reset_stats,
         .arg = s,
     };
+    if (k->cmd->id == CMD_CONFIG_REWRITE) {
+        access_fill_directives(s);
+    }
     config_command(&context, k->argv, k->argc, &k->w);
 }
 

@@ -134,11 +134,6 @@ static void do_module_list(struct call *k)
     resp_array(&k->w, 0);
 }
 
-static void do_acl_whoami(struct call *k)
-{
-    resp_bulkz(&k->w, "default");
-}
-
 /* --- MONITOR --- */
 
 static void do_monitor(struct call *k)
@@ -178,6 +173,5 @@ void admin_server(struct call_table *t)
     t->fn[CMD_SCRIPT_FLUSH] = do_script_flush;
     t->fn[CMD_SCRIPT_EXISTS] = do_script_exists;
     t->fn[CMD_MODULE_LIST] = do_module_list;
-    t->fn[CMD_ACL_WHOAMI] = do_acl_whoami;
     t->fn[CMD_MONITOR] = do_monitor;
 }

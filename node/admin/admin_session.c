@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* What a connection says about itself: AUTH, HELLO, RESET, PING, and SHOAL for our own programs. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/access.h"
 #include "node/serve/fate.h"
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
 
+#include "common/app/acl_command.h"
 #include "common/app/hello.h"
 #include "common/base/num.h"
 #include "common/cmd/reply.h"
@@ -15,24 +17,11 @@
 
 /* --- who --- */
 
-static bool log_in(struct call *k, struct slice user, struct slice pass)
-{
-    struct server *s = server_of(k);
-    struct client *c = client_of(k);
-    if (!auth_check(user, pass, s->settings->requirepass, &k->w)) {
-        s->stats.auth_failures++;
-        return false;
-    }
-    c->flags |= CLIENT_AUTHENTICATED;
-    c->parser.unauthenticated = false;
-    return true;
-}
-
 static void do_auth(struct call *k)
 {
     struct slice user, pass;
-    if (auth_read(k->argv, k->argc, server_of(k)->settings->requirepass, &user, &pass, &k->w) &&
-        log_in(k, user, pass)) {
+    if (auth_read(access_users(server_of(k)), k->argv, k->argc, &user, &pass, &k->w) &&
+        access_login(client_of(k), k, user, pass)) {
         resp_ok(&k->w);
     }
 }
@@ -44,10 +33,10 @@ static void do_hello(struct call *k)
     if (!hello_read(k->argv, k->argc, &h, &k->w)) {
         return;
     }
-    if (h.auth && !log_in(k, h.user, h.pass)) {
+    if (h.auth && !access_login(c, k, h.user, h.pass)) {
         return;
     }
-    if ((c->flags & CLIENT_AUTHENTICATED) == 0) {
+    if ((c->flags & CLIENT_AUTHENTICATED) == 0 && auth_needed(access_users(c->server))) {
         resp_error(&k->w, ERR_NOAUTH_HELLO);
         return;
     }
@@ -98,10 +87,7 @@ static void do_reset(struct call *k)
     }
     c->flags &= ~(uint32_t)(CLIENT_MONITOR | CLIENT_REPLY_OFF | CLIENT_SKIP_NEXT | CLIENT_SKIPPING |
                             CLIENT_READONLY | CLIENT_NO_EVICT);
-    if (s->settings->requirepass[0] != '\0') {
-        c->flags &= ~(uint32_t)CLIENT_AUTHENTICATED;
-        c->parser.unauthenticated = true;
-    }
+    access_reset(c);
     (void)client_set_name(c, SLICE(""));
     k->w.out = client_out(c);
     k->w.proto = 2;
@@ -219,6 +205,8 @@ static void unblock_lane(struct call *k)
 static void do_shoal(struct call *k)
 {
     static const char *const help[] = {
+        "AS <rules> <command> [<arg> ...]",
+        "    Run a proxy's command for a user with these rules.",
         "EAR",
         "    A proxy's worker listens on this connection for its clients.",
         "FATE <lane> <shard> <from> <age-ms>",
@@ -274,4 +262,11 @@ void admin_session(struct call_table *t)
     t->fn[CMD_READWRITE] = do_readwrite;
     t->fn[CMD_ASKING] = do_asking;
     t->fn[CMD_SHOAL] = do_shoal;
+    static const enum command_id acl[] = {
+        CMD_ACL_CAT,     CMD_ACL_DELUSER, CMD_ACL_DRYRUN, CMD_ACL_GENPASS, CMD_ACL_GETUSER,
+        CMD_ACL_HELP,    CMD_ACL_LIST,    CMD_ACL_LOAD,   CMD_ACL_LOG,     CMD_ACL_SAVE,
+        CMD_ACL_SETUSER, CMD_ACL_USERS,   CMD_ACL_WHOAMI};
+    for (size_t i = 0; i < ARRAY_LEN(acl); i++) {
+        t->fn[acl[i]] = access_command;
+    }
 }

@@ -173,6 +173,24 @@ void call_again(const struct call_table *t, struct call *c)
     }
 }
 
+enum acl_answer call_check_user(struct call *c, const struct command *cmd, const struct slice *argv,
+                                size_t argc, const char *context)
+{
+    const struct acl_user *u = c->session->user;
+    struct key_list keys;
+    size_t at;
+    if (LIKELY(u == NULL)) {
+        return ACL_YES;
+    }
+    key_list_init(&keys);
+    enum acl_answer why = acl_check(u, cmd, argv, argc, &keys, &at);
+    key_list_fini(&keys);
+    if (why != ACL_YES && c->table->denied != NULL) {
+        c->table->denied(c, cmd, argv, why, at, context);
+    }
+    return why;
+}
+
 void call_prefetch_bucket(struct call *c, size_t arg, int slot)
 {
     c->probe_arg = arg;

@@ -10,6 +10,7 @@
 #include "node/keyspace/db.h"
 
 #include "common/base/rng.h"
+#include "common/cmd/acl.h"
 #include "common/cmd/command.h"
 #include "common/resp/write.h"
 
@@ -44,6 +45,7 @@ struct call {
     int64_t now_ms;   /* wall clock of this loop turn: expiry */
     uint64_t lane;    /* of the proxy's connection that it came by; 0: none */
     uint64_t number;  /* counted on that lane */
+    struct slice as;  /* the rules of SHOAL AS that it came behind; ptr NULL: none */
     void *server;     /* for handlers of node/admin and node/serve; opaque here */
     uint64_t changes; /* out: keys that the command changed (Redis's dirty) */
     struct call_wait wait;
@@ -66,6 +68,9 @@ struct call_table {
      * MONITOR. */
     call_fn before;
     call_fn after;
+    /* The session's user may not run this; `at` as acl_check told. For the log; may be NULL. */
+    void (*denied)(struct call *c, const struct command *cmd, const struct slice *argv,
+                   enum acl_answer why, size_t at, const char *context);
 };
 void call_table_data(struct call_table *t);
 /* Checks arity and what the session and memory allow, queues inside MULTI, runs the handler. The
@@ -76,6 +81,10 @@ void call_run(const struct call_table *t, struct call *c);
 typedef void call_run_fn(const struct call_table *t, struct call *c);
 /* For a command that waited: runs its handler again, nothing else is checked. */
 void call_again(const struct call_table *t, struct call *c);
+/* Whether the session's user may run a command from within another (`context`: "lua" a script,
+ * "multi" EXEC); a refusal gets into ACL LOG. The error's texts: acl_script_error() and its kin. */
+enum acl_answer call_check_user(struct call *c, const struct command *cmd, const struct slice *argv,
+                                size_t argc, const char *context);
 
 /* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot:
  * its slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only

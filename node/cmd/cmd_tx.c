@@ -53,6 +53,27 @@ void cmd_unwatch(struct call *c)
     resp_ok(&c->w);
 }
 
+/* The rules may have changed since it was queued; what came by a proxy was checked there, and only
+ * a script's own commands are left to be. */
+static void run_queued(struct call *one, const struct queued *q)
+{
+    struct session *s = one->session;
+    const struct acl_user *user = s->user;
+    enum acl_answer why =
+        q->as != NULL ? ACL_YES : call_check_user(one, one->cmd, one->argv, one->argc, "multi");
+    if (UNLIKELY(why != ACL_YES)) {
+        resp_error(&one->w, acl_exec_error(why));
+        return;
+    }
+    if (UNLIKELY(q->as != NULL)) {
+        s->user = q->as;
+        call_handler(one);
+        s->user = user;
+    } else {
+        call_handler(one);
+    }
+}
+
 static void run_queue(struct call *c)
 {
     struct session *s = c->session;
@@ -65,7 +86,7 @@ static void run_queue(struct call *c)
         one.argc = s->queue[i].argc;
         one.changes = 0;
         one.probe_arg = 0;
-        call_handler(&one);
+        run_queued(&one, &s->queue[i]);
         c->changes += one.changes;
     }
     s->in_exec = false;

@@ -4,6 +4,7 @@
 #include "node/cmd/session_priv.h"
 
 #include "common/base/mem.h"
+#include "common/cmd/acl.h"
 
 #define MAGIC 0x5e5510e1U
 
@@ -17,6 +18,7 @@ static void empty_queue(struct session *s)
 {
     for (size_t i = 0; i < s->queued; i++) {
         mem_free((void *)(uintptr_t)s->queue[i].argv);
+        acl_user_free(&s->queue[i].as);
     }
     mem_free(s->queue);
     s->queue = NULL;
@@ -68,7 +70,8 @@ void session_queue(struct session *s, const struct command *cmd, const struct sl
         s->queue_cap = MAX(s->queue_cap * 2, 8);
         s->queue = mem_realloc(s->queue, s->queue_cap * sizeof(*s->queue));
     }
-    s->queue[s->queued++] = (struct queued){.cmd = cmd, .argv = copy, .argc = argc};
+    s->queue[s->queued++] = (struct queued){
+        .cmd = cmd, .as = s->as == NULL ? NULL : acl_user_ref(s->as), .argv = copy, .argc = argc};
     s->queue_bytes += argc * sizeof(*copy) + bytes;
     s->tx_denyoom |= (cmd->flags & CF_DENYOOM) != 0;
 }

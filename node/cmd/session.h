@@ -8,8 +8,11 @@
 
 #include "common/cmd/command.h"
 
+struct acl_user;
+
 struct queued {
     const struct command *cmd;
+    struct acl_user *as;      /* SHOAL AS: whose rules a script goes by; NULL: the session's */
     const struct slice *argv; /* owned by the queue, with the bytes behind them */
     size_t argc;
 };
@@ -23,6 +26,9 @@ struct session {
     bool in_exec;    /* EXEC is running the queue */
     bool no_touch;   /* CLIENT NO-TOUCH, and the proxy's own reads: leave the access clock */
     bool tx_denyoom; /* something queued needs memory */
+    /* Whose rules count for what a script or EXEC runs; NULL: no rules. serve's to set. */
+    const struct acl_user *user;
+    struct acl_user *as; /* while a command behind SHOAL AS runs; also `user` then */
     struct watcher watcher;
     struct queued *queue;
     size_t queued;

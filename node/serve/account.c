@@ -57,6 +57,8 @@ static bool is_secret(const struct call *k, size_t i)
     case CMD_CONFIG_SET:
         return config_is_secret(settings_options(), k->argv, k->argc, i);
     case CMD_ACL_SETUSER:
+    case CMD_ACL_DELUSER:
+    case CMD_ACL_GETUSER:
         return i > 1;
     default:
         return false;
@@ -71,6 +73,8 @@ static bool may_hold_secret(const struct call *k)
     case CMD_MIGRATE:
     case CMD_CONFIG_SET:
     case CMD_ACL_SETUSER:
+    case CMD_ACL_DELUSER:
+    case CMD_ACL_GETUSER:
         return true;
     default:
         return false;

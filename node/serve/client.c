@@ -2,6 +2,7 @@
 #include "node/serve/client.h"
 
 #include "node/link/link.h"
+#include "node/serve/access.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
@@ -43,13 +44,10 @@ struct client *client_new(struct server *s, int fd)
     if (addr_peer_is_local(fd)) {
         c->flags |= CLIENT_LOCAL;
     }
-    if (s->settings->requirepass[0] == '\0') {
-        c->flags |= CLIENT_AUTHENTICATED;
-    }
     resp_parser_init(&c->parser);
     c->parser.bulk_max = s->settings->proto_max_bulk_len;
-    c->parser.unauthenticated = (c->flags & CLIENT_AUTHENTICATED) == 0;
     session_init(&c->session);
+    access_reset(c);
     list_append(&s->clients, &c->link);
     list_append(&s->round, &c->round);
     list_init(&c->waiting);
@@ -361,6 +359,7 @@ void client_describe(const struct client *c, struct str *to)
         .patterns = c->subscriber.count[SUBJECT_PATTERN],
         .shard_channels = c->subscriber.count[SUBJECT_SHARD],
         .redirect = -1,
+        .user = acl_user_name(c->user),
     };
     client_line(&line, to);
 }

@@ -38,6 +38,7 @@ enum client_flag {
     CLIENT_LOCAL = 1 << 11,   /* came over loopback or a Unix socket */
     CLIENT_OVER = 1 << 12,    /* beyond maxclients: refused unless it turns out to be a lane */
     CLIENT_BLOCKED = 1 << 13, /* its command waits (parked, WAIT): nothing behind it runs */
+    CLIENT_FREE = 1 << 14,    /* may run anything: see access.h */
     /* Nothing that it sent may run now. */
     CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED,
 };
@@ -52,10 +53,11 @@ struct client {
     struct stream *stream;
     struct resp_parser parser;
     struct session session;
-    struct list link;       /* server->clients, in the order of their coming */
-    struct list round;      /* server->round: whose turn it is to be checked */
-    struct list waiting;    /* server->paused or server->adopted */
-    struct hold_ring holds; /* its replies that wait for commits */
+    const struct acl_user *user; /* who it is: of the server's set; see access.h */
+    struct list link;            /* server->clients, in the order of their coming */
+    struct list round;           /* server->round: whose turn it is to be checked */
+    struct list waiting;         /* server->paused or server->adopted */
+    struct hold_ring holds;      /* its replies that wait for commits */
     struct client *touched_next;
     uint64_t id;
     int64_t since_ms; /* loop time of the accept */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/dispatch.h"
 
+#include "node/serve/access.h"
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/durable.h"
@@ -368,9 +369,12 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
         reject_protected(s, c, k);
         return false;
     }
-    if (UNLIKELY((c->flags & CLIENT_AUTHENTICATED) == 0 && (cmd->flags & CF_NO_AUTH) == 0)) {
-        reject(s, c, k, ERR_NOAUTH);
-        return false;
+    if (UNLIKELY((c->flags & CLIENT_FREE) == 0)) {
+        const char *why = access_refusal(c, k);
+        if (why != NULL) {
+            reject(s, c, k, why);
+            return false;
+        }
     }
     if (UNLIKELY(c->session.in_multi && (cmd->flags & CF_NO_MULTI) != 0)) {
         reject(s, c, k, "ERR Command not allowed inside a transaction");
@@ -478,6 +482,36 @@ void dispatch_again(struct server *s, struct client *c, struct call *k)
     s->current = was;
 }
 
+/* SHOAL AS <rules> <command ...>, from a proxy: the command, for a user with these rules. */
+static void unwrap(const struct client *c, struct call *k)
+{
+    if (k->argc > 3 && (c->flags & CLIENT_LANE) != 0 && slice_is(k->argv[1], "as")) {
+        k->as = k->argv[2];
+        k->argv += 3;
+        k->argc -= 3;
+        k->cmd = command_find(k->argv, k->argc);
+    }
+}
+
+/* Its rules count while it runs, or, in a transaction, when EXEC runs it. False: they are none. */
+static bool begin_as(struct client *c, struct call *k)
+{
+    const struct acl_user *u = access_as(c->server, k->as);
+    if (u == NULL) {
+        reject(c->server, c, k, "ERR SHOAL AS: these are no rules of a user");
+        return false;
+    }
+    c->session.as = acl_user_ref(u);
+    c->session.user = u;
+    return true;
+}
+
+static void end_as(struct client *c)
+{
+    acl_user_free(&c->session.as);
+    c->session.user = acl_user_unrestricted(c->user) ? NULL : c->user;
+}
+
 static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_ms)
 {
     struct client *c = b->clients[i];
@@ -501,8 +535,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     if (UNLIKELY(k->cmd != NULL && k->cmd->id == CMD_QUIT)) {
         resp_ok(&k->w);
         client_close_after_reply(c);
-    } else if (allowed(s, c, k)) {
+    } else if (allowed(s, c, k) && (LIKELY(k->as.ptr == NULL) || begin_as(c, k))) {
         if (UNLIKELY(s->pause != PAUSE_NONE && pause_holds(s, c, k))) {
+            end_as(c);
             put_back(b, c, i);
             s->current = NULL;
             return;
@@ -517,6 +552,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         }
         if (UNLIKELY(k->wait.asked)) {
             parked_begin(s, c, k);
+        }
+        if (UNLIKELY(k->as.ptr != NULL)) {
+            end_as(c);
         }
         if (UNLIKELY((c->flags & CLIENT_BLOCKED) != 0)) {
             put_back(b, c, i + 1);
@@ -590,6 +628,10 @@ static void add(struct server *s, struct client *c, struct slice raw)
     b->raw[i] = raw;
     c->in_batch++;
     k->cmd = command_find(k->argv, k->argc);
+    k->as.ptr = NULL;
+    if (UNLIKELY(k->cmd != NULL && k->cmd->id == CMD_SHOAL)) {
+        unwrap(c, k);
+    }
     k->session = &c->session;
     k->ks = s->ks;
     k->rng = &s->rng;

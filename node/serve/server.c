@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/server.h"
 
+#include "node/serve/access.h"
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
@@ -63,7 +64,7 @@ static void on_accept(void *arg, int fd)
         refuse_fd(s, fd, "-" ERR_MAX_CLIENTS "\r\n");
         return;
     }
-    if (s->settings->protected_mode && s->settings->requirepass[0] == '\0' &&
+    if (s->settings->protected_mode && acl_user_nopass(acl_users_default(access_users(s))) &&
         !addr_peer_is_local(fd)) {
         refuse_fd(s, fd, "-" ERR_PROTECTED "\r\n");
         return;
@@ -339,14 +340,11 @@ void server_settings_changed(struct server *s)
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
         c->parser.bulk_max = o->proto_max_bulk_len;
-        if (o->requirepass[0] == '\0') {
-            c->flags |= CLIENT_AUTHENTICATED;
-            c->parser.unauthenticated = false;
-        }
         stream_keepalive(c->stream, (int)(o->tcp_keepalive_ms / 1000));
     }
     loop_timer_start(&s->cron_timer, 1000 / o->hz, 1000 / o->hz);
     account_settings_changed(s);
+    access_settings_changed(s);
     durable_settings_changed(s);
     replicate_settings_changed(s);
 }
@@ -496,7 +494,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     account_init(s);
     raise_fd_limit(s);
     start_timers(s);
-    if (!make_data(s, err) || !server_listen(s, err)) {
+    if (!access_init(s, err) || !make_data(s, err) || !server_listen(s, err)) {
         server_free(&s);
     } else if (settings->stand_alone && durable_logs(s)) {
         replicate_start(s, s->ks->n_shards, true);
@@ -525,6 +523,7 @@ void server_free(struct server **sp)
     loop_timer_fini(&s->stop_timer);
     pause_fini(s);
     account_fini(s);
+    access_fini(s);
     batch_free(&s->batch);
     lanes_fini(&s->lanes);
     pubsub_fini(s);

@@ -25,6 +25,7 @@ struct slowlog;
 struct latency;
 struct durable;
 struct channels;
+struct access;
 
 #define SERVER_MAGIC         0x73727672u
 #define SERVER_LISTENERS_MAX 16
@@ -68,7 +69,8 @@ struct server {
     struct keyspace *ks;
     struct call_table table;
     struct durable *durable;
-    uint64_t hash_seed; /* of keyspaces to be made */
+    struct access *access; /* users */
+    uint64_t hash_seed;    /* of keyspaces to be made */
     struct rng rng;
     char *conf_path; /* NULL: started without a file */
     char id[NODE_ID_LEN + 1];

@@ -11,6 +11,7 @@ static const char *const log_level_names[] = {"debug",   "verbose", "notice",
                                               "warning", "nothing", NULL};
 static const char *const log_format_names[] = {"text", "json", NULL};
 static const char *const protection_names[] = {"no", "yes", "local", NULL};
+static const char *const pubsub_default_names[] = {"allchannels", "resetchannels", NULL};
 static const char *const appendfsync_names[] = {"always", "everysec", "no", NULL};
 static const char *const maxmemory_policy_names[] = {"noeviction", NULL};
 

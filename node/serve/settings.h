@@ -24,6 +24,7 @@ struct memory_share {
     bool percent;
 };
 
+enum pubsub_default { PUBSUB_OPEN, PUBSUB_CLOSED };
 enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 
 /* The order of these includes is their meaning. */

@@ -41,4 +41,5 @@ void admin_fill(struct local_table *t)
     admin_memory(t);
     admin_observe(t);
     admin_wait(t);
+    admin_acl(t);
 }

@@ -7,8 +7,8 @@
 
 #include "common/app/client_command.h"
 #include "common/app/client_filter.h"
-#include "common/app/client_line.h"
 #include "common/base/mem.h"
+#include "common/cmd/acl.h"
 #include "common/io/stream.h"
 #include "common/resp/parse.h"
 
@@ -21,36 +21,6 @@ struct search {
     struct client_filter filter;
 };
 
-/* --- one client as a line --- */
-
-static void describe(struct client *c, struct str *to)
-{
-    const struct session *s = &c->session;
-    const struct stream *st = c->stream;
-    size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
-    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
-    char flags[4];
-    (void)snprintf(flags, sizeof(flags), "%s%s", s->multi ? "x" : "", s->no_evict ? "e" : "");
-    const struct client_line line = {
-        .id = s->id,
-        .stream = st,
-        .name = s->name,
-        .since_ms = c->created_ms,
-        .now_ms = loop_now_ms(c->worker->loop),
-        .flags = flags,
-        .db = s->db,
-        .queued = s->multi ? (int)s->queued : -1,
-        .unread = inbuf_unread(&st->in).len,
-        .argv_bytes = parser,
-        .memory = sizeof(*c) + stream_in_memory(st) + out + parser,
-        .replying = st->out.bytes > 0,
-        .last = s->last_command,
-        .proto = s->proto,
-        .redirect = -1,
-    };
-    client_line(&line, to);
-}
-
 /* --- search: LIST and KILL --- */
 
 static void visit(struct worker *w, void *arg, struct str *answer)
@@ -59,12 +29,12 @@ static void visit(struct worker *w, void *arg, struct str *answer)
     LIST_FOREACH_SAFE(it, &w->clients) {
         struct client *c = container_of(it, struct client, link);
         bool me = c->session.id == s->asker;
-        if (c->doomed ||
-            !client_filter_matches(&s->filter, c->session.id, CLIENT_NORMAL, me, c->stream)) {
+        if (c->doomed || !client_filter_matches(&s->filter, c->session.id, CLIENT_NORMAL, me,
+                                                acl_user_name(c->session.user), c->stream)) {
             continue;
         }
         if (!s->kill) {
-            describe(c, answer);
+            client_describe(c, answer);
         } else {
             str_append_char(answer, 'x');
             client_kill(c, me ? CLIENT_KILL_AFTER_REPLY : CLIENT_KILL_NOW);
@@ -101,8 +71,9 @@ static void visited(struct worker *asker, void *arg, struct str *answers, int n)
 static enum local_result search_start(struct local_call *c, bool kill)
 {
     struct search *s = mem_zalloc(sizeof(*s));
-    bool ok = kill ? client_filter_read_kill(&s->filter, c->argv, c->argc, c->w)
-                   : client_filter_read_list(&s->filter, c->argv, c->argc, c->w);
+    bool ok = kill
+                  ? client_filter_read_kill(&s->filter, worker_of(c)->users, c->argv, c->argc, c->w)
+                  : client_filter_read_list(&s->filter, c->argv, c->argc, c->w);
     if (!ok) {
         search_free(&s);
         return LOCAL_DONE;
@@ -137,7 +108,7 @@ static enum local_result do_info(struct local_call *c)
     struct str line = {0};
     struct client *client = client_or_null(c);
     if (client != NULL) {
-        describe(client, &line);
+        client_describe(client, &line);
     }
     resp_verbatim(c->w, "txt", str_slice(&line));
     str_fini(&line);

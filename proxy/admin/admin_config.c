@@ -9,6 +9,7 @@
 #include "proxy/admin/admin_priv.h"
 #include "proxy/front/observe.h"
 
+#include "common/app/acl_file.h"
 #include "common/app/config_command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -433,11 +434,26 @@ static enum local_result do_own(struct local_call *c)
     return LOCAL_DONE;
 }
 
+/* The file gets the users too, unless they have one of their own. */
+static enum local_result do_rewrite(struct local_call *c)
+{
+    struct proxy_options now;
+    struct str text = {0};
+    options_copy(proxy_options_table(), &now, worker_of(c)->options);
+    acl_print_needed(worker_of(c)->users, now.requirepass, now.aclfile, &text);
+    mem_free(now.user);
+    now.user = str_steal(&text);
+    struct config_context cc = context_for(c, &now);
+    config_command(&cc, c->argv, c->argc, c->w);
+    options_fini(proxy_options_table(), &now);
+    return LOCAL_DONE;
+}
+
 void admin_config(struct local_table *t)
 {
     local_table_set(t, CMD_CONFIG_GET, do_get, LOCAL_ORDERED);
     local_table_set(t, CMD_CONFIG_SET, do_set, LOCAL_ORDERED);
     local_table_set(t, CMD_CONFIG_RESETSTAT, do_resetstat, LOCAL_ORDERED);
-    local_table_set(t, CMD_CONFIG_REWRITE, do_own, LOCAL_ORDERED);
+    local_table_set(t, CMD_CONFIG_REWRITE, do_rewrite, LOCAL_ORDERED);
     local_table_set(t, CMD_CONFIG_HELP, do_own, 0);
 }

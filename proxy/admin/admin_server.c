@@ -106,12 +106,6 @@ static enum local_result do_lolwut(struct local_call *c)
     return LOCAL_DONE;
 }
 
-static enum local_result do_acl_whoami(struct local_call *c)
-{
-    resp_bulkz(c->w, "default");
-    return LOCAL_DONE;
-}
-
 static enum local_result do_module_list(struct local_call *c)
 {
     resp_array(c->w, 0);
@@ -149,10 +143,10 @@ static enum local_result do_save(struct local_call *c)
 void admin_server(struct local_table *t)
 {
     static const enum command_id missing[] = {
-        CMD_MONITOR,    CMD_SUBSCRIBE,    CMD_UNSUBSCRIBE, CMD_PSUBSCRIBE,     CMD_PUNSUBSCRIBE,
-        CMD_SSUBSCRIBE, CMD_SUNSUBSCRIBE, CMD_PUBLISH,     CMD_SPUBLISH,       CMD_PUBSUB,
-        CMD_SYNC,       CMD_PSYNC,        CMD_REPLCONF,    CMD_FAILOVER,       CMD_MIGRATE,
-        CMD_ACL,        CMD_MODULE,       CMD_SHOAL,       CMD_RESTORE_ASKING,
+        CMD_MONITOR,    CMD_SUBSCRIBE,    CMD_UNSUBSCRIBE,    CMD_PSUBSCRIBE, CMD_PUNSUBSCRIBE,
+        CMD_SSUBSCRIBE, CMD_SUNSUBSCRIBE, CMD_PUBLISH,        CMD_SPUBLISH,   CMD_PUBSUB,
+        CMD_SYNC,       CMD_PSYNC,        CMD_REPLCONF,       CMD_FAILOVER,   CMD_MIGRATE,
+        CMD_MODULE,     CMD_SHOAL,        CMD_RESTORE_ASKING,
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
         local_table_set(t, missing[i], not_served, 0);
@@ -164,7 +158,6 @@ void admin_server(struct local_table *t)
     local_table_set(t, CMD_SLAVEOF, do_replicaof, 0);
     local_table_set(t, CMD_SHUTDOWN, do_shutdown, LOCAL_ORDERED);
     local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
-    local_table_set(t, CMD_ACL_WHOAMI, do_acl_whoami, 0);
     local_table_set(t, CMD_MODULE_LIST, do_module_list, 0);
     local_table_set(t, CMD_LASTSAVE, do_lastsave, 0);
     local_table_set(t, CMD_SAVE, do_save, 0);

@@ -2,24 +2,31 @@
 /* What a connection says about itself: AUTH, HELLO, SELECT, RESET, QUIT, PING. */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/exec/exec.h"
+#include "proxy/front/users.h"
 
+#include "common/app/acl_command.h"
 #include "common/app/client_command.h"
 #include "common/app/hello.h"
 #include "common/base/num.h"
 
 static bool log_in(struct local_call *c, struct slice user, struct slice pass)
 {
-    if (!auth_check(user, pass, options_of(c)->requirepass, c->w)) {
-        return false;
+    struct worker *w = worker_of(c);
+    struct client *client = client_or_null(c);
+    const struct acl_user *u = auth_check(w->users, user, pass, c->w);
+    if (u == NULL) {
+        worker_log_refusal(w, client, ACL_NOT_AUTH, c->session->multi ? "multi" : "toplevel",
+                           c->argv[0], user);
+    } else if (client != NULL) {
+        client_set_user(client, u);
     }
-    c->session->authenticated = true;
-    return true;
+    return u != NULL;
 }
 
 static enum local_result do_auth(struct local_call *c)
 {
     struct slice user, pass;
-    if (auth_read(c->argv, c->argc, options_of(c)->requirepass, &user, &pass, c->w) &&
+    if (auth_read(worker_of(c)->users, c->argv, c->argc, &user, &pass, c->w) &&
         log_in(c, user, pass)) {
         resp_ok(c->w);
     }
@@ -35,7 +42,7 @@ static enum local_result do_hello(struct local_call *c)
     if (h.auth && !log_in(c, h.user, h.pass)) {
         return LOCAL_DONE;
     }
-    if (options_of(c)->requirepass[0] != '\0' && !c->session->authenticated) {
+    if (!c->session->authenticated && auth_needed(worker_of(c)->users)) {
         return refuse(c, ERR_NOAUTH_HELLO);
     }
     if (h.named) {
@@ -126,7 +133,9 @@ static enum local_result do_reset(struct local_call *c)
     s->reply_mode = REPLY_ON;
     s->no_evict = false;
     s->readonly = false;
-    s->authenticated = options_of(c)->requirepass[0] == '\0';
+    if (client_or_null(c) != NULL) {
+        client_reset_user(client_or_null(c));
+    }
     session_set_name(s, "", 0);
     c->w->proto = 2;
     c->request->silent = false;

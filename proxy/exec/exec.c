@@ -338,6 +338,87 @@ static bool must_queue(const struct exec *x, const struct command *c)
                                                (x->local->entries[c->id].flags & LOCAL_IN_MULTI));
 }
 
+/* Why this client may not run the command; NULL: it may. Valid until the next call. */
+static const char *refusal(struct exec *x, struct session *s, const struct command *c,
+                           const struct exec_input *in)
+{
+    size_t at;
+    if (!s->authenticated && x->settings.password_set && !(c->flags & CF_NO_AUTH)) {
+        return ERR_NOAUTH;
+    }
+    if (s->user == NULL) {
+        return NULL;
+    }
+    enum acl_answer why = acl_check(s->user, c, in->argv, in->argc, &x->keys, &at);
+    if (why == ACL_YES) {
+        return NULL;
+    }
+    if (x->port.not_allowed != NULL) {
+        x->port.not_allowed(x->port.front, s, why,
+                            at == 0 ? slice_str(c->full_name) : in->argv[at]);
+    }
+    str_clear(&x->scratch);
+    acl_error(why, c, &x->scratch);
+    return str_cstr(&x->scratch);
+}
+
+static enum exec_verdict go_on(struct exec *x, struct session *s, const struct command *c,
+                               const struct exec_input *in)
+{
+    if (UNLIKELY(s->tx != NULL)) {
+        if (tx_busy(s)) { /* its own connection answers first */
+            session_stop(x, s, STOP_EMPTY);
+            return EXEC_STOP;
+        }
+        if (s->multi && must_queue(x, c)) {
+            return tx_queue(x, s, c, in);
+        }
+    }
+    /* A plain call has its bytes until its end anyway. */
+    if (UNLIKELY(x->settings.trace && x->route_of[c->id] != ROUTE_SINGLE)) {
+        x->tracing = in;
+        enum exec_verdict v = dispatch(x, s, c, in);
+        x->tracing = NULL;
+        return v;
+    }
+    return dispatch(x, s, c, in);
+}
+
+static bool runs_script(const struct command *c)
+{
+    switch (c->id) {
+    case CMD_EVAL:
+    case CMD_EVAL_RO:
+    case CMD_EVALSHA:
+    case CMD_EVALSHA_RO:
+    case CMD_FCALL:
+    case CMD_FCALL_RO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What a script runs is seen by the node alone: it gets the rules of the user along. */
+static enum exec_verdict go_on_as(struct exec *x, struct session *s, const struct command *c,
+                                  const struct exec_input *in)
+{
+    struct str rules = {0};
+    struct exec_input wrapped = *in;
+    struct slice *argv = mem_alloc((in->argc + 3) * sizeof(*argv));
+    acl_user_print(s->user, &rules);
+    argv[0] = SLICE("SHOAL");
+    argv[1] = SLICE("AS");
+    argv[2] = str_slice(&rules);
+    memcpy(argv + 3, in->argv, in->argc * sizeof(*argv));
+    wrapped.chunk = gather_encode(argv, in->argc + 3, &wrapped.bytes, &wrapped.len);
+    enum exec_verdict v = go_on(x, s, c, &wrapped);
+    chunk_unref(&wrapped.chunk);
+    mem_free(argv);
+    str_fini(&rules);
+    return v;
+}
+
 enum exec_verdict exec_command(struct exec *x, struct session *s, const struct exec_input *in)
 {
     if (UNLIKELY(s->stop != STOP_NOT || s->closing)) {
@@ -368,32 +449,32 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
     if (UNLIKELY(c == NULL || !command_arity_ok(c, in->argc))) {
         return refuse(x, s, c, in);
     }
-    if (UNLIKELY(!s->authenticated && x->settings.password_set && !(c->flags & CF_NO_AUTH))) {
-        return exec_refuse(x, s, c, ERR_NOAUTH);
+    if (UNLIKELY(!s->trusted)) {
+        const char *why = refusal(x, s, c, in);
+        if (why != NULL) {
+            if (s->multi) {
+                tx_spoil(s);
+            }
+            return exec_refuse(x, s, c, why);
+        }
     }
     if (UNLIKELY(x->pause != EXEC_PAUSE_NOT) && pause_holds(x, s, c)) {
         return EXEC_STOP;
     }
-    if (UNLIKELY(s->tx != NULL)) {
-        if (tx_busy(s)) { /* its own connection answers first */
-            session_stop(x, s, STOP_EMPTY);
-            return EXEC_STOP;
-        }
-        if (s->multi && must_queue(x, c)) {
-            return tx_queue(x, s, c, in);
-        }
+    if (UNLIKELY(!s->trusted && s->user != NULL) && runs_script(c)) {
+        return go_on_as(x, s, c, in);
     }
-    /* A plain call has its bytes until its end anyway. */
-    if (UNLIKELY(x->settings.trace && x->route_of[c->id] != ROUTE_SINGLE)) {
-        x->tracing = in;
-        enum exec_verdict v = dispatch(x, s, c, in);
-        x->tracing = NULL;
-        return v;
-    }
-    return dispatch(x, s, c, in);
+    return go_on(x, s, c, in);
 }
 
 /* --- sessions --- */
+
+void exec_session_user_changed(struct session *s)
+{
+    if (s->multi) {
+        tx_spoil(s);
+    }
+}
 
 void exec_session_gone(struct exec *x, struct session *s)
 {

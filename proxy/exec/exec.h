@@ -95,6 +95,8 @@ void exec_fatal(struct exec *x, struct session *s, const char *text);
 void exec_session_gone(struct exec *x, struct session *s);
 /* session->out was written to the last byte. */
 void exec_session_drained(struct exec *x, struct session *s);
+/* What its user may do has changed: a transaction under way may hold what is not allowed now. */
+void exec_session_user_changed(struct session *s);
 /* RESET and the like: no MULTI, no WATCH any more. */
 void exec_session_reset_tx(struct exec *x, struct session *s);
 

@@ -4,6 +4,8 @@
  * once; none calls back into exec. */
 #pragma once
 
+#include "common/cmd/acl.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +40,8 @@ struct exec_port {
     void (*request_over)(void *front, const struct request *r, int64_t us);
     /* A reply is an error: "-ERR ...". May be NULL. */
     void (*error_reply)(void *front, const char *reply, size_t len);
+    /* The session's user may not run this; `object` is the command, key or channel. May be NULL. */
+    void (*not_allowed)(void *front, struct session *s, enum acl_answer why, struct slice object);
     /* A node refused or reset a connection: worth a probe by the coordinator. */
     void (*refused)(void *back, const char *node_id);
 };

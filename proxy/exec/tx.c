@@ -382,6 +382,7 @@ static struct tx_run *run_new(struct exec *x, struct request *r, struct tx *tx)
     run->inner.proto = s->proto;
     run->inner.db = s->db;
     run->inner.authenticated = true;
+    run->inner.trusted = true; /* checked when it was queued */
     run->items = tx->items;
     run->n_items = tx->n_items;
     run->bytes = tx->bytes;

@@ -3,8 +3,10 @@
 #include "proxy/control/control.h"
 #include "proxy/front/client.h"
 #include "proxy/front/options.h"
+#include "proxy/front/users.h"
 #include "proxy/front/worker_priv.h"
 
+#include "common/app/acl_command.h"
 #include "common/base/mem.h"
 
 /* --- one question to all workers --- */
@@ -130,7 +132,7 @@ static void take_options(struct worker *w, struct proxy_options *next)
     options_fini(proxy_options_table(), w->options);
     mem_free(w->options);
     w->options = next;
-    worker_apply_options(w);
+    worker_take_users(w, false, 0); /* requirepass; applies the options too */
 }
 
 static struct proxy_options *copy_of(const struct proxy_options *o)
@@ -175,6 +177,9 @@ void control_settings_of(const struct proxy_options *o, struct control_settings 
 void workers_set_options(struct worker *from, const struct proxy_options *options)
 {
     struct workers *a = from->all;
+    if (strcmp(from->options->requirepass, options->requirepass) != 0) {
+        users_end(a->users, acl_with_requirepass(users_begin(a->users), options->requirepass));
+    }
     for (int i = 0; i < a->n; i++) {
         if (a->all[i] != from) {
             struct options_mail *m = mem_zalloc(sizeof(*m));

@@ -3,8 +3,10 @@
 
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
+#include "proxy/front/users.h"
 #include "proxy/front/worker_priv.h"
 
+#include "common/app/client_line.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/stream.h"
@@ -25,6 +27,35 @@ size_t client_memory(const struct client *c)
     size_t parser = c->parser == NULL ? 0 : sizeof(*c->parser) + resp_parser_memory(c->parser);
     return sizeof(*c) + stream_in_memory(c->stream) + stream_out_memory(c->stream) + parser +
            c->session.pending * sizeof(struct request);
+}
+
+void client_describe(const struct client *c, struct str *to)
+{
+    const struct session *s = &c->session;
+    const struct stream *st = c->stream;
+    size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
+    size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
+    char flags[4];
+    (void)snprintf(flags, sizeof(flags), "%s%s", s->multi ? "x" : "", s->no_evict ? "e" : "");
+    const struct client_line line = {
+        .id = s->id,
+        .stream = st,
+        .name = s->name,
+        .since_ms = c->created_ms,
+        .now_ms = loop_now_ms(c->worker->loop),
+        .flags = flags,
+        .db = s->db,
+        .queued = s->multi ? (int)s->queued : -1,
+        .unread = inbuf_unread(&st->in).len,
+        .argv_bytes = parser,
+        .memory = sizeof(*c) + stream_in_memory(st) + out + parser,
+        .replying = st->out.bytes > 0,
+        .last = s->last_command,
+        .proto = s->proto,
+        .user = acl_user_name(s->user),
+        .redirect = -1,
+    };
+    client_line(&line, to);
 }
 
 /* --- parsing --- */
@@ -229,7 +260,7 @@ struct client *client_new(struct worker *w, int fd)
     }
     uint64_t id = atomic_fetch_add(&w->all->last_client_id, 1) + 1;
     session_init(&c->session, id, &c->stream->out);
-    c->session.authenticated = o->requirepass[0] == '\0';
+    client_reset_user(c);
     c->created_ms = loop_now_ms(w->loop);
     client_limits_changed(c);
     list_append(&w->clients, &c->link);
@@ -337,6 +368,12 @@ static void request_over(void *front, const struct request *r, int64_t us)
     observe_request(front, r, us);
 }
 
+static void not_allowed(void *front, struct session *s, enum acl_answer why, struct slice object)
+{
+    worker_log_refusal(front, client_of(s), why, s->multi ? "multi" : "toplevel", object,
+                       acl_user_name(s->user));
+}
+
 static void error_reply(void *front, const char *reply, size_t len)
 {
     observe_error(front, reply, len);
@@ -358,4 +395,5 @@ void client_fill_port(struct exec_port *port)
     port->wake_at = wake_at;
     port->request_over = request_over;
     port->error_reply = error_reply;
+    port->not_allowed = not_allowed;
 }

@@ -9,6 +9,7 @@
 #include "common/base/list.h"
 
 struct resp_parser;
+struct str;
 struct stream;
 struct worker;
 
@@ -39,6 +40,8 @@ struct client *client_new(struct worker *w, int fd);
 void client_kill(struct client *c, enum client_kill how);
 /* From the loop only, not from within its own callbacks. */
 void client_free(struct client **c);
+/* The line of CLIENT LIST, with '\n'. */
+void client_describe(const struct client *c, struct str *to);
 /* Memory of its buffers and replies. */
 size_t client_memory(const struct client *c);
 /* Once a second: idle and output limits. */

@@ -6,6 +6,7 @@
 #include "proxy/front/worker.h"
 #include "proxy/route/request.h"
 
+#include "common/app/acl_command.h"
 #include "common/app/config_command.h"
 #include "common/base/mem.h"
 #include "common/io/stream.h"
@@ -119,18 +120,8 @@ static void redact(const struct worker *w, const struct command *c, struct slice
 {
     const struct slice hidden = SLICE("(redacted)");
     (void)w;
-    if (c->id == CMD_AUTH) {
-        for (size_t i = 1; i < argc; i++) {
-            argv[i] = hidden;
-        }
-    } else if (c->id == CMD_HELLO) {
-        for (size_t i = 2; i + 2 < argc; i++) {
-            if (slice_is(argv[i], "auth")) {
-                argv[i + 1] = hidden;
-                argv[i + 2] = hidden;
-            }
-        }
-    } else if (c->id == CMD_CONFIG_SET) {
+    acl_redact(c, argv, argc);
+    if (c->id == CMD_CONFIG_SET) {
         for (size_t i = 3; i < argc; i += 2) {
             if (config_is_secret(proxy_options_table(), argv, argc, i)) {
                 argv[i] = hidden;

@@ -7,6 +7,7 @@ static const char *const log_level_names[] = {"debug",   "verbose", "notice",
                                               "warning", "nothing", NULL};
 static const char *const log_format_names[] = {"text", "json", NULL};
 static const char *const protection_names[] = {"no", "yes", "local", NULL};
+static const char *const pubsub_default_names[] = {"allchannels", "resetchannels", NULL};
 static const char *const replication_mode_names[] = {"async", "sync", NULL};
 static const char *const consistency_names[] = {"eventual", "strong", NULL};
 static const char *const cluster_view_names[] = {"proxy", "nodes", NULL};

@@ -8,6 +8,7 @@
 #include "common/app/option_types.h"
 #include "common/app/options.h"
 
+enum pubsub_default { PUBSUB_OPEN, PUBSUB_CLOSED };
 enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum cluster_view { VIEW_PROXY, VIEW_NODES };

@@ -5,8 +5,11 @@
 #include "proxy/front/client.h"
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
+#include "proxy/front/users.h"
 #include "proxy/front/worker_priv.h"
 
+#include "common/app/acl_command.h"
+#include "common/app/acl_log.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/io/addr.h"
@@ -45,7 +48,7 @@ static void on_accept(void *arg, int fd)
         refuse(w, fd, "-OOM the proxy's buffers are above maxmemory-clients\r\n");
         return;
     }
-    if (w->options->protected_mode && w->options->requirepass[0] == '\0' &&
+    if (w->options->protected_mode && acl_user_nopass(acl_users_default(w->users)) &&
         !addr_peer_is_local(fd)) {
         atomic_fetch_sub(&w->all->n_clients, 1);
         refuse(w, fd, "-" ERR_PROTECTED "\r\n");
@@ -177,7 +180,6 @@ static void exec_settings_of(const struct proxy_options *o, struct exec_settings
                 ? 0
                 : 2 * o->lease_ms * 1000,
         .node_password = proxy_options_node_password(o),
-        .password_set = o->requirepass[0] != '\0',
         .lanes_announced = true,
         .trace = o->slowlog_log_slower_than >= 0,
     };
@@ -189,9 +191,13 @@ void worker_apply_options(struct worker *w)
     struct worker_impl *i = w->impl;
     const struct output_limit *l = &w->options->output_limits.of[OUTPUT_NORMAL];
     exec_settings_of(w->options, &s);
+    s.password_set = auth_needed(w->users);
     exec_set(w->exec, &s);
     loop_gather(w->loop, w->options->gather_us);
     observe_set(w->observe, w->options);
+    if (w->acl_log != NULL) {
+        acl_log_set_len_max(w->acl_log, w->options->acllog_max_len);
+    }
     back_set(i->back, w->options->connect_timeout_ms, (int)(w->options->tcp_keepalive_ms / 1000));
     i->output_hard = (int64_t)l->hard;
     i->output_soft = (int64_t)l->soft;
@@ -218,6 +224,8 @@ static struct worker *worker_new(struct workers *a, int index, const struct work
     w->options = mem_alloc(sizeof(*w->options));
     options_copy(proxy_options_table(), w->options, config->options);
     w->observe = observe_new(index == 0, w->options);
+    w->acl_log = index == 0 ? acl_log_new() : NULL;
+    w->users = users_latest(a->users);
     list_init(&w->clients);
     list_init(&w->open);
     list_init(&i->control_waits);
@@ -275,6 +283,8 @@ static void worker_free(struct worker **wp)
     }
     hmap_fini(&i->by_id);
     observe_free(&w->observe);
+    acl_users_unref(&w->users);
+    acl_log_free(&w->acl_log);
     options_fini(proxy_options_table(), w->options);
     mem_free(w->options);
     loop_free(&w->loop);
@@ -358,6 +368,11 @@ struct workers *workers_new(const struct workers_config *config, struct errmsg *
     a->all = mem_zalloc((size_t)a->n * sizeof(struct worker *));
     a->control = config->control;
     a->conf_path = config->conf_path;
+    a->users = users_new(config->options, err);
+    if (a->users == NULL) {
+        workers_free(&a);
+        return NULL;
+    }
     a->port = (int)config->options->port;
     snprintf(a->run_id, sizeof(a->run_id), "%016llx%016llx%08x", (unsigned long long)random_bits(),
              (unsigned long long)random_bits(), (unsigned)random_bits());
@@ -442,6 +457,7 @@ void workers_free(struct workers **ap)
     for (int k = 0; k < a->n; k++) {
         worker_free(&a->all[k]);
     }
+    users_free(&a->users);
     mem_free(a->all);
     mem_free(a);
 }
@@ -482,6 +498,11 @@ const char *workers_run_id(const struct workers *a)
 const char *workers_conf_path(const struct workers *a)
 {
     return a->conf_path;
+}
+
+struct users *workers_users(const struct workers *a)
+{
+    return a->users;
 }
 
 struct control *workers_control(const struct workers *a)

@@ -16,11 +16,14 @@
 #include "common/io/mailbox.h"
 #include "common/model/map.h"
 
+struct acl_log;
+struct acl_users;
 struct back_totals;
 struct client;
 struct control;
 struct exec;
 struct observe;
+struct users;
 struct proxy_options;
 struct workers;
 
@@ -43,6 +46,8 @@ struct worker {
     size_t n_clients;
     struct counters counters;
     struct observe *observe;       /* calls, errors, slow log */
+    struct acl_users *users;       /* a reference; see users.h */
+    struct acl_log *acl_log;       /* NULL but in the first worker */
     struct proxy_options *options; /* this worker's copy; replaced by workers_set_options */
     struct worker_impl *impl;
 };
@@ -72,6 +77,7 @@ int workers_port(const struct workers *a);
 const char *workers_run_id(const struct workers *a);    /* 40 hexadecimal digits */
 const char *workers_conf_path(const struct workers *a); /* NULL: none was given */
 struct control *workers_control(const struct workers *a);
+struct users *workers_users(const struct workers *a);
 /* Clients of all workers, this moment. */
 size_t workers_clients(const struct workers *a);
 

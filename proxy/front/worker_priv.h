@@ -25,6 +25,7 @@ struct workers {
     int n;
     struct worker **all;
     struct control *control;
+    struct users *users;
     char run_id[41];
     const char *conf_path;
     int64_t started_wall_ms;

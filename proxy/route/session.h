@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/list.h"
 
+struct acl_user;
 struct call;
 struct command;
 struct request;
@@ -36,12 +37,14 @@ struct session {
     uint8_t reply_mode; /* enum reply_mode */
     uint8_t mixes;      /* > 0: reads and writes overlapped lately; reads go the writes' way */
     bool authenticated;
-    bool multi; /* between MULTI and EXEC */
-    bool inner; /* runs a transaction's commands; nobody's connection */
+    bool trusted; /* may run anything: nothing to ask of `user` */
+    bool multi;   /* between MULTI and EXEC */
+    bool inner;   /* runs a transaction's commands; nobody's connection */
     bool no_evict;
-    bool closing;  /* nothing more is parsed: QUIT, fatal error, killed */
-    uint8_t stop;  /* enum session_stop: why parsing waits */
-    bool readonly; /* READONLY was said; has no effect but is shown */
+    bool closing;                /* nothing more is parsed: QUIT, fatal error, killed */
+    uint8_t stop;                /* enum session_stop: why parsing waits */
+    bool readonly;               /* READONLY was said; has no effect but is shown */
+    const struct acl_user *user; /* front's: of its worker's set; NULL: nobody's, no rules */
     int db;
     uint64_t id; /* CLIENT ID: unique over all workers */
     char *name;  /* NULL: none */

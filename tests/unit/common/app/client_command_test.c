@@ -2,6 +2,7 @@
 /* CLIENT, HELLO, AUTH and DEBUG as far as proxy and node share them. */
 #include "common/app/client_command.h"
 
+#include "common/app/acl_command.h"
 #include "common/app/client_filter.h"
 #include "common/app/debug_command.h"
 #include "common/app/hello.h"
@@ -19,7 +20,15 @@ static void wrote(struct call *c, const char *reply)
 
 static bool matches(const struct client_filter *f, uint64_t id, enum client_kind kind, bool me)
 {
-    return client_filter_matches(f, id, kind, me, NULL);
+    return client_filter_matches(f, id, kind, me, SLICE("default"), NULL);
+}
+
+static bool read_kill(struct client_filter *f, struct call *c)
+{
+    struct acl_users *users = acl_users_new();
+    bool ok = client_filter_read_kill(f, users, c->argv, c->argc, &c->w);
+    acl_users_unref(&users);
+    return ok;
 }
 
 static void test_list_without_words_means_everybody(void **state)
@@ -60,7 +69,7 @@ static void refused(const char *line, const char *reply)
     struct call c;
     struct client_filter f;
     call_init(&c, 2, line);
-    bool ok = slice_is(c.argv[1], "kill") ? client_filter_read_kill(&f, c.argv, c.argc, &c.w)
+    bool ok = slice_is(c.argv[1], "kill") ? read_kill(&f, &c)
                                           : client_filter_read_list(&f, c.argv, c.argc, &c.w);
     assert_false(ok);
     client_filter_fini(&f);
@@ -85,7 +94,7 @@ static void test_kill_spares_the_asker_unless_told_not_to(void **state)
     struct client_filter f;
     (void)state;
     call_init(&c, 2, "CLIENT KILL ID 9 ID 5");
-    assert_true(client_filter_read_kill(&f, c.argv, c.argc, &c.w));
+    assert_true(read_kill(&f, &c));
     assert_true(matches(&f, 5, CLIENT_NORMAL, false));
     assert_false(matches(&f, 5, CLIENT_NORMAL, true));
     assert_false(matches(&f, 9, CLIENT_NORMAL, false));
@@ -93,12 +102,18 @@ static void test_kill_spares_the_asker_unless_told_not_to(void **state)
     client_filter_fini(&f);
     wrote(&c, ":2\r\n");
     call_init(&c, 2, "CLIENT KILL ID 5 SKIPME no");
-    assert_true(client_filter_read_kill(&f, c.argv, c.argc, &c.w));
+    assert_true(read_kill(&f, &c));
     assert_true(matches(&f, 5, CLIENT_NORMAL, true));
     client_filter_fini(&f);
     wrote(&c, "");
+    call_init(&c, 2, "CLIENT KILL USER default SKIPME no");
+    assert_true(read_kill(&f, &c));
+    assert_true(matches(&f, 5, CLIENT_NORMAL, true));
+    assert_false(client_filter_matches(&f, 5, CLIENT_NORMAL, true, SLICE("alice"), NULL));
+    client_filter_fini(&f);
+    wrote(&c, "");
     call_init(&c, 2, "CLIENT KILL 127.0.0.1:5");
-    assert_true(client_filter_read_kill(&f, c.argv, c.argc, &c.w));
+    assert_true(read_kill(&f, &c));
     assert_string_equal(f.addr, "127.0.0.1:5");
     client_filter_killed(&f, 0, &c.w);
     client_filter_fini(&f);
@@ -182,7 +197,12 @@ static void auth_is(const char *user, const char *pass, const char *want, bool o
 {
     struct call c;
     call_init(&c, 2, "AUTH");
-    assert_int_equal(auth_check(slice_str(user), slice_str(pass), want, &c.w), ok);
+    struct acl_users *open = acl_users_new();
+    struct acl_users *users = acl_with_requirepass(open, want);
+    assert_int_equal(auth_check(users, slice_str(user), slice_str(pass), &c.w) != NULL, ok);
+    assert_int_equal(auth_needed(users), want[0] != '\0');
+    acl_users_unref(&users);
+    acl_users_unref(&open);
     wrote(&c, ok ? "" : "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
 }
 

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "proxy/front/users.h"
+
+#include "proxy/front/client.h"
+#include "proxy/front/options.h"
+#include "proxy/front/worker_priv.h"
+
+#include "common/app/acl_command.h"
+#include "common/app/acl_log.h"
+#include "common/base/mem.h"
+
+#include <pthread.h>
+
+struct users {
+    pthread_mutex_t lock;
+    struct acl_users *latest;
+};
+
+struct acl_sources users_sources(const struct proxy_options *o)
+{
+    return (struct acl_sources){.requirepass = o->requirepass,
+                                .directives = o->user,
+                                .file = o->aclfile,
+                                .dir = o->dir,
+                                .open_channels = o->acl_pubsub_default == PUBSUB_OPEN};
+}
+
+struct users *users_new(const struct proxy_options *o, struct errmsg *err)
+{
+    const struct acl_sources from = users_sources(o);
+    struct acl_users *set = acl_start(&from, err);
+    if (set == NULL) {
+        return NULL;
+    }
+    struct users *u = mem_zalloc(sizeof(*u));
+    (void)pthread_mutex_init(&u->lock, NULL);
+    u->latest = set;
+    return u;
+}
+
+void users_free(struct users **up)
+{
+    struct users *u = *up;
+    *up = NULL;
+    if (u != NULL) {
+        acl_users_unref(&u->latest);
+        (void)pthread_mutex_destroy(&u->lock);
+        mem_free(u);
+    }
+}
+
+const struct acl_users *users_begin(struct users *u)
+{
+    (void)pthread_mutex_lock(&u->lock);
+    return u->latest;
+}
+
+void users_end(struct users *u, struct acl_users *next)
+{
+    struct acl_users *old = NULL;
+    if (next != NULL) {
+        old = u->latest;
+        u->latest = next;
+    }
+    (void)pthread_mutex_unlock(&u->lock);
+    acl_users_unref(&old);
+}
+
+struct acl_users *users_latest(struct users *u)
+{
+    (void)users_begin(u);
+    struct acl_users *set = acl_users_ref(u->latest);
+    users_end(u, NULL);
+    return set;
+}
+
+/* --- clients --- */
+
+static void refresh(struct client *c)
+{
+    struct session *s = &c->session;
+    bool known = s->authenticated || !auth_needed(c->worker->users);
+    s->trusted = known && acl_user_unrestricted(s->user);
+}
+
+void client_reset_user(struct client *c)
+{
+    c->session.user = acl_users_default(c->worker->users);
+    c->session.authenticated = !auth_needed(c->worker->users);
+    refresh(c);
+}
+
+void client_set_user(struct client *c, const struct acl_user *u)
+{
+    c->session.user = u;
+    c->session.authenticated = true;
+    refresh(c);
+}
+
+void worker_take_users(struct worker *w, bool loaded, uint64_t asker)
+{
+    struct acl_users *old = w->users;
+    w->users = users_latest(w->all->users);
+    LIST_FOREACH_SAFE(it, &w->clients) {
+        struct client *c = container_of(it, struct client, link);
+        struct slice name = acl_user_name(c->session.user);
+        const struct acl_user *u = acl_users_find(w->users, name);
+        bool stays = u != NULL && (!loaded || slice_eq(name, SLICE(ACL_DEFAULT)));
+        if (stays && u != c->session.user && !acl_user_unrestricted(u)) {
+            exec_session_user_changed(&c->session);
+        }
+        c->session.user = stays ? u : acl_users_default(w->users);
+        refresh(c);
+        if (!stays) {
+            client_kill(c, c->session.id == asker ? CLIENT_KILL_AFTER_REPLY : CLIENT_KILL_NOW);
+        }
+    }
+    acl_users_unref(&old);
+    worker_apply_options(w);
+}
+
+/* --- the log, which is the first worker's --- */
+
+static void keep(struct worker *w, void *arg, struct str *answer)
+{
+    (void)answer;
+    if (w->index == 0) {
+        acl_log_push(w->acl_log, arg);
+    }
+}
+
+static void kept(struct worker *asker, void *arg, struct str *answers, int n)
+{
+    (void)asker;
+    (void)arg;
+    (void)answers;
+    (void)n;
+}
+
+void worker_log_refusal(struct worker *w, struct client *c, enum acl_answer why,
+                        const char *context, struct slice object, struct slice user)
+{
+    struct str line = {0};
+    if (why == ACL_NOT_BY || why == ACL_NOT_GET) {
+        return;
+    }
+    if (c != NULL) {
+        client_describe(c, &line);
+        line.len--; /* its '\n' */
+    }
+    struct acl_log_entry *e =
+        acl_log_entry_new(loop_wall_ms(w->loop), why, context, object, user, str_slice(&line));
+    str_fini(&line);
+    if (w->index == 0) {
+        acl_log_push(w->acl_log, e);
+    } else {
+        workers_ask(w, keep, e, kept);
+    }
+}
