@@ -388,7 +388,9 @@ static const char *add_selector(struct acl_user *u, struct slice rule, bool open
         if (i == from) {
             break;
         }
-        wrong = selector_rule(&s, slice_of(rule.ptr + from, i - from));
+        /* Redis takes "(~a))", and then can't read what it prints. */
+        wrong = rule.ptr[i - 1] == ')' ? BAD_SYNTAX
+                                       : selector_rule(&s, slice_of(rule.ptr + from, i - from));
     }
     if (wrong != NULL) {
         selector_fini(&s);

@@ -4,6 +4,8 @@
 #include "common/app/acl_file.h"
 #include "common/base/mem.h"
 
+#include <stdio.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_print(const struct acl_users *users)
@@ -17,6 +19,9 @@ static void check_print(const struct acl_users *users)
         str_append_char(&one, '\n');
     }
     struct acl_users *again = acl_file_parse(str_slice(&one), "again", true, &errors);
+    if (again == NULL) {
+        fprintf(stderr, "%s\n%s\n", str_cstr(&one), str_cstr(&errors));
+    }
     INVARIANT(again != NULL);
     for (size_t i = 0; i < acl_users_count(again); i++) {
         str_appendz(&two, "user ");

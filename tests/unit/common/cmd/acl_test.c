@@ -158,6 +158,7 @@ static void test_bad_rules_are_refused(void **state)
                          "characters and contain only lowercase hexadecimal characters");
     assert_refused("(+get", "Unmatched parenthesis in acl selector starting at '(+get'.");
     assert_refused("( foo )", "Error in ACL SETUSER modifier '( foo )': Syntax error");
+    assert_refused("(~a))", "Error in ACL SETUSER modifier '(~a))': Syntax error");
     assert_refused("(on)", "Error in ACL SETUSER modifier '(on)': Syntax error");
     assert_refused(")", "Error in ACL SETUSER modifier ')': Syntax error");
 }
