@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/bits.h"
 #include "node/cmd/handlers.h"
+#include "node/keyspace/notify.h"
 #include "node/types/string.h"
 
 #include "common/base/mem.h"
@@ -208,6 +209,9 @@ static void run_writing(struct call *c, const struct field_ops *f)
         }
     }
     bits_close(c, &b, changed > 0);
+    if (changed > 0) {
+        notify(&c->db, NOTIFY_STRING, "setbit", c->argv[1]);
+    }
     c->changes += changed;
 }
 

@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/bits.h"
 #include "node/cmd/handlers.h"
+#include "node/keyspace/notify.h"
 #include "node/keyspace/table.h"
 #include "node/types/string.h"
 
@@ -88,7 +89,10 @@ void cmd_setbit(struct call *c)
     bool changed = was != (on == 1);
     b.bytes[offset >> 3] = (char)(on == 1 ? byte | mask : byte & ~mask);
     bits_close(c, &b, changed);
-    c->changes += changed || b.grown;
+    if (changed || b.grown) {
+        notify(&c->db, NOTIFY_STRING, "setbit", c->argv[1]);
+        c->changes++;
+    }
     resp_int(&c->w, was);
 }
 
@@ -362,12 +366,15 @@ void cmd_bitop(struct call *c)
     struct object *old = db_find(&c->db, &p, c->argv[2]);
     if (result == NULL && old != NULL) {
         db_remove(&c->db, &p, old, false);
-        c->changes++;
-    } else if (result != NULL && old != NULL) {
-        db_replace(&c->db, &p, old, result);
+        notify(&c->db, NOTIFY_GENERIC, "del", c->argv[2]);
         c->changes++;
     } else if (result != NULL) {
-        db_add(&c->db, &p, result);
+        if (old != NULL) {
+            db_replace(&c->db, &p, old, result);
+        } else {
+            db_add(&c->db, &p, result);
+        }
+        notify(&c->db, NOTIFY_STRING, "set", c->argv[2]);
         c->changes++;
     }
     resp_int(&c->w, (int64_t)len);

@@ -4,6 +4,7 @@
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
 #include "node/keyspace/clock.h"
+#include "node/keyspace/notify.h"
 #include "node/types/rdb.h"
 
 #include "common/base/num.h"
@@ -141,6 +142,7 @@ void cmd_restore(struct call *c)
         object_free(&o); /* over before it begins */
         if (old != NULL) {
             record_say_del(c, &p, c->argv[1]);
+            notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
         }
         resp_ok(&c->w);
         return;
@@ -152,6 +154,7 @@ void cmd_restore(struct call *c)
         clock_set_idle(c->ks, o, c->now_ms, r.idle_s);
     }
     say_restored(c, &p, &r);
+    notify(&c->db, NOTIFY_GENERIC, "restore", c->argv[1]);
     c->changes = 1;
     resp_ok(&c->w);
 }

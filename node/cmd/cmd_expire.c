@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
+#include "node/keyspace/notify.h"
 
 enum condition {
     IF_NONE = 1 << 0,    /* NX */
@@ -71,9 +72,11 @@ static void set_expiry(struct call *c, enum time_unit unit, bool relative)
     if (at <= c->now_ms) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_expire);
         record_say_del(c, &p, c->argv[1]);
+        notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
     } else {
         db_set_expire(&c->db, &p, o, at);
         record_say_expire(c, &p, c->argv[1], at);
+        notify(&c->db, NOTIFY_GENERIC, "expire", c->argv[1]);
     }
     c->changes++;
     resp_int(&c->w, 1);
@@ -106,6 +109,7 @@ void cmd_persist(struct call *c)
     bool had = o != NULL && object_expire(o) != OBJECT_NO_EXPIRE;
     if (had) {
         db_set_expire(&c->db, &p, o, OBJECT_NO_EXPIRE);
+        notify(&c->db, NOTIFY_GENERIC, "persist", c->argv[1]);
         c->changes++;
     }
     resp_int(&c->w, had);

@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
+#include "node/keyspace/notify.h"
 
 /* ---- many keys ---- */
 
@@ -15,6 +16,7 @@ static void remove_keys(struct call *c, bool lazily)
         struct object *o = db_peek(&c->db, p, c->argv[i]);
         if (o != NULL) {
             db_remove(&c->db, p, o, lazily);
+            notify(&c->db, NOTIFY_GENERIC, "del", c->argv[i]);
             removed++;
         }
         record_share(c, p, o != NULL);
@@ -84,6 +86,8 @@ static void rename_key(struct call *c, bool if_absent)
         }
         o = db_take(&c->db, &from, o);
         db_add(&c->db, &to, object_rekey(o, c->argv[2], object_expire(o)));
+        notify(&c->db, NOTIFY_GENERIC, "rename_from", c->argv[1]);
+        notify(&c->db, NOTIFY_GENERIC, "rename_to", c->argv[2]);
         c->changes++;
     }
     if (if_absent) {
@@ -145,6 +149,7 @@ void cmd_copy(struct call *c)
         db_remove(&to_db, &to, old, c->ks->settings.lazy_server_del);
     }
     db_add(&to_db, &to, copy);
+    notify(&to_db, NOTIFY_GENERIC, "copy_to", c->argv[2]);
     c->changes++;
     resp_int(&c->w, 1);
 }
@@ -167,6 +172,8 @@ void cmd_move(struct call *c)
         return;
     }
     db_add(&to_db, &p, db_take(&c->db, &p, o));
+    notify(&c->db, NOTIFY_GENERIC, "move_from", c->argv[1]);
+    notify(&to_db, NOTIFY_GENERIC, "move_to", c->argv[1]);
     c->changes++;
     resp_int(&c->w, 1);
 }

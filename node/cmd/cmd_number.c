@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
+#include "node/keyspace/notify.h"
 #include "node/keyspace/table.h"
 #include "node/types/string.h"
 
@@ -38,6 +39,7 @@ static void add(struct call *c, int64_t by)
         }
     }
     c->changes++;
+    notify(&c->db, NOTIFY_STRING, "incrby", c->argv[1]);
     resp_int(&c->w, value);
 }
 
@@ -100,6 +102,7 @@ void cmd_incrbyfloat(struct call *c)
         db_replace(&c->db, &p, o, string_new_bytes(c->argv[1], object_expire(o), result, false));
     }
     c->changes++;
+    notify(&c->db, NOTIFY_STRING, "incrbyfloat", c->argv[1]);
     record_say(c, &p, (struct slice[]){SLICE("SET"), c->argv[1], result, SLICE("KEEPTTL")}, 4);
     resp_bulk(&c->w, result);
 }

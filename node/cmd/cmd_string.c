@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
+#include "node/keyspace/notify.h"
 
 /* ---- options of SET and GETEX ---- */
 
@@ -116,6 +117,7 @@ void cmd_getdel(struct call *c)
     if (reply_value(c, o) && o != NULL) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_user_del);
         record_say_del(c, &p, c->argv[1]);
+        notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
         c->changes++;
     }
 }
@@ -140,12 +142,15 @@ void cmd_getex(struct call *c)
     if (opt.expire_arg != 0 && at <= c->now_ms) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_expire);
         record_say_del(c, &p, c->argv[1]);
+        notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
     } else if (opt.expire_arg != 0) {
         db_set_expire(&c->db, &p, o, at);
         record_say_expire(c, &p, c->argv[1], at);
+        notify(&c->db, NOTIFY_GENERIC, "expire", c->argv[1]);
     } else if ((opt.set & OPT_PERSIST) != 0 && object_expire(o) != OBJECT_NO_EXPIRE) {
         db_set_expire(&c->db, &p, o, at);
         record_say(c, &p, (struct slice[]){SLICE("PERSIST"), c->argv[1]}, 2);
+        notify(&c->db, NOTIFY_GENERIC, "persist", c->argv[1]);
     } else {
         return;
     }
@@ -158,6 +163,7 @@ static inline void store(struct call *c, const struct probe *p, size_t key, stru
                          size_t value, int64_t at_ms)
 {
     db_set_string(&c->db, p, c->argv[key], old, c->argv[value], at_ms);
+    notify(&c->db, NOTIFY_STRING, "set", c->argv[key]);
     c->changes++;
 }
 
@@ -185,6 +191,9 @@ static void set_with_options(struct call *c)
     }
     store(c, &p, 1, old, 2, at);
     record_say_set(c, &p, c->argv[1], c->argv[2], at);
+    if (opt.expire_arg != 0) {
+        notify(&c->db, NOTIFY_GENERIC, "expire", c->argv[1]);
+    }
     if (!get) {
         resp_ok(&c->w);
     }
@@ -210,6 +219,7 @@ static void set_expiring(struct call *c, enum time_unit unit)
     struct probe p = call_probe(c, 1);
     store(c, &p, 1, db_peek(&c->db, &p, c->argv[1]), 3, at);
     record_say_set(c, &p, c->argv[1], c->argv[3], at);
+    notify(&c->db, NOTIFY_GENERIC, "expire", c->argv[1]);
     resp_ok(&c->w);
 }
 

@@ -2,6 +2,7 @@
 /* Parts of strings: APPEND, SETRANGE, GETRANGE, STRLEN, LCS. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/keyspace/notify.h"
 #include "node/keyspace/table.h"
 #include "node/types/string.h"
 
@@ -43,6 +44,7 @@ void cmd_append(struct call *c)
         db_changed(&c->db, &p, &was, o);
     }
     c->changes++;
+    notify(&c->db, NOTIFY_STRING, "append", c->argv[1]);
     resp_int(&c->w, (int64_t)len);
 }
 
@@ -85,6 +87,7 @@ void cmd_setrange(struct call *c)
         db_changed(&c->db, &p, &was, o);
     }
     c->changes++;
+    notify(&c->db, NOTIFY_STRING, "setrange", c->argv[1]);
     resp_int(&c->w, (int64_t)len);
 }
 

@@ -5,6 +5,7 @@
 #include "node/keyspace/effect.h"
 #include "node/keyspace/guard.h"
 #include "node/keyspace/lazyfree.h"
+#include "node/keyspace/notify.h"
 #include "node/keyspace/table.h"
 #include "node/types/string.h"
 
@@ -64,24 +65,25 @@ struct object *db_find(const struct db *db, const struct probe *p, struct slice 
     return o;
 }
 
-static inline struct object *counted(const struct db *db, struct object *o)
+static inline struct object *counted(const struct db *db, struct object *o, struct slice key)
 {
     if (o != NULL) {
         db->ks->stats.hits++;
     } else {
         db->ks->stats.misses++;
+        notify(db, NOTIFY_KEY_MISS, "keymiss", key);
     }
     return o;
 }
 
 struct object *db_read(const struct db *db, const struct probe *p, struct slice key)
 {
-    return counted(db, db_find(db, p, key));
+    return counted(db, db_find(db, p, key), key);
 }
 
 struct object *db_look(const struct db *db, const struct probe *p, struct slice key)
 {
-    return counted(db, db_peek(db, p, key));
+    return counted(db, db_peek(db, p, key), key);
 }
 
 bool db_hides(const struct db *db, int slot, struct slice key)
@@ -118,6 +120,7 @@ void db_add(const struct db *db, const struct probe *p, struct object *o)
     guard_key(db, p, object_key(o));
     table_add(keyspace_table(db->ks, db->index, p->shard), p->hash, o);
     keyspace_changed(db, p, object_key(o));
+    notify(db, NOTIFY_NEW, "new", object_key(o));
 }
 
 void db_changed(const struct db *db, const struct probe *p, const struct table_entry *was,

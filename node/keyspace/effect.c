@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/effect.h"
 
+#include "node/keyspace/notify.h"
 #include "node/types/rdb.h"
 #include "node/types/string.h"
 
@@ -203,7 +204,7 @@ void effect_changed(const struct db *db, const struct probe *p, struct slice key
     }
 }
 
-void keyspace_expired(const struct db *db, const struct probe *p, struct slice key)
+static void tell_expired(const struct db *db, const struct probe *p, struct slice key)
 {
     struct collector *e = db->ks->collector;
     db->ks->stats.expired_keys++;
@@ -222,6 +223,12 @@ void keyspace_expired(const struct db *db, const struct probe *p, struct slice k
     if (alone) {
         effect_close(db->ks, NULL);
     }
+}
+
+void keyspace_expired(const struct db *db, const struct probe *p, struct slice key)
+{
+    tell_expired(db, p, key);
+    notify(db, NOTIFY_EXPIRED, "expired", key);
 }
 
 void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys, bool told)
