@@ -46,6 +46,7 @@ static void put_clients(void *arg, struct str *to)
         in_most = MAX(in_most, stream_in_memory(c->stream));
         out_most = MAX(out_most, stream_out_memory(c->stream));
         paused += (c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
+        paused += parked_aside(c);
         timed += parked_has_timeout(c);
     }
     str_printf(to, "connected_clients:%zu\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",

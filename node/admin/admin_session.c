@@ -202,6 +202,19 @@ static void unblock_lane(struct call *k)
     resp_int(&k->w, c != NULL && parked_unblock(c, error));
 }
 
+static void unpark(struct call *k)
+{
+    uint64_t number;
+    bool drop = k->argc == 4 && slice_is(k->argv[3], "drop");
+    bool error = k->argc == 4 && slice_is(k->argv[3], "error");
+    if (k->argc != 4 || !num_parse_u64(k->argv[2], &number) ||
+        (!drop && !error && !slice_is(k->argv[3], "timeout"))) {
+        resp_error(&k->w, "ERR SHOAL UNPARK takes the command's number and DROP, TIMEOUT or ERROR");
+        return;
+    }
+    resp_int(&k->w, parked_unpark(client_of(k), number, drop, error));
+}
+
 static void do_shoal(struct call *k)
 {
     static const char *const help[] = {
@@ -217,14 +230,20 @@ static void do_shoal(struct call *k)
         "    This connection is a proxy's lane.",
         "LINK <version> <id> <incarnation> <cluster>",
         "    This connection is another node's.",
+        "PARK <command> [<arg> ...]",
+        "    On a lane: if the command has to wait, push its answer later.",
         "PAUSE-EXPIRY <milliseconds>",
         "    Let no key expire for so long.",
+        "READY <command> [<arg> ...]",
+        "    On a lane: if the command has to wait, tell when it is worth another try.",
         "SHARDS",
         "    Return the shards held here, and how far their copies are.",
         "SUBSCRIBE (CHANNEL|PATTERN|SHARD) <name> <count> [<kind> <name> <count> ...]",
         "    So many of the ear's clients are subscribed to that.",
         "UNBLOCK <lane> [TIMEOUT|ERROR]",
         "    End the waiting of the command on that lane.",
+        "UNPARK <number> DROP|TIMEOUT|ERROR",
+        "    End the waiting of the command that was parked from this lane.",
         NULL};
     if (slice_is(k->argv[1], "join")) {
         join_cluster(k);
@@ -242,6 +261,8 @@ static void do_shoal(struct call *k)
         admin_shoal_subscribe(k);
     } else if (slice_is(k->argv[1], "unblock")) {
         unblock_lane(k);
+    } else if (slice_is(k->argv[1], "unpark")) {
+        unpark(k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {
         hold_expiry(k);
     } else if (slice_is(k->argv[1], "help")) {

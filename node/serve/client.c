@@ -51,6 +51,7 @@ struct client *client_new(struct server *s, int fd)
     list_append(&s->clients, &c->link);
     list_append(&s->round, &c->round);
     list_init(&c->waiting);
+    list_init(&c->aside);
     hold_ring_init(&c->holds);
     subscriber_init(&c->subscriber);
     list_init(&c->ear);

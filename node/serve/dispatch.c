@@ -34,6 +34,7 @@ struct batch {
     bool running;
     uint64_t hook_turn; /* loop turn whose hook ran last */
     struct client *clients[BATCH_CALLS];
+    uint8_t park[BATCH_CALLS];     /* enum park_mode */
     struct slice raw[BATCH_CALLS]; /* the command's bytes, to put it back */
     struct chunk *chunks[BATCH_CALLS];
     struct call calls[BATCH_CALLS];
@@ -454,17 +455,29 @@ void dispatch_count(struct client *c, const struct command *cmd, const struct re
     account_waited(c->server, cmd, w);
 }
 
+/* The answer of one that was parked aside goes behind its head. */
+static void put_aside(struct client *c, struct call *k, struct outbuf *head)
+{
+    if (head != NULL && !k->wait.asked) {
+        outbuf_splice(client_out(c), head);
+        outbuf_splice(client_out(c), k->w.out);
+    }
+}
+
 /* Runs it; what was pushed to its own client meanwhile comes behind the reply. */
-static inline void execute(struct server *s, struct client *c, struct call *k, call_run_fn *run)
+static inline void execute(struct server *s, struct client *c, struct call *k, call_run_fn *run,
+                           struct outbuf *head)
 {
     s->executing = c;
     if (s->repl != NULL) {
         uint64_t at = stream_end(c->stream);
         replicate_before(s);
         run(&s->table, k);
+        put_aside(c, k, head);
         replicate_after(s, c, k, at);
     } else {
         run(&s->table, k);
+        put_aside(c, k, head);
     }
     s->executing = NULL;
     if (UNLIKELY(c->pushes.bytes > 0)) {
@@ -473,12 +486,12 @@ static inline void execute(struct server *s, struct client *c, struct call *k, c
     }
 }
 
-void dispatch_again(struct server *s, struct client *c, struct call *k)
+void dispatch_again(struct server *s, struct client *c, struct call *k, struct outbuf *head)
 {
     struct client *was = s->current;
     s->current = c;
     s->ticks_last = ticks_now(&s->scale);
-    execute(s, c, k, call_again);
+    execute(s, c, k, call_again, head);
     s->current = was;
 }
 
@@ -546,12 +559,12 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         if (UNLIKELY(k->cmd->id == CMD_EXEC)) {
             s->exec_ticks = s->ticks_last; /* its commands move ticks_last on */
         }
-        execute(s, c, k, call_run);
+        execute(s, c, k, call_run, NULL);
         if (UNLIKELY(!s->ran && k->w.errors > 0)) {
             account_rejected(s, k->cmd, k->w.code);
         }
         if (UNLIKELY(k->wait.asked)) {
-            parked_begin(s, c, k);
+            parked_begin(s, c, k, (enum park_mode)b->park[i]);
         }
         if (UNLIKELY(k->as.ptr != NULL)) {
             end_as(c);
@@ -627,6 +640,10 @@ static void add(struct server *s, struct client *c, struct slice raw)
     b->clients[i] = c;
     b->raw[i] = raw;
     c->in_batch++;
+    size_t skip;
+    b->park[i] = (uint8_t)parked_mode(c, k->argv, k->argc, &skip);
+    k->argv += skip;
+    k->argc -= skip;
     k->cmd = command_find(k->argv, k->argc);
     k->as.ptr = NULL;
     if (UNLIKELY(k->cmd != NULL && k->cmd->id == CMD_SHOAL)) {

@@ -12,14 +12,17 @@
 struct server;
 struct client;
 struct call;
+struct outbuf;
 struct command;
 struct resp_writer;
 
 struct batch *batch_new(void);
 void batch_free(struct batch **b);
 
-/* A command that waited runs again, as if it came now; k->wait tells whether it waits on. */
-void dispatch_again(struct server *s, struct client *c, struct call *k);
+/* A command that waited runs again, as if it came now; k->wait tells whether it waits on. `head`:
+ * NULL, or what goes before its answer, which is in an outbuf of its own then: both are moved to
+ * the client's. */
+void dispatch_again(struct server *s, struct client *c, struct call *k, struct outbuf *head);
 /* It was answered without being run: counts it. */
 void dispatch_count(struct client *c, const struct command *cmd, const struct resp_writer *w);
 /* A command that waited has been answered. */

@@ -26,15 +26,78 @@ struct parked {
     uint64_t lane;
     uint64_t number;
     bool null_bulk;
+    uint8_t mode;           /* enum park_mode */
+    struct list link;       /* aside: client->aside */
+    struct hmap_node aside; /* server->aside */
 };
+
+enum park_mode parked_mode(const struct client *c, const struct slice *argv, size_t argc,
+                           size_t *skip)
+{
+    *skip = 0;
+    if (LIKELY((c->flags & CLIENT_LANE) == 0) || argc < 3 || !slice_is(argv[0], "shoal")) {
+        return PARK_HERE;
+    }
+    *skip = 2;
+    if (slice_is(argv[1], "park")) {
+        return PARK_ASIDE;
+    }
+    if (slice_is(argv[1], "ready")) {
+        return PARK_NOTICE;
+    }
+    *skip = 0;
+    return PARK_HERE;
+}
+
+/* --- aside --- */
+
+static uint64_t aside_hash(uint64_t lane, uint64_t number)
+{
+    return (lane + number * 0x9e3779b97f4a7c15ull) * 0xff51afd7ed558ccdull;
+}
+
+static struct parked *find_aside(const struct client *c, uint64_t number)
+{
+    const struct hmap *m = &c->server->aside;
+    for (struct hmap_node *n = hmap_first(m, aside_hash(c->lane, number)); n != NULL;
+         n = hmap_same(n)) {
+        struct parked *p = container_of(n, struct parked, aside);
+        if (p->client == c && p->number == number) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static void push_head(struct parked *p, struct outbuf *out)
+{
+    struct resp_writer w = {.out = out, .proto = 3};
+    resp_push(&w, 3);
+    resp_bulkz(&w, "park");
+    resp_int(&w, (int64_t)p->number);
+}
+
+size_t parked_aside(const struct client *c)
+{
+    size_t n = 0;
+    LIST_FOREACH(it, &c->aside) {
+        n++;
+    }
+    return n;
+}
 
 /* --- the end --- */
 
-static void drop(struct parked **pp)
+static void drop(struct parked *p)
 {
-    struct parked *p = *pp;
-    *pp = NULL;
-    blocked_end(&p->blocker, p->client->server->ks);
+    struct client *c = p->client;
+    blocked_end(&p->blocker, c->server->ks);
+    if (p->mode == PARK_HERE) {
+        c->parked = NULL;
+    } else {
+        list_remove(&p->link);
+        hmap_remove(&c->server->aside, &p->aside);
+    }
     loop_timer_fini(&p->timer);
     mem_free((void *)(uintptr_t)p->argv);
     mem_free(p);
@@ -43,7 +106,10 @@ static void drop(struct parked **pp)
 void parked_forget(struct client *c)
 {
     if (c->parked != NULL) {
-        drop(&c->parked);
+        drop(c->parked);
+    }
+    LIST_FOREACH_SAFE(it, &c->aside) {
+        drop(container_of(it, struct parked, link));
     }
 }
 
@@ -53,38 +119,61 @@ bool parked_has_timeout(const struct client *c)
 }
 
 /* It was answered: what its client sent meanwhile may run. */
-static void leave(struct client *c)
+static void leave(struct parked *p)
 {
-    parked_forget(c);
-    dispatch_answered(c);
-    client_unblock(c);
+    struct client *c = p->client;
+    bool here = p->mode == PARK_HERE;
+    drop(p);
+    if (here) {
+        dispatch_answered(c);
+        client_unblock(c);
+    } else {
+        stream_flush_later(c->stream);
+    }
     client_check_output(c);
 }
 
-static void answer_error(struct client *c, const char *text)
+static struct resp_writer answer_begin(struct parked *p)
 {
-    struct resp_writer w = {.out = client_out(c), .proto = c->session.proto};
-    resp_error(&w, text);
-    dispatch_count(c, c->parked->cmd, &w);
-    leave(c);
+    struct client *c = p->client;
+    if (p->mode != PARK_HERE) {
+        push_head(p, client_out(c));
+    }
+    return (struct resp_writer){.out = client_out(c), .proto = c->session.proto};
 }
 
-static void answer_null(struct client *c)
+static void answer_error(struct parked *p, const char *text)
 {
-    struct resp_writer w = {.out = client_out(c), .proto = c->session.proto};
-    if (c->parked->null_bulk) {
+    struct resp_writer w = answer_begin(p);
+    resp_error(&w, text);
+    dispatch_count(p->client, p->cmd, &w);
+    leave(p);
+}
+
+static void answer_null(struct parked *p)
+{
+    struct resp_writer w = answer_begin(p);
+    if (p->null_bulk) {
         resp_nil(&w);
     } else {
         resp_nil_array(&w);
     }
-    dispatch_count(c, c->parked->cmd, &w);
-    leave(c);
+    dispatch_count(p->client, p->cmd, &w);
+    leave(p);
 }
 
 static void on_timeout(struct loop_timer *t)
 {
-    struct parked *p = t->arg;
-    answer_null(p->client);
+    answer_null(t->arg);
+}
+
+static void end_waiting(struct parked *p, bool error)
+{
+    if (error) {
+        answer_error(p, UNBLOCKED_BY_CLIENT);
+    } else {
+        answer_null(p);
+    }
 }
 
 bool parked_unblock(struct client *c, bool error)
@@ -95,10 +184,20 @@ bool parked_unblock(struct client *c, bool error)
     if (c->parked == NULL) {
         return waiters_unblock(c, error ? UNBLOCKED_BY_CLIENT : NULL);
     }
-    if (error) {
-        answer_error(c, UNBLOCKED_BY_CLIENT);
+    end_waiting(c->parked, error);
+    return true;
+}
+
+bool parked_unpark(struct client *lane, uint64_t number, bool only_drop, bool error)
+{
+    struct parked *p = find_aside(lane, number);
+    if (p == NULL) {
+        return false;
+    }
+    if (only_drop) {
+        drop(p);
     } else {
-        answer_null(c);
+        end_waiting(p, error);
     }
     return true;
 }
@@ -122,7 +221,22 @@ static const struct slice *copy_words(const struct slice *argv, size_t argc)
     return copy;
 }
 
-void parked_begin(struct server *s, struct client *c, struct call *k)
+static void say_parked(struct call *k, const struct parked *p)
+{
+    bool others = k->wait.words != NULL && k->wait.words != k->argv && p->mode == PARK_ASIDE;
+    if (others) { /* with which it would have to be asked elsewhere */
+        resp_array(&k->w, 2);
+    }
+    resp_simple(&k->w, "PARKED");
+    if (others) {
+        resp_array(&k->w, p->argc);
+        for (size_t i = 0; i < p->argc; i++) {
+            resp_bulk(&k->w, p->argv[i]);
+        }
+    }
+}
+
+void parked_begin(struct server *s, struct client *c, struct call *k, enum park_mode mode)
 {
     const struct call_wait *w = &k->wait;
     struct parked *p = mem_zalloc(sizeof(*p));
@@ -139,9 +253,16 @@ void parked_begin(struct server *s, struct client *c, struct call *k)
     if (w->until_ms != 0) {
         loop_timer_start(&p->timer, MAX(w->until_ms - k->now_ms, 1), 0);
     }
-    INVARIANT(c->parked == NULL);
-    c->parked = p;
-    client_block(c);
+    p->mode = (uint8_t)mode;
+    if (mode == PARK_HERE) {
+        INVARIANT(c->parked == NULL);
+        c->parked = p;
+        client_block(c);
+        return;
+    }
+    list_append(&c->aside, &p->link);
+    hmap_insert(&s->aside, &p->aside, aside_hash(p->lane, p->number));
+    say_parked(k, p);
 }
 
 /* --- another try --- */
@@ -149,10 +270,18 @@ void parked_begin(struct server *s, struct client *c, struct call *k)
 static void try_again(struct server *s, struct parked *p, int64_t now_ms)
 {
     struct client *c = p->client;
+    struct outbuf aside = {0};
+    bool here = p->mode == PARK_HERE;
+    if (p->mode == PARK_NOTICE) {
+        push_head(p, client_out(c));
+        outbuf_append(client_out(c), "+READY\r\n", 8);
+        leave(p);
+        return;
+    }
     struct call k = {.cmd = p->cmd,
                      .argv = p->argv,
                      .argc = p->argc,
-                     .w = {.out = client_out(c), .proto = c->session.proto},
+                     .w = {.out = here ? client_out(c) : &aside, .proto = c->session.proto},
                      .session = &c->session,
                      .ks = s->ks,
                      .rng = &s->rng,
@@ -161,9 +290,15 @@ static void try_again(struct server *s, struct parked *p, int64_t now_ms)
                      .number = p->number,
                      .server = s,
                      .wait = {.allowed = true}};
-    dispatch_again(s, c, &k);
+    struct outbuf head = {0};
+    if (!here) {
+        push_head(p, &head);
+    }
+    dispatch_again(s, c, &k, here ? NULL : &head);
+    outbuf_fini(&head);
+    outbuf_fini(&aside);
     if (!k.wait.asked) {
-        leave(c);
+        leave(p);
         return;
     }
     if (k.wait.words != NULL && k.wait.words != p->argv) {
@@ -193,7 +328,7 @@ void parked_serve(struct server *s)
 
 /* --- shards that come and go --- */
 
-static bool elsewhere(const struct server *s, const struct parked *p, uint32_t *slot)
+static bool is_elsewhere(const struct server *s, const struct parked *p, uint32_t *slot)
 {
     struct probe at;
     struct slice key;
@@ -206,6 +341,26 @@ static bool elsewhere(const struct server *s, const struct parked *p, uint32_t *
     return false;
 }
 
+/* Who waits for what another serves is told; a lane's are many. */
+static void check_place(struct server *s, struct parked *p)
+{
+    uint32_t slot;
+    if (!is_elsewhere(s, p, &slot)) {
+        return;
+    }
+    const struct map *m = s->map;
+    int primary = m->shards[keyspace_shard_of(s->ks, (int)slot)].primary;
+    if (primary == NODE_NONE) {
+        answer_error(p, ROLE_CHANGED);
+        return;
+    }
+    struct str text = {0};
+    s->stats.redirects++;
+    str_printf(&text, "MOVED %u %s:%d", slot, m->nodes[primary].host, m->nodes[primary].port);
+    answer_error(p, str_cstr(&text));
+    str_fini(&text);
+}
+
 void parked_map_changed(struct server *s)
 {
     if (s->ks->blocked_keys == 0 || s->map == NULL) {
@@ -213,22 +368,14 @@ void parked_map_changed(struct server *s)
     }
     LIST_FOREACH_SAFE(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
-        uint32_t slot;
-        if (c->parked == NULL || (c->flags & CLIENT_CLOSING) != 0 ||
-            !elsewhere(s, c->parked, &slot)) {
+        if ((c->flags & CLIENT_CLOSING) != 0) {
             continue;
         }
-        const struct map *m = s->map;
-        int primary = m->shards[keyspace_shard_of(s->ks, (int)slot)].primary;
-        if (primary == NODE_NONE) {
-            answer_error(c, ROLE_CHANGED);
-        } else {
-            struct str text = {0};
-            s->stats.redirects++;
-            str_printf(&text, "MOVED %u %s:%d", slot, m->nodes[primary].host,
-                       m->nodes[primary].port);
-            answer_error(c, str_cstr(&text));
-            str_fini(&text);
+        if (c->parked != NULL) {
+            check_place(s, c->parked);
+        }
+        LIST_FOREACH_SAFE(at, &c->aside) {
+            check_place(s, container_of(at, struct parked, link));
         }
     }
 }
@@ -245,7 +392,10 @@ void parked_end_all(struct server *s)
     LIST_FOREACH_SAFE(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
         if (c->parked != NULL) {
-            answer_error(c, ROLE_CHANGED);
+            answer_error(c->parked, ROLE_CHANGED);
+        }
+        LIST_FOREACH_SAFE(at, &c->aside) {
+            answer_error(container_of(at, struct parked, link), ROLE_CHANGED);
         }
     }
 }

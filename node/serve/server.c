@@ -527,6 +527,7 @@ void server_free(struct server **sp)
     batch_free(&s->batch);
     lanes_fini(&s->lanes);
     pubsub_fini(s);
+    hmap_fini(&s->aside);
     holds_free(&s->holds);
     loop_undefer(&s->adopt_task);
     outbuf_fini(&s->sink);

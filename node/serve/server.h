@@ -111,6 +111,7 @@ struct server {
     struct loop_task adopt_task;
     struct outbuf sink; /* replies that nobody wants */
     struct lanes lanes;
+    struct hmap aside;   /* struct parked of lanes */
     struct holds *holds; /* replies that wait for commits */
 
     /* execution */

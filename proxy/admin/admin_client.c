@@ -177,14 +177,49 @@ static enum local_result do_no_evict(struct local_call *c)
     return LOCAL_DONE;
 }
 
-/* No command of this version blocks. */
+/* --- UNBLOCK --- */
+
+struct unblocking {
+    struct later *later;
+    uint64_t id;
+    bool error;
+};
+
+static void visit_unblock(struct worker *w, void *arg, struct str *answer)
+{
+    const struct unblocking *u = arg;
+    struct client *c = worker_client_by_id(w, u->id);
+    exec_set_now(w->exec, loop_now_us(w->loop));
+    if (c != NULL && !c->doomed && exec_unblock(w->exec, &c->session, u->error)) {
+        str_append_char(answer, 'x');
+    }
+}
+
+static void unblocked(struct worker *asker, void *arg, struct str *answers, int n)
+{
+    struct unblocking *u = arg;
+    size_t found = 0;
+    (void)asker;
+    for (int i = 0; i < n; i++) {
+        found += answers[i].len;
+    }
+    resp_int(&u->later->w, found > 0);
+    later_finish(&u->later);
+    mem_free(u);
+}
+
 static enum local_result do_unblock(struct local_call *c)
 {
     int64_t id;
-    if (client_read_unblock(c->argv, c->argc, &id, c->w)) {
-        resp_int(c->w, 0);
+    if (!client_read_unblock(c->argv, c->argc, &id, c->w)) {
+        return LOCAL_DONE;
     }
-    return LOCAL_DONE;
+    struct unblocking *u = mem_zalloc(sizeof(*u));
+    u->id = (uint64_t)id;
+    u->error = c->argc == 4 && slice_is(c->argv[3], "error");
+    u->later = later_new(c);
+    workers_ask(worker_of(c), visit_unblock, u, unblocked);
+    return LOCAL_LATER;
 }
 
 static enum local_result do_tracking(struct local_call *c)
@@ -303,7 +338,7 @@ void admin_client(struct local_table *t)
     local_table_set(t, CMD_CLIENT_SETINFO, do_setinfo, 0);
     local_table_set(t, CMD_CLIENT_REPLY, do_reply, 0);
     local_table_set(t, CMD_CLIENT_NO_EVICT, do_no_evict, 0);
-    local_table_set(t, CMD_CLIENT_UNBLOCK, do_unblock, 0);
+    local_table_set(t, CMD_CLIENT_UNBLOCK, do_unblock, LOCAL_ORDERED);
     local_table_set(t, CMD_CLIENT_TRACKING, do_tracking, 0);
     local_table_set(t, CMD_CLIENT_CACHING, do_caching, 0);
     local_table_set(t, CMD_CLIENT_GETREDIR, do_getredir, 0);

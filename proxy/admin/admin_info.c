@@ -41,7 +41,7 @@ static void visit(struct worker *w, void *arg, struct str *answer)
         const struct client *c = container_of(it, struct client, link);
         size_t in = stream_in_memory(c->stream), out = stream_out_memory(c->stream);
         f.clients += !c->doomed;
-        f.blocked += c->session.stop == STOP_PAUSE;
+        f.blocked += c->session.stop == STOP_PAUSE || exec_session_blocked(&c->session);
         f.in_most = MAX(f.in_most, in);
         f.out_most = MAX(f.out_most, out);
         f.client_memory += client_memory(c);

@@ -30,6 +30,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->lanes);
     list_init(&x->paused);
     list_init(&x->stranded);
+    list_init(&x->waits);
     list_init(&x->holders);
     list_init(&x->spent);
     list_init(&x->fates);
@@ -213,6 +214,9 @@ void request_free(struct exec *x, struct request *r)
         chunk_unref(&r->trace_chunk);
     }
     call_drop_bytes(&r->call);
+    if (UNLIKELY(r->wait != NULL)) {
+        wait_free(x, r);
+    }
     if (UNLIKELY(r->gather != NULL)) {
         gather_free(&r->gather);
     }
@@ -269,8 +273,8 @@ static enum exec_verdict refuse(struct exec *x, struct session *s, const struct 
     return exec_refuse(x, s, c, text);
 }
 
-static enum exec_verdict by_keys(struct exec *x, struct session *s, const struct command *c,
-                                 const struct exec_input *in)
+enum exec_verdict exec_by_keys(struct exec *x, struct session *s, const struct command *c,
+                               const struct exec_input *in)
 {
     int shard = -1;
     if ((c->id == CMD_MSET || c->id == CMD_MSETNX) && in->argc % 2 == 0) {
@@ -303,7 +307,7 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
         return exec_one(x, s, c, in, (int)slot_to_shard(slot, x->shards));
     }
     case ROUTE_KEYS:
-        return by_keys(x, s, c, in);
+        return exec_by_keys(x, s, c, in);
     case ROUTE_LOCAL:
         return exec_local(x, s, c, in);
     case ROUTE_SHARDS:
@@ -316,6 +320,8 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
         return exec_randomkey(x, s, c, in);
     case ROUTE_TX:
         return exec_tx(x, s, c, in);
+    case ROUTE_WAIT:
+        return exec_wait(x, s, c, in);
     default:
         return exec_one(x, s, c, in, CALL_ANY);
     }
@@ -432,6 +438,10 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
         session_stop(x, s, STOP_OUTPUT);
         return EXEC_STOP;
     }
+    if (UNLIKELY(s->waits)) {
+        session_stop(x, s, STOP_EMPTY);
+        return EXEC_STOP;
+    }
     if (UNLIKELY(s->held > 0)) {
         session_stop(x, s, STOP_HELD);
         return EXEC_STOP;
@@ -492,6 +502,8 @@ void exec_session_gone(struct exec *x, struct session *s)
         }
         if (r->state == REQUEST_READY) {
             request_free(x, r);
+        } else if (r->wait != NULL) {
+            (void)wait_gone(x, r);
         }
         r = next;
     }
@@ -528,8 +540,13 @@ static void check_timeouts(struct exec *x)
     LIST_FOREACH_SAFE(it, &x->lanes) {
         struct lane *l = container_of(it, struct lane, link);
         struct call *c = l->head;
+        if (c != NULL && l->pinged && x->now_us - c->sent_us > x->settings.request_timeout_us) {
+            lane_break(x, l, LANE_BROKEN);
+            it_next = x->lanes.next;
+            continue;
+        }
         while (c != NULL && c->request == NULL) {
-            c = c->next; /* the lane's own words have no clock */
+            c = c->next; /* the lane's other own words have no clock */
         }
         if (c != NULL && is_overdue(x, c)) {
             x->counters.timeouts++;
@@ -548,6 +565,7 @@ void exec_tick(struct exec *x)
     check_timeouts(x);
     hold_tick(x, false);
     pause_tick(x);
+    waits_tick(x);
     lanes_settle(x);
     stranded_resume(x);
     routes_drop_spare(x);

@@ -97,6 +97,13 @@ void exec_session_gone(struct exec *x, struct session *s);
 void exec_session_drained(struct exec *x, struct session *s);
 /* What its user may do has changed: a transaction under way may hold what is not allowed now. */
 void exec_session_user_changed(struct session *s);
+/* CLIENT UNBLOCK: what the session waits for (BLPOP) ends with nil, or an error. False: it does not
+ * wait. */
+bool exec_unblock(struct exec *x, struct session *s, bool error);
+/* It waits for data at a node. */
+bool exec_session_blocked(const struct session *s);
+/* Sessions that do. */
+size_t exec_blocked(const struct exec *x);
 /* RESET and the like: no MULTI, no WATCH any more. */
 void exec_session_reset_tx(struct exec *x, struct session *s);
 

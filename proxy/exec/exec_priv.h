@@ -102,6 +102,9 @@ struct exec {
     int64_t pause_until_us;
     struct list paused;        /* struct session.wait */
     struct list stranded;      /* the same: they wait until each shard has a primary */
+    struct list waits;         /* struct wait.link: all commands that wait or may */
+    uint32_t n_blocked;        /* clients of theirs that do wait */
+    int64_t strays_us;         /* when it was last looked for those that wait at the wrong node */
     uint8_t route_of[CMD_MAX]; /* enum route; ROUTE_LOCAL where a handler is */
 };
 
@@ -151,6 +154,9 @@ struct call *lane_say(struct exec *x, struct lane *l, const struct slice *argv, 
 void lanes_settle(struct exec *x);
 struct lane *lane_take_pinned(struct exec *x, struct target *t, int proto);
 void lane_give_pinned(struct exec *x, struct lane *l);
+/* The call, which is on no lane any more, was answered with an error: it may mean: elsewhere. */
+void call_answered_error(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
+                         size_t len);
 /* Keeps the call's bytes where they outlive the client's buffer. */
 void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in,
                      struct chunk **tape);
@@ -239,7 +245,15 @@ void fates_tick(struct exec *x, bool map_changed);
 void fate_drop_all(struct exec *x);
 
 /* --- gather.c: several calls, one reply --- */
-enum gather_kind { GATHER_SPLIT, GATHER_ALL, GATHER_FAN, GATHER_SCAN, GATHER_RANDOM, GATHER_TX };
+enum gather_kind {
+    GATHER_SPLIT,
+    GATHER_ALL,
+    GATHER_FAN,
+    GATHER_SCAN,
+    GATHER_RANDOM,
+    GATHER_TX,
+    GATHER_WAIT
+};
 struct part {
     struct call call;
     bool done;
@@ -291,6 +305,8 @@ void merge_keys(struct request *r, struct resp_writer *w);
 /* --- starters: the request is taken, or the session stopped --- */
 enum exec_verdict exec_one(struct exec *x, struct session *s, const struct command *c,
                            const struct exec_input *in, int shard);
+enum exec_verdict exec_by_keys(struct exec *x, struct session *s, const struct command *c,
+                               const struct exec_input *in);
 enum exec_verdict exec_split(struct exec *x, struct session *s, const struct command *c,
                              const struct exec_input *in);
 enum exec_verdict exec_all(struct exec *x, struct session *s, const struct command *c,
@@ -307,6 +323,30 @@ enum exec_verdict exec_local(struct exec *x, struct session *s, const struct com
                              const struct exec_input *in);
 enum exec_verdict exec_refuse(struct exec *x, struct session *s, const struct command *c,
                               const char *text);
+
+/* --- wait.c: commands that wait at a node for data --- */
+enum exec_verdict exec_wait(struct exec *x, struct session *s, const struct command *c,
+                            const struct exec_input *in);
+/* The request is over. */
+void wait_free(struct exec *x, struct request *r);
+/* Its client is going. True: it is over, and the request freed. */
+bool wait_gone(struct exec *x, struct request *r);
+/* The node says of the call under way that it waits. False: it says something else. */
+bool wait_parks(struct exec *x, struct lane *l, struct call *c, struct chunk *chunk,
+                const char *ptr, size_t len);
+/* The node's word on one that waits there. */
+void wait_pushed(struct exec *x, struct lane *l, struct chunk *chunk, const char *ptr, size_t len);
+/* The lane broke: what waits there goes elsewhere when it is known what became of it. */
+void waits_lost(struct exec *x, struct lane *l);
+void waits_tick(struct exec *x);
+/* When its own time is over; INT64_MAX: never. */
+int64_t wait_until(const struct request *r);
+/* Its time is over: nil. */
+void wait_timed_out(struct exec *x, struct call *c);
+/* Before it is sent again: words with the time that is left. False: none is; it is answered. */
+bool wait_renew(struct exec *x, struct call *c);
+/* GATHER_WAIT: the node that was asked has answered. */
+void wait_answered(struct exec *x, struct request *r);
 
 void scan_answered(struct exec *x, struct request *r);
 void scan_free(struct scan **s);

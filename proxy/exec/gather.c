@@ -80,7 +80,8 @@ void gather_begin(struct request *r)
 static void done(struct exec *x, struct request *r)
 {
     struct gather *g = r->gather;
-    if (r->session == NULL && g->kind != GATHER_FAN && g->kind != GATHER_TX) {
+    if (r->session == NULL && g->kind != GATHER_FAN && g->kind != GATHER_TX &&
+        g->kind != GATHER_WAIT) {
         request_free(x, r);
         return;
     }
@@ -102,6 +103,9 @@ static void done(struct exec *x, struct request *r)
         break;
     case GATHER_TX:
         tx_answered(x, r);
+        break;
+    case GATHER_WAIT:
+        wait_answered(x, r);
         break;
     }
 }

@@ -22,6 +22,9 @@ static int64_t deadline_of(const struct exec *x, const struct call *c)
     }
     int64_t from = c->granted ? c->sent_us : c->request->start_us;
     int64_t last = from + x->settings.request_timeout_us;
+    if (UNLIKELY(c->request->wait != NULL)) {
+        last = MIN(last, wait_until(c->request));
+    }
     int64_t lost = c->shard >= 0 ? route_lost_us(x, c->shard) : 0;
     if (lost != 0) {
         return MIN(last, (c->granted ? MAX(lost, from) : lost) + x->settings.failover_hold_us);
@@ -38,6 +41,10 @@ static void hold_error(struct exec *x, struct call *c)
     if (c->fate != NULL) {
         fate_forget(c);
         fate_unknown(x, c);
+        return;
+    }
+    if (c->request->wait != NULL && x->now_us >= wait_until(c->request)) {
+        wait_timed_out(x, c);
         return;
     }
     if (x->now_us >= c->request->start_us + x->settings.request_timeout_us) {
@@ -273,6 +280,9 @@ void call_send(struct exec *x, struct call *c)
     struct target *t;
     if (s == NULL) {
         call_error(x, c, ERR_CLUSTERDOWN);
+        return;
+    }
+    if (UNLIKELY(c->request->wait != NULL) && !wait_renew(x, c)) {
         return;
     }
     switch (c->shard) {

@@ -45,6 +45,7 @@ void lane_free(struct exec *x, struct lane **lp)
     lane_break(x, l, LANE_DISMISSED);
     INVARIANT(l->head == NULL);
     list_remove(&l->idle);
+    mem_free(l->parked);
     chunk_unref(&l->tape);
     if (l->kind == LANE_PINNED) {
         x->n_pinned--;
@@ -135,6 +136,8 @@ bool lane_ready(struct exec *x, struct lane *l)
     l->bytes = 0;
     l->words = 0;
     l->counted = false;
+    l->pinged = false;
+    l->heard_us = x->now_us;
     resp_skip_init(&l->skip);
     list_append(&x->lanes, &l->link);
     x->counters.lanes_opened++;
@@ -387,6 +390,7 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
             routes_doubt(x, t);
         }
     }
+    waits_lost(x, l); /* they were sent before all others */
     while (c != NULL) {
         struct call *next = c->next;
         lost_call(x, l, c, written);
@@ -481,7 +485,8 @@ static bool word_answered(struct exec *x, struct lane *l, struct call *c, const 
 {
     mem_free(c);
     if (l->words == 0) {
-        return *ptr != '-'; /* UNWATCH */
+        l->pinged = false;
+        return *ptr != '-'; /* UNWATCH, PING, SHOAL UNPARK */
     }
     if (*ptr != '-') {
         return --l->words > 0 || words_over(x, l, ptr, len);
@@ -504,8 +509,8 @@ static void probe_answered(struct exec *x, struct call *c)
 }
 
 /* Errors may mean: not executed, try elsewhere. */
-static void answered_error(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
-                           size_t len)
+void call_answered_error(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
+                         size_t len)
 {
     enum node_answer answer = retry_classify(slice_of(ptr, len));
     if (answer == ANSWER_REPLY) {
@@ -542,8 +547,12 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
                        size_t len)
 {
     struct call *c = l->head;
-    if (UNLIKELY(c == NULL || *ptr == '>')) {
-        return *ptr == '>'; /* nobody subscribes on a lane: a push is nobody's */
+    if (UNLIKELY(*ptr == '>')) {
+        wait_pushed(x, l, chunk, ptr, len); /* nothing else is pushed on a lane */
+        return true;
+    }
+    if (UNLIKELY(c == NULL)) {
+        return false;
     }
     if (UNLIKELY(c->swallow > 0)) {
         return swallow(l, c, ptr, len);
@@ -564,13 +573,16 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
     }
     account_gone(x, c);
     if (UNLIKELY(*ptr == '-')) {
-        answered_error(x, c, chunk, ptr, len);
+        call_answered_error(x, c, chunk, ptr, len);
         return true;
     }
     if (UNLIKELY(c->probes)) {
         probe_answered(x, c);
     }
     struct request *r = c->request;
+    if (UNLIKELY(r->wait != NULL) && wait_parks(x, l, c, chunk, ptr, len)) {
+        return true;
+    }
     if (LIKELY(c->kind == CALL_ONE && r->session != NULL && r->session->held == 0)) {
         request_reply(x, r, chunk, ptr, len);
     } else {
@@ -600,6 +612,7 @@ size_t exec_replies(struct exec *x, struct lane *l, struct chunk *chunk, struct 
     size_t used = 0;
     *want = 0;
     sample_latency(x, l);
+    l->heard_us = x->now_us;
     while (used < in.len) {
         size_t end;
         const char *ptr = in.ptr + used;

@@ -17,6 +17,7 @@
 #include "common/resp/skip.h"
 
 struct call;
+struct parked;
 struct session;
 struct target;
 
@@ -48,9 +49,16 @@ struct lane {
     size_t bytes;   /* of the calls in flight */
     struct call *head;
     struct call *tail;
-    struct list stopped; /* session.wait */
-    struct list link;    /* in exec's lanes */
-    struct list idle;    /* PINNED: in the target's idle ones */
+    struct parked *parked; /* commands that wait at the node (exec/wait.c), by their numbers */
+    uint32_t n_parked;
+    uint32_t cap_parked;
+    uint32_t dead_parked; /* of n_parked: over */
+    bool losing;          /* these are being told */
+    bool pinged;          /* asked whether it still stands */
+    int64_t heard_us;     /* when bytes came last */
+    struct list stopped;  /* session.wait */
+    struct list link;     /* in exec's lanes */
+    struct list idle;     /* PINNED: in the target's idle ones */
     void *io;
     struct resp_skip skip;
 };

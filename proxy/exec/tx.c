@@ -149,6 +149,7 @@ static enum item_where item_where(struct exec *x, const struct command *c)
     case ROUTE_SINGLE:
     case ROUTE_KEYS:
     case ROUTE_ANY:
+    case ROUTE_WAIT: /* within a transaction nothing waits */
         return ITEM_NODE;
     default:
         return ITEM_OTHER;

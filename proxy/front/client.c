@@ -35,8 +35,9 @@ void client_describe(const struct client *c, struct str *to)
     const struct stream *st = c->stream;
     size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
     size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
-    char flags[4];
-    (void)snprintf(flags, sizeof(flags), "%s%s", s->multi ? "x" : "", s->no_evict ? "e" : "");
+    char flags[8];
+    (void)snprintf(flags, sizeof(flags), "%s%s%s", exec_session_blocked(s) ? "b" : "",
+                   s->multi ? "x" : "", s->no_evict ? "e" : "");
     const struct client_line line = {
         .id = s->id,
         .stream = st,
@@ -173,7 +174,9 @@ static bool parse_one(struct client *c, struct stream *st)
                                          .bytes = p->is_inline ? NULL : in.ptr,
                                          .len = p->used};
         if (exec_command(w->exec, &c->session, &input) == EXEC_STOP) {
-            stream_pause(st);
+            if (!c->session.waits) { /* whose end must be noticed while it waits */
+                stream_pause(st);
+            }
             return false;
         }
         w->counters.commands++;
@@ -193,7 +196,11 @@ static void on_data(struct stream *st)
     bool more = true;
     exec_set_now(w->exec, loop_now_us(w->loop));
     st->want = 0;
-    if (UNLIKELY(c->parser != NULL)) {
+    if (UNLIKELY(c->session.waits)) {
+        check_query_limit(c, inbuf_unread(&st->in).len);
+        more = c->session.stop == STOP_NOT;
+    }
+    if (UNLIKELY(c->parser != NULL) && more) {
         more = parse_one(c, st);
         if (more) { /* what was incomplete; the rest comes whole */
             drop_parser(c);
@@ -211,7 +218,9 @@ static void on_eof(struct stream *st)
 {
     struct client *c = st->owner;
     c->eof = true;
-    if (c->session.stop == STOP_NOT && !stream_paused(st)) {
+    if (exec_session_blocked(&c->session)) {
+        client_kill(c, CLIENT_KILL_NOW);
+    } else if (c->session.stop == STOP_NOT && !stream_paused(st)) {
         finish_eof(c);
     }
 }
@@ -297,7 +306,7 @@ void client_kill(struct client *c, enum client_kill how)
     if (c->doomed) {
         return;
     }
-    if (how == CLIENT_KILL_AFTER_REPLY) {
+    if (how == CLIENT_KILL_AFTER_REPLY && !exec_session_blocked(&c->session)) {
         finish_eof(c);
         return;
     }
@@ -313,6 +322,10 @@ void client_cron(struct client *c, int64_t now_us)
     const struct worker_impl *i = w->impl;
     int64_t timeout_ms = w->options->timeout_ms;
     outbuf_settle(&c->stream->out);
+    if (c->eof && exec_session_blocked(&c->session)) {
+        client_kill(c, CLIENT_KILL_NOW);
+        return;
+    }
     if (timeout_ms > 0 && c->session.pending == 0 && c->stream->out.bytes == 0 &&
         now_us - c->stream->active_us > timeout_ms * 1000) {
         w->counters.timeouts_idle++;
@@ -335,8 +348,10 @@ static void session_flush(void *front, struct session *s)
 
 static void session_resume(void *front, struct session *s)
 {
+    struct stream *st = client_of(s)->stream;
     (void)front;
-    stream_resume(client_of(s)->stream);
+    stream_pause(st); /* resuming gives what came meanwhile */
+    stream_resume(st);
 }
 
 static void session_close(void *front, struct session *s)

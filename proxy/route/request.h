@@ -21,6 +21,7 @@ struct lane;
 struct request;
 struct session;
 struct target;
+struct wait;
 
 enum call_kind {
     CALL_ONE,       /* the request's embedded call */
@@ -66,6 +67,7 @@ struct call {
     bool probes;     /* its answer tells whether its shard is served */
     bool granted;    /* its time counts from sent_us: it was found not to have been executed */
     bool own_bytes;  /* they keep no more memory than they need */
+    bool parked;     /* it waits at its lane's node, behind nothing (exec/wait.c) */
     uint8_t refused; /* enum node_answer: what a swallowed queue-time error said */
 };
 
@@ -94,6 +96,7 @@ struct request {
     size_t reply_len;
     struct outbuf *reply_out; /* composed replies; NULL usually */
     struct gather *gather;    /* split, all, transaction, scan: what is collected; NULL usually */
+    struct wait *wait;        /* BLPOP and its kin; NULL usually */
     void *local;              /* free for a local handler that completes later */
     /* the command's bytes, for the slow log, where `call` does not have them; NULL: not kept */
     struct chunk *trace_chunk;

@@ -23,6 +23,9 @@ enum route router_of(const struct command *c)
     default:
         break;
     }
+    if (c->flags & CF_BLOCKING) {
+        return ROUTE_WAIT;
+    }
     if (c->key_single != 0) {
         return ROUTE_SINGLE;
     }

@@ -13,7 +13,8 @@ enum route {
     ROUTE_NODES,  /* every node, answers merged */
     ROUTE_SCAN,
     ROUTE_RANDOMKEY,
-    ROUTE_TX, /* MULTI and its kin */
+    ROUTE_WAIT, /* may wait for data */
+    ROUTE_TX,   /* MULTI and its kin */
 };
 
 /* Where commands of this row go, by the row alone. */

@@ -41,6 +41,7 @@ struct session {
     bool multi;   /* between MULTI and EXEC */
     bool inner;   /* runs a transaction's commands; nobody's connection */
     bool no_evict;
+    bool waits;                  /* its oldest request is one that may wait (BLPOP) */
     bool closing;                /* nothing more is parsed: QUIT, fatal error, killed */
     uint8_t stop;                /* enum session_stop: why parsing waits */
     bool readonly;               /* READONLY was said; has no effect but is shown */

@@ -24,7 +24,7 @@ static void test_where_rows_go(void **state)
         {"get", ROUTE_SINGLE},      {"set", ROUTE_SINGLE},
         {"hset", ROUTE_SINGLE},     {"mget", ROUTE_KEYS},
         {"rename", ROUTE_KEYS},     {"eval", ROUTE_KEYS},
-        {"xread", ROUTE_KEYS},      {"sort", ROUTE_KEYS},
+        {"xread", ROUTE_WAIT},      {"sort", ROUTE_KEYS},
         {"dbsize", ROUTE_SHARDS},   {"keys", ROUTE_SHARDS},
         {"flushall", ROUTE_SHARDS}, {"flushdb", ROUTE_SHARDS},
         {"swapdb", ROUTE_SHARDS},   {"script|load", ROUTE_NODES},
