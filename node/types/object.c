@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/object.h"
 
+#include "node/types/hash.h"
 #include "node/types/object_ops.h"
 #include "node/types/quicklist.h"
 #include "node/types/rdb.h"
@@ -15,12 +16,14 @@ static const char *const type_names[] = {
     [OBJECT_ZSET] = "zset",     [OBJECT_HASH] = "hash", [OBJECT_STREAM] = "stream",
 };
 
+/* clang-format off */
 const struct object_ops *const object_types[] = {
-    [OBJECT_LIST] = &quicklist_ops, [OBJECT_SET] = &set_ops, [OBJECT_STREAM] = NULL, /* the last of
-                                                                                        them;
-                                                                                        strings have
-                                                                                        none */
+    [OBJECT_HASH] = &hash_ops,
+    [OBJECT_LIST] = &quicklist_ops,
+    [OBJECT_SET] = &set_ops,
+    [OBJECT_STREAM] = NULL, /* the last of them; strings have none */
 };
+/* clang-format on */
 
 static inline bool is_string(const struct object *o)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/rdb.h"
 
+#include "node/types/hash.h"
 #include "node/types/object_ops.h"
 #include "node/types/quicklist.h"
 #include "node/types/set.h"
@@ -282,6 +283,10 @@ typedef struct object *read_fn(struct slice *in, struct slice key, int64_t expir
 
 static read_fn *const readers[TYPES] = {
     [RDB_TYPE_STRING] = read_string,
+    [RDB_TYPE_HASH] = hash_read_strings,
+    [RDB_TYPE_HASH_ZIPMAP] = hash_read_zipmap,
+    [RDB_TYPE_HASH_ZIPLIST] = hash_read_ziplist,
+    [RDB_TYPE_HASH_LISTPACK] = hash_read_listpack,
     [RDB_TYPE_LIST] = quicklist_read_strings,
     [RDB_TYPE_LIST_ZIPLIST] = quicklist_read_ziplist,
     [RDB_TYPE_LIST_QUICKLIST] = quicklist_read_ziplists,

@@ -347,6 +347,28 @@ static void test_effects_of_lists(void **state)
     pair_close(&p);
 }
 
+static void test_effects_of_hashes(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    LEAVES(&p, "hset h a 1 b 2", "0 hset h a 1 b 2");
+    LEAVES(&p, "hmset h c x", "0 hmset h c x");
+    LEAVES(&p, "hsetnx h c y", "");
+    LEAVES(&p, "hsetnx h d y", "0 hsetnx h d y");
+    LEAVES(&p, "hincrby h a 5", "0 hincrby h a 5");
+    LEAVES(&p, "hincrby h c 5", "");
+    LEAVES(&p, "hincrbyfloat h a 0.25", "0 HSET h a 6.25");
+    LEAVES(&p, "hincrbyfloat h new 1e2", "0 HSET h new 100");
+    LEAVES(&p, "hdel h nothere", "");
+    LEAVES(&p, "hdel h a nothere new", "0 hdel h a nothere new");
+    LEAVES(&p, "hdel h b c d e", "0 hdel h b c d e");
+    EXPECT(&p.f, "exists h", ":0");
+    LEAVES(&p, "hdel h b", "");
+    assert_equal(&p);
+    pair_close(&p);
+}
+
 static void test_commands_of_several_shards_are_told_by_value(void **state)
 {
     (void)state;
@@ -561,6 +583,15 @@ static const char *const random_commands[] = {
     "pfcount k k",
     "pfmerge k k k",
     "pfdebug todense k",
+    "hset h v v",
+    "hset h v v n v",
+    "hmset h v v",
+    "hsetnx h n v",
+    "hincrby h n n",
+    "hincrbyfloat h n n",
+    "hdel h v n n",
+    "hrandfield h n withvalues",
+    "hscan h 0",
     "lpush l v v",
     "rpush l v v v",
     "rpushx l v",
@@ -756,6 +787,7 @@ int main(void)
         cmocka_unit_test(test_effects_are_deterministic_words),
         cmocka_unit_test(test_effects_of_sets),
         cmocka_unit_test(test_effects_of_lists),
+        cmocka_unit_test(test_effects_of_hashes),
         cmocka_unit_test(test_commands_of_several_shards_are_told_by_value),
         cmocka_unit_test(test_whole_databases_in_every_shard_that_has_something),
         cmocka_unit_test(test_expiry_is_del),
