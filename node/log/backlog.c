@@ -135,6 +135,32 @@ void backlog_open(struct backlog *b, int shard, uint64_t version, int64_t since_
     l->spots[0] = l->spots[1] = (struct spot){0};
 }
 
+void backlog_prepend(struct backlog *b, int shard, struct slice older, int64_t since_us,
+                     int64_t now_us)
+{
+    struct shard_log *l = log_of(b, shard);
+    struct str here = {0};
+    uint64_t first = backlog_first(b, shard);
+    uint64_t last = l->last;
+    struct entry e;
+    for (const struct block *k = l->oldest; k != NULL; k = k->newer) {
+        str_append(&here, k->data, k->len);
+    }
+    entry_read_trusted(older.ptr, &e);
+    INVARIANT(e.version < first);
+    backlog_open(b, shard, e.version - 1, since_us);
+    for (size_t at = 0; at < older.len && l->last + 1 < first;) {
+        at += entry_read_trusted(older.ptr + at, &e);
+        (void)backlog_add_bytes(b, &e, now_us);
+    }
+    for (size_t at = 0; at < here.len;) {
+        at += entry_read_trusted(here.ptr + at, &e);
+        (void)backlog_add_bytes(b, &e, now_us);
+    }
+    INVARIANT(l->last == last);
+    str_fini(&here);
+}
+
 void backlog_close(struct backlog *b, int shard)
 {
     struct shard_log *l = log_of(b, shard);
@@ -398,6 +424,9 @@ void backlog_tail(const struct backlog *b, int shard, uint64_t version, size_t b
 {
     const struct shard_log *l = log_of(b, shard);
     const struct block *k = l->newest;
+    while (k != NULL && k->first > version) {
+        k = k->older;
+    }
     size_t size = k == NULL ? 0 : stripped_size(k);
     while (k != NULL && k->older != NULL) {
         size += stripped_size(k->older);
@@ -406,7 +435,7 @@ void backlog_tail(const struct backlog *b, int shard, uint64_t version, size_t b
         }
         k = k->older;
     }
-    *since_us = k == NULL || k->older == NULL ? l->since_us : k->came_us;
+    *since_us = k == NULL || k->older == NULL ? l->since_us : k->came_us; /* NULL: of no use */
     for (; k != NULL; k = k->newer) {
         strip(k, version, to);
     }

@@ -21,6 +21,11 @@ void backlog_set_max(struct backlog *b, size_t bytes_max);
  * before came to this node at since_us or earlier; INT64_MIN: there was nothing before. */
 void backlog_open(struct backlog *b, int shard, uint64_t version, int64_t since_us);
 void backlog_close(struct backlog *b, int shard);
+/* Entries from before what is here, stripped, in a row: those of `older` that are not here yet. The
+ * row ends at or behind the one before the first one here; all that came since since_us is among
+ * them, or here. */
+void backlog_prepend(struct backlog *b, int shard, struct slice older, int64_t since_us,
+                     int64_t now_us);
 
 /* Adds the next entry; it came at now_us (monotonic). Returns its bytes in here, valid until the
  * next call that adds. */

@@ -18,6 +18,7 @@ struct recovering {
     struct recovered *out;
     uint64_t hash_check;
     bool keep_damaged;
+    struct tails *tails; /* or NULL */
     int64_t now_ms;
     int shard; /* whose snapshot is read */
     struct table *table;
@@ -240,11 +241,25 @@ static void take_list(struct recovering *r, struct slice list)
     }
 }
 
+static void note_tail(struct tails *t, const struct wal_record *rec)
+{
+    if (rec->kind == WAL_ENTRY) {
+        tails_entry(t, (int)rec->shard, rec->version, rec->position, rec->bytes);
+    } else if (rec->kind == WAL_RESET) {
+        tails_reset(t, (int)rec->shard, rec->position);
+    } else if (rec->kind == WAL_CLOCK) {
+        tails_clock(t, rec->position, rec->bytes);
+    }
+}
+
 static void take_record(void *arg, const struct wal_record *rec)
 {
     struct recovering *r = arg;
     if (rec->shard >= (uint32_t)r->ks->n_shards) {
         return;
+    }
+    if (r->tails != NULL) {
+        note_tail(r->tails, rec);
     }
     switch (rec->kind) {
     case WAL_ENTRY:
@@ -265,6 +280,7 @@ static void take_record(void *arg, const struct wal_record *rec)
     case WAL_MARK:
     case WAL_POLICY:
     case WAL_END:
+    case WAL_CLOCK:
     case WAL_KINDS:
         break;
     }
@@ -275,6 +291,9 @@ static void take_record(void *arg, const struct wal_record *rec)
 static void take_hole(void *arg, uint64_t until)
 {
     struct recovering *r = arg;
+    if (r->tails != NULL) {
+        tails_hole(r->tails, until);
+    }
     for (int i = 0; i < r->ks->n_shards; i++) {
         struct recover_shard *s = &r->out->shards[i];
         if ((s->state == RECOVER_GOOD || s->state == RECOVER_NONE) &&
@@ -312,12 +331,16 @@ static void check_reach(struct recovering *r)
 }
 
 int recover_run(struct disk *disk, struct keyspace *ks, const struct call_table *table,
-                uint64_t hash_check, bool keep_damaged, struct recovered *out)
+                uint64_t hash_check, bool keep_damaged, struct tails *tails, struct recovered *out)
 {
     *out = (struct recovered){.n_shards = ks->n_shards};
     out->shards = mem_zalloc((size_t)ks->n_shards * sizeof(*out->shards));
-    struct recovering r = {
-        .disk = disk, .ks = ks, .out = out, .hash_check = hash_check, .keep_damaged = keep_damaged};
+    struct recovering r = {.disk = disk,
+                           .ks = ks,
+                           .out = out,
+                           .hash_check = hash_check,
+                           .keep_damaged = keep_damaged,
+                           .tails = tails};
     r.listed = mem_zalloc((size_t)ks->n_shards);
     applier_init(&r.applier, table);
     struct file_list list = {0};
@@ -329,6 +352,9 @@ int recover_run(struct disk *disk, struct keyspace *ks, const struct call_table 
     }
     if (error == 0) {
         struct wal_visitor v = {.arg = &r, .record = take_record, .hole = take_hole};
+        if (tails != NULL) {
+            tails_begin(tails, needed_from(out));
+        }
         error = wal_read(disk, needed_from(out), &v, &out->log);
         out->position = MAX(out->log.end, (uint64_t)WAL_FIRST);
         check_reach(&r);

@@ -10,6 +10,7 @@
 
 #include "node/cmd/apply.h"
 #include "node/log/history.h"
+#include "node/persist/tails.h"
 #include "node/persist/wal_read.h"
 
 enum recover_state { RECOVER_NONE, RECOVER_GOOD, RECOVER_VOID, RECOVER_DAMAGED };
@@ -38,7 +39,8 @@ int recover_shards(struct disk *disk, int *n_shards, struct errmsg *err);
 
 /* Fills `ks`, which has no shard yet and out->n_shards of them: those that were found GOOD are held
  * afterwards. `keep_damaged`: what could be read of a damaged shard is kept too, and its state
- * stays DAMAGED. 0, or an errno: the disk failed. recovered_fini in any case. */
+ * stays DAMAGED. `tails`: gets the log's last entries; may be NULL. 0, or an errno: the disk
+ * failed. recovered_fini in any case. */
 int recover_run(struct disk *disk, struct keyspace *ks, const struct call_table *table,
-                uint64_t hash_check, bool keep_damaged, struct recovered *out);
+                uint64_t hash_check, bool keep_damaged, struct tails *tails, struct recovered *out);
 void recovered_fini(struct recovered *r);

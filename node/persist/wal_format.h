@@ -48,6 +48,8 @@ enum wal_kind {
     WAL_SHARDS = 6,
     /* One more of these, of `shard`. */
     WAL_SNAPSHOT = 7,
+    /* The machine's clock: u64 which boot of it, u64 monotonic us. See tails.h. */
+    WAL_CLOCK = 8,
     WAL_KINDS,
 };
 

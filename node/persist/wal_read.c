@@ -185,6 +185,7 @@ static void take_record(struct reading *r, const struct wal_record *rec)
     case WAL_RESET:
     case WAL_SHARDS:
     case WAL_SNAPSHOT:
+    case WAL_CLOCK:
         if (rec->end > r->from) {
             r->visitor->record(r->visitor->arg, rec);
         }

@@ -25,7 +25,8 @@ struct wal_record {
 
 struct wal_visitor {
     void *arg;
-    /* WAL_ENTRY, WAL_RESET, WAL_SHARDS, WAL_SNAPSHOT; in the order of their positions. */
+    /* WAL_ENTRY, WAL_RESET, WAL_SHARDS, WAL_SNAPSHOT, WAL_CLOCK; in the order of their positions.
+     */
     void (*record)(void *arg, const struct wal_record *r);
     /* What is between the position of the last record and `until` cannot be read; UINT64_MAX: to
      * the log's end. */

@@ -57,7 +57,7 @@ struct repl_join {
     uint64_t last_version;
     uint64_t own;    /* acknowledged by this: less than last_version where that is not on disk */
     uint64_t number; /* of this attempt, rising in a session; a repeated one has the same */
-    uint64_t first;  /* of its backlog; last_version + 1: it has nothing in there */
+    uint64_t first;  /* of its backlog, which is to go back further; 0: it need not */
 };
 
 struct repl_entries {
@@ -109,7 +109,7 @@ struct repl_copy_window {
     struct slice bytes; /* entries, stripped */
 };
 
-/* For a member whose log goes on, but whose backlog is empty: it has been restarted. */
+/* For a member whose log goes on, but whose backlog does not go back far: it was restarted. */
 struct repl_window {
     uint64_t join;      /* number of the member's last JOIN, as in COUNTED */
     int64_t age_us;     /* all that came since then is in here; -1: all ever */

@@ -302,7 +302,7 @@ void primary_join(struct repl *r, struct repl_shard *s, int peer, const struct r
     m->last_term = j->last_term;
     m->last_version = j->last_version;
     m->last_own = MIN(j->own, j->last_version);
-    m->bare = j->last_version > 0 && j->first > j->last_version;
+    m->bare = j->first > backlog_first(r->backlog, s->shard) && j->first <= j->last_version + 1;
     m->flow = FLOW_NONE;
     m->pulling = false;
     m->acked = 0;

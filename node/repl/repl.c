@@ -261,15 +261,45 @@ void repl_map(struct repl *r, struct map *m, int64_t now_us)
     }
 }
 
-void repl_recovered(struct repl *r, int shard, const struct history *h, int64_t now_us)
+/* The backlog begins with what of the log was kept, if that is whole. */
+static void fill_backlog(struct repl *r, const struct repl_shard *s, const struct repl_found *f)
+{
+    struct slice in = f->entries;
+    uint64_t version = s->history.version;
+    struct entry e;
+    if (in.len > 0 && entry_read(in, &e) > 0 && e.version <= version) {
+        backlog_open(r->backlog, s->shard, e.version - 1, MIN(f->since_us, r->now_us));
+        while (in.len > 0) {
+            int64_t len = entry_read(in, &e);
+            if (len <= 0 || e.shard != s->shard ||
+                e.version != backlog_last(r->backlog, s->shard) + 1 ||
+                (e.flags & ENTRY_STRIPPED) != 0) {
+                break;
+            }
+            (void)backlog_add_bytes(r->backlog, &e, r->now_us);
+            in = slice_of(in.ptr + len, in.len - (size_t)len);
+        }
+    }
+    if (in.len > 0 || backlog_last(r->backlog, s->shard) != version) {
+        backlog_open(r->backlog, s->shard, version,
+                     in.len > 0 ? r->now_us : MIN(f->since_us, r->now_us));
+    }
+}
+
+void repl_recovered(struct repl *r, int shard, const struct repl_found *f, int64_t now_us)
 {
     set_now(r, now_us);
     INVARIANT(r->map == NULL);
     struct repl_shard *s = shard_make(r, shard);
-    s->history = *h;
-    s->durable = h->version;
-    s->touch_all = h->version;
-    backlog_open(r->backlog, shard, h->version, h->version == 0 ? INT64_MIN : r->now_us);
+    s->history = f->history;
+    s->durable = f->history.version;
+    s->touch_all = f->history.version;
+    s->bare = f->history.version > 0;
+    if (s->bare) {
+        fill_backlog(r, s, f);
+    } else {
+        backlog_open(r->backlog, shard, 0, INT64_MIN);
+    }
 }
 
 /* -- messages --------------------------------------------------------------------------------- */

@@ -45,7 +45,12 @@ const struct repl_settings *repl_get(const struct repl *r);
 /* -- what happened ---------------------------------------------------------------------------- */
 
 /* Before the first map: what recovery from disk found of a shard. */
-void repl_recovered(struct repl *r, int shard, const struct history *h, int64_t now_us);
+struct repl_found {
+    struct history history;
+    struct slice entries; /* the log's last ones, in a row; may be empty */
+    int64_t since_us;     /* all that came since then is in them; INT64_MAX: not known */
+};
+void repl_recovered(struct repl *r, int shard, const struct repl_found *f, int64_t now_us);
 /* A newer map. The caller has created the shards that are new to this node before, and drops those
  * that are gone after this. Keeps a reference. */
 void repl_map(struct repl *r, struct map *m, int64_t now_us);

@@ -65,7 +65,7 @@ struct member {
     uint64_t last_term; /* its log's end, as it joined */
     uint64_t last_version;
     uint64_t last_own; /* of it what it acknowledged by joining */
-    bool bare;         /* its backlog is empty */
+    bool bare;         /* its backlog goes back less far than ours */
     uint64_t sent;     /* entries handed to the link */
     uint64_t acked;
     uint64_t durable;
@@ -139,6 +139,7 @@ struct repl_shard {
     uint64_t acked_durable;
     uint64_t copy; /* number of the one that runs */
     uint64_t copy_messages;
+    bool bare;     /* the backlog begins with this process, or not long before */
     bool resigned; /* the primary has resigned: joined again when it reopens */
 
     /* what was changed by what is not committed */

@@ -21,7 +21,7 @@ static void send_join(struct repl *r, struct repl_shard *s, bool again)
                  .last_version = s->history.version,
                  .own = s->acked,
                  .number = s->join_number,
-                 .first = backlog_first(r->backlog, s->shard)},
+                 .first = s->bare ? backlog_first(r->backlog, s->shard) : 0},
     };
     repl_send(r, s->primary, &m);
 }
@@ -159,6 +159,7 @@ static void take_begin(struct repl *r, struct repl_shard *s, int peer,
     s->whole = false;
     s->history = b->history;
     s->durable = s->acked = s->acked_durable = 0;
+    s->bare = false;
     s->copy = b->copy;
     s->copy_messages = 0;
     memset(s->touch, 0, (s->touch_mask + 1) * sizeof(s->touch[0]));
@@ -196,31 +197,61 @@ static void take_lanes(struct repl *r, struct repl_shard *s, struct slice ids)
     }
 }
 
+/* Lanes that ended while this node was not there. */
+static void tell_ended(struct repl *r, struct repl_shard *s, struct slice in)
+{
+    while (in.len > 0) {
+        struct entry e;
+        size_t len = entry_read_trusted(in.ptr, &e);
+        if ((e.flags & ENTRY_LANE_END) != 0) {
+            shard_lane_ended(r, s, e.lane);
+        }
+        in = slice_of(in.ptr + len, in.len - len);
+    }
+}
+
 static bool take_copy_window(struct repl *r, struct repl_shard *s, const struct repl_copy_window *w)
 {
     return w->age_us >= 0 && add_stripped(r, s, w->bytes, r->now_us - w->age_us);
 }
 
+/* Entries without effects of that shard, in a row up to `version`. */
+static bool is_window(const struct repl_shard *s, struct slice in, uint64_t version,
+                      uint64_t *first)
+{
+    uint64_t at = 0;
+    while (in.len > 0) {
+        struct entry e;
+        int64_t len = entry_read(in, &e);
+        if (len <= 0 || e.shard != s->shard || (e.flags & ENTRY_STRIPPED) == 0 ||
+            (at != 0 && e.version != at + 1)) {
+            return false;
+        }
+        *first = at == 0 ? e.version : *first;
+        at = e.version;
+        in = slice_of(in.ptr + len, in.len - (size_t)len);
+    }
+    return at == version;
+}
+
 /* What this node had already when it joined: its log does not change. */
 static bool take_window(struct repl *r, struct repl_shard *s, const struct repl_window *w)
 {
-    uint64_t version = s->history.version;
-    struct entry first;
-    if (w->join != s->join_number || s->state != REPL_FOLLOW ||
-        backlog_first(r->backlog, s->shard) <= version) {
+    uint64_t first = 0;
+    if (w->join != s->join_number || s->state != REPL_FOLLOW) {
         r->stats.dropped++;
         return true;
     }
-    if (entry_read(w->bytes, &first) <= 0 || first.version > version) {
+    if (!is_window(s, w->bytes, s->history.version, &first)) {
         return false;
     }
-    backlog_open(r->backlog, s->shard, first.version - 1,
-                 w->age_us < 0 ? INT64_MIN : r->now_us - w->age_us);
-    if (add_stripped(r, s, w->bytes, r->now_us) && backlog_last(r->backlog, s->shard) == version) {
-        return true;
+    s->bare = false;
+    if (first < backlog_first(r->backlog, s->shard)) {
+        backlog_prepend(r->backlog, s->shard, w->bytes,
+                        w->age_us < 0 ? INT64_MIN : r->now_us - w->age_us, r->now_us);
+        tell_ended(r, s, w->bytes);
     }
-    backlog_open(r->backlog, s->shard, version, r->now_us);
-    return false;
+    return true;
 }
 
 static void break_off(struct repl *r, struct repl_shard *s)

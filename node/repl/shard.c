@@ -85,6 +85,7 @@ void shard_empty(struct repl *r, struct repl_shard *s)
     s->durable = 0;
     s->acked = s->acked_durable = 0;
     s->whole = true;
+    s->bare = false;
     s->copy = 0;
     forget_touches(s);
     backlog_open(r->backlog, s->shard, 0, INT64_MIN);

@@ -16,13 +16,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DATA_DIR      "shoal-data"
-#define META_NAME     "meta"
-#define META_MAX      512
-#define PENDING_MIN   1024
-#define TOUCHED_MAX   256
-#define WAL_BUFFER    (256U << 20)
-#define CLUSTER_ALONE "-"
+#define DATA_DIR       "shoal-data"
+#define META_NAME      "meta"
+#define META_MAX       512
+#define PENDING_MIN    1024
+#define TOUCHED_MAX    256
+#define WAL_BUFFER     (256U << 20)
+#define CLUSTER_ALONE  "-"
+#define CLOCK_EVERY_US 1000000
 
 /* --- meta: what must be known before anything is read --- */
 
@@ -166,6 +167,7 @@ bool durable_open(struct server *s, int *n_shards, struct errmsg *err)
     d->position = WAL_FIRST;
     d->last_save_s = s->started_wall_ms / 1000;
     d->hash_seed = rng_next(&s->rng);
+    d->boot = durable_boot();
     durable_saves_init(d);
     str_printf(&path, "%s/" DATA_DIR, s->settings->dir);
     bool good = true;
@@ -247,7 +249,9 @@ static bool read_disk(struct durable *d, struct recovered *r, struct errmsg *err
     struct server *s = d->s;
     int64_t from = ticks_monotonic_ns();
     bool keep = s->settings->stand_alone && s->settings->recover_damaged;
-    int error = recover_run(d->disk, s->ks, &s->table, d->hash_seed, keep, r);
+    size_t share = (size_t)s->settings->repl_backlog_size / (size_t)s->ks->n_shards;
+    d->tails = tails_new(s->ks->n_shards, share, d->boot);
+    int error = recover_run(d->disk, s->ks, &s->table, d->hash_seed, keep, d->tails, r);
     if (error != 0) {
         errmsg_set(err, "%s: %s", DATA_DIR, strerror(error));
         return false;
@@ -376,8 +380,10 @@ bool durable_begin_log(struct durable *d, const struct recovered *r, struct errm
                      durable_nonce(d), loop_wall_ms(d->s->loop), &error);
     if (d->wal == NULL) {
         errmsg_set(err, "%s: the log cannot be written: %s", DATA_DIR, strerror(error));
+        return false;
     }
-    return d->wal != NULL;
+    durable_log_clock(d);
+    return true;
 }
 
 const struct history *durable_history(const struct durable *d, int shard)
@@ -496,6 +502,7 @@ void durable_close(struct server *s)
     jobs_free(&d->files);
     disk_posix_free(&d->disk);
     disk_posix_free(&d->dump_disk);
+    tails_free(&d->tails);
     mem_free(d->shards);
     mem_free(d->pending);
     mem_free(d);
@@ -504,11 +511,26 @@ void durable_close(struct server *s)
 
 /* --- what recovery found --- */
 
-const struct history *durable_recovered(const struct server *s, int shard)
+bool durable_recovered(const struct server *s, int shard, struct repl_found *out)
 {
     const struct durable *d = s->durable;
-    bool there = d != NULL && shard < d->n_shards && d->shards[shard].recovered;
-    return there ? &d->shards[shard].history : NULL;
+    if (d == NULL || shard >= d->n_shards || !d->shards[shard].recovered) {
+        return false;
+    }
+    *out = (struct repl_found){.history = d->shards[shard].history, .since_us = INT64_MAX};
+    if (d->tails != NULL &&
+        !tails_of(d->tails, shard, out->history.version, &out->entries, &out->since_us)) {
+        out->entries = (struct slice){0};
+        out->since_us = INT64_MAX;
+    }
+    return true;
+}
+
+void durable_recovered_taken(struct server *s)
+{
+    if (s->durable != NULL) {
+        tails_free(&s->durable->tails);
+    }
 }
 
 bool durable_lost_nothing(const struct server *s)
@@ -656,6 +678,7 @@ void durable_whole(struct server *s, int shard, uint64_t version)
     if (d != NULL && d->wal != NULL && version > 0) {
         d->shards[shard].copied = true;
         d->shards[shard].wanted = true;
+        durable_log_clock(d);
         durable_saves_tick(d);
     }
 }
@@ -676,6 +699,9 @@ void durable_tick(struct server *s)
         return;
     }
     if (d->wal != NULL) {
+        if (wal_end(d->wal) != d->clock_end && loop_clock_us() - d->clock_us >= CLOCK_EVERY_US) {
+            durable_log_clock(d);
+        }
         wal_tick(d->wal, loop_now_ms(s->loop), loop_wall_ms(s->loop));
         remove_void_files(d, wal_durable(d->wal));
     }

@@ -23,6 +23,7 @@
 #include "common/base/err.h"
 
 struct durable;
+struct repl_found;
 struct server;
 
 /* ---- start and end ---- */
@@ -40,8 +41,11 @@ void durable_close(struct server *s);
 
 /* ---- what recovery found ---- */
 
-/* NULL: the shard is not there, or damaged. */
-const struct history *durable_recovered(const struct server *s, int shard);
+/* False: the shard is not there, or damaged. What `out` borrows goes with
+ * durable_recovered_taken. */
+bool durable_recovered(const struct server *s, int shard, struct repl_found *out);
+/* It will not be asked for again: what was kept of the log's end goes. */
+void durable_recovered_taken(struct server *s);
 /* Nothing that the last process acknowledged can be missing: appendfsync always all through, and
  * recovery found everything. */
 bool durable_lost_nothing(const struct server *s);

@@ -74,6 +74,10 @@ struct durable {
     uint64_t snapshots;
     uint64_t snapshot_failures;
     int64_t stall_us_max; /* the longest slice */
+    uint64_t boot;        /* of the machine; 0: not known */
+    int64_t clock_us;     /* last told to the log */
+    uint64_t clock_end;   /* where the log ended then */
+    struct tails *tails;  /* of the log that was found; NULL: not needed any more */
     int64_t recovered_us;
     uint64_t recovered_keys;
     uint64_t recovered_entries;
@@ -89,6 +93,13 @@ bool durable_open_folder(struct durable *d, struct errmsg *err);
 bool durable_begin_log(struct durable *d, const struct recovered *r, struct errmsg *err);
 /* No shard's snapshot is wanted any more. */
 bool durable_any_wanted(const struct durable *d);
+
+/* durable_clock.c */
+
+/* Names this boot of the machine: only within it is its monotonic clock one clock. 0: not known. */
+uint64_t durable_boot(void);
+/* Into the log: what is in it before this has come by now. */
+void durable_log_clock(struct durable *d);
 
 /* durable_switch.c */
 

@@ -552,11 +552,12 @@ static void start_links(struct server *s)
 static void recovered_shards(struct server *s)
 {
     for (int i = 0; i < s->ks->n_shards; i++) {
-        const struct history *h = s->ks->shards[i] == NULL ? NULL : durable_recovered(s, i);
-        if (h != NULL) {
-            repl_recovered(s->repl->core, i, h, replicate_now(s->repl));
+        struct repl_found found;
+        if (s->ks->shards[i] != NULL && durable_recovered(s, i, &found)) {
+            repl_recovered(s->repl->core, i, &found, replicate_now(s->repl));
         }
     }
+    durable_recovered_taken(s);
 }
 
 static void on_durable(struct server *s, int shard, uint64_t version)

@@ -879,7 +879,8 @@ void node_start(struct sim_node *n)
         to->last_version = d->history.version;
         to->last_term = history_term(&d->history);
         n->durable[i] = d->history.version;
-        repl_recovered(n->repl, i, &d->history, now);
+        struct repl_found found = {.history = d->history, .since_us = INT64_MAX};
+        repl_recovered(n->repl, i, &found, now);
     }
     world_say(w, "node %d starts, life %llu", n->index, (unsigned long long)n->lives);
 }

@@ -192,6 +192,53 @@ static void test_a_window_tells_of_writes_but_is_no_log(void **state)
     backlog_free(&b);
 }
 
+static void count_lane(void *arg, const struct entry *e)
+{
+    *(uint64_t *)arg += e->number;
+}
+
+static void test_what_was_before_is_put_in_front(void **state)
+{
+    (void)state;
+    struct backlog *from = backlog_new(1, 1 << 20);
+    struct backlog *b = backlog_new(1, 1 << 20);
+    backlog_open(from, 0, 50, 1000);
+    for (uint64_t v = 51; v <= 150; v++) {
+        add(from, 0, v, 10, (int64_t)(1000 + v));
+    }
+    backlog_open(b, 0, 120, 9000);
+    for (uint64_t v = 121; v <= 150; v++) {
+        add(b, 0, v, 10, (int64_t)(9000 + v));
+    }
+    struct str older = {0};
+    int64_t since;
+    backlog_tail(from, 0, 150, 1 << 20, &older, &since);
+    assert_int_equal(since, 1000);
+    backlog_prepend(b, 0, str_slice(&older), since, 10000);
+    assert_int_equal(backlog_first(b, 0), 51);
+    assert_int_equal(backlog_last(b, 0), 150);
+    assert_int_equal(backlog_since(b, 0), 1000);
+    assert_false(backlog_has(b, 0, 120)); /* without its effects */
+    assert_true(backlog_has(b, 0, 121));
+    assert_int_equal(read_from(b, 0, 121, 1000), 30);
+    uint64_t sum = 0;
+    backlog_lane(b, 0, 1, 51, INT64_MIN, count_lane, &sum);
+    uint64_t expected = 0;
+    for (uint64_t v = 51; v <= 150; v++) {
+        expected += v % 3 == 1 ? v : 0;
+    }
+    assert_int_equal(sum, expected);
+    /* Only the last ones, and how far they go back. */
+    str_clear(&older);
+    backlog_tail(from, 0, 140, 1, &older, &since);
+    struct entry e;
+    assert_true(entry_read(str_slice(&older), &e) > 0);
+    assert_true(since >= (int64_t)(1000 + e.version) - 1);
+    str_fini(&older);
+    backlog_free(&from);
+    backlog_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_a_large_entry_leaves_with_the_next_ones),
         cmocka_unit_test(test_a_lane_is_found),
         cmocka_unit_test(test_a_window_tells_of_writes_but_is_no_log),
+        cmocka_unit_test(test_what_was_before_is_put_in_front),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,7 +131,7 @@ static int recover(struct world *w)
     keyspace_free(&w->ks);
     recovered_fini(&w->found);
     w->ks = keyspace_new(SHARDS, DBS, 5);
-    return recover_run(&w->disk->disk, w->ks, &w->table, 0, false, &w->found);
+    return recover_run(&w->disk->disk, w->ks, &w->table, 0, false, NULL, &w->found);
 }
 
 /* Starts on what recover() has found. */

@@ -318,7 +318,8 @@ static void test_a_restarted_member_can_tell_of_what_was_before(void **state)
     run_for(&c, 50000, 0);
     start_node(&c, 1, false);
     c.nodes[1].data[0] = data;
-    repl_recovered(c.nodes[1].r, 0, &h, c.now_us);
+    struct repl_found found = {.history = h, .since_us = INT64_MAX};
+    repl_recovered(c.nodes[1].r, 0, &found, c.now_us);
     connect_nodes(&c, 0, 1);
     connect_nodes(&c, 1, 2);
     heal(&c);
