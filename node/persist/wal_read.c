@@ -99,7 +99,7 @@ static bool next_record(struct source *s, struct wal_record *r, int *error)
     r->end = r->position + WAL_RECORD_BYTES + len;
     s->at += WAL_RECORD_BYTES + (uint64_t)len;
     return r->kind == WAL_ENTRY || r->kind == WAL_RESET || r->kind == WAL_SHARDS ||
-           r->kind == WAL_SNAPSHOT || len == 8;
+           r->kind == WAL_SNAPSHOT || len == (r->kind == WAL_CLOCK ? 16 : 8);
 }
 
 /* ---- files ---- */

@@ -7,7 +7,7 @@
     X(PROMOTE_ANY, "a replica that is not in sync becomes primary")                                \
     X(TRUST_RESTART, "a restarted node's log is trusted, whatever may not have reached its disk")  \
     X(REPORT_TERM, "requests to change an in-sync set count whatever term they name")              \
-    X(HANDED_TERM, "a hand-over is believed whatever primary term it names")
+    X(HANDED_STALE, "a hand-over is recorded though its target was restarted meanwhile")
 
 enum coord_plant {
     COORD_PLANT_NONE,

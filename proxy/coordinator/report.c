@@ -67,9 +67,9 @@ static void handed(struct coordinator *c, const struct wire_change *k, int node)
     const struct map *m = coordinator_latest(c);
     const struct map_shard *s = &m->shards[k->shard];
     int at = map_shard_member(s, node);
-    if ((k->term != s->primary_term && !COORD_PLANTED(HANDED_TERM)) || at < 0 ||
-        s->primary == node || !s->members[at].in_sync || s->members[at].stale ||
-        m->nodes[node].state == NODE_DEAD) {
+    bool whole = at >= 0 && s->members[at].in_sync && !s->members[at].stale;
+    if (k->term != s->primary_term || at < 0 || s->primary == node ||
+        !(whole || COORD_PLANTED(HANDED_STALE)) || m->nodes[node].state == NODE_DEAD) {
         refuse(c, k);
         return;
     }

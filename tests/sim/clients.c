@@ -11,6 +11,7 @@ void client_init(struct sim_client *c, struct sim *s, struct sim_proxy *p, int i
 {
     *c = (struct sim_client){.sim = s, .proxy = p, .index = index};
     c->depth = world_chance(&s->world, 500000) ? 1 : (int)world_between(&s->world, 2, 6);
+    c->reader = world_chance(&s->world, 250000);
     list_init(&c->ops);
 }
 
@@ -86,7 +87,7 @@ static void think(void *arg, uint64_t timer)
     while (burst-- > 0 && c->n_ops < c->depth) {
         int key = (int)rng_below(&s->world.rng, SIM_KEYS);
         submit(c, (int)rng_below(&s->world.rng, (uint64_t)s->set.shards), key,
-               pick_kind(&s->world, key));
+               c->reader ? LINEAR_GET : pick_kind(&s->world, key));
     }
     think_soon(c);
 }

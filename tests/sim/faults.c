@@ -69,7 +69,7 @@ static int64_t some_time(struct world *w, int64_t low_us, int64_t high_us)
     return world_between(w, t, MIN(t * 4, high_us));
 }
 
-static void crash(struct sim *s, int i, bool power)
+void faults_crash(struct sim *s, int i, bool power, int64_t down_us)
 {
     struct world *w = &s->world;
     struct sim_node *n = s->nodes[i];
@@ -81,7 +81,12 @@ static void crash(struct sim *s, int i, bool power)
         return; /* a set that may lose what it acknowledged tells little more */
     }
     node_crash(n, machine);
-    world_after(w, some_time(w, 50 * US_PER_MS, 60 * US_PER_S), restart_node, s, (uint64_t)i);
+    world_after(w, down_us, restart_node, s, (uint64_t)i);
+}
+
+static void crash(struct sim *s, int i, bool power)
+{
+    faults_crash(s, i, power, some_time(&s->world, 50 * US_PER_MS, 60 * US_PER_S));
 }
 
 static void pause_host(struct sim *s, struct host *h)
@@ -94,7 +99,7 @@ static void pause_host(struct sim *s, struct host *h)
     }
 }
 
-static void cut(struct sim *s, int from, int to, int64_t for_us)
+void faults_cut(struct sim *s, int from, int to, int64_t for_us)
 {
     net_cut(s->world.net, from, to, true);
     world_after(&s->world, for_us, heal_path, s, (uint64_t)(from * 100 + to));
@@ -115,27 +120,27 @@ static void partition(struct sim *s)
         }
         switch (kind) {
         case 0: /* from everything */
-            cut(s, a, i, t);
-            cut(s, i, a, t);
+            faults_cut(s, a, i, t);
+            faults_cut(s, i, a, t);
             break;
         case 1: /* it hears, but is not heard */
-            cut(s, a, i, t);
+            faults_cut(s, a, i, t);
             break;
         case 2: /* from the nodes only */
             if (node) {
-                cut(s, a, i, t);
-                cut(s, i, a, t);
+                faults_cut(s, a, i, t);
+                faults_cut(s, i, a, t);
             }
             break;
         case 3: /* of the two */
             if (i == b) {
-                cut(s, a, b, t);
-                cut(s, b, a, t);
+                faults_cut(s, a, b, t);
+                faults_cut(s, b, a, t);
             }
             break;
         default: /* one way */
             if (i == b) {
-                cut(s, a, b, t);
+                faults_cut(s, a, b, t);
             }
             break;
         }
@@ -150,9 +155,9 @@ static void lose_coordinator(struct sim *s, int i)
     int64_t dead_us = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
     int64_t t = dead_us + world_between(w, 0, 4 * s->set.lease_us);
     world_say(w, "node %d and the coordinator lose each other for %.3f s", i, (double)t / 1e6);
-    cut(s, i, c, t);
+    faults_cut(s, i, c, t);
     if (world_chance(w, 500000)) {
-        cut(s, c, i, t);
+        faults_cut(s, c, i, t);
     }
 }
 
@@ -165,10 +170,16 @@ static void halves(struct sim *s)
     for (int i = 0; i < w->n_hosts; i++) {
         for (int j = 0; j < w->n_hosts; j++) {
             if (((side >> i) & 1) != ((side >> j) & 1)) {
-                cut(s, i, j, t);
+                faults_cut(s, i, j, t);
             }
         }
     }
+}
+
+void faults_slow(struct sim *s, int from, int to, int64_t low_us, int64_t high_us, int64_t for_us)
+{
+    net_delay(s->world.net, from, to, low_us, high_us);
+    world_after(&s->world, for_us, fast_path, s, (uint64_t)(from * 100 + to));
 }
 
 static void slow_path(struct sim *s)
@@ -177,9 +188,8 @@ static void slow_path(struct sim *s)
     int a = (int)rng_below(&w->rng, (uint64_t)w->n_hosts);
     int b = (int)rng_below(&w->rng, (uint64_t)w->n_hosts);
     int64_t low = some_time(w, 200, 300 * US_PER_MS);
-    net_delay(w->net, a, b, low, low * 10);
     world_say(w, "slow from %d to %d: %.3f s", a, b, (double)low / 1e6);
-    world_after(w, some_time(w, US_PER_S, 30 * US_PER_S), fast_path, s, (uint64_t)(a * 100 + b));
+    faults_slow(s, a, b, low, low * 10, some_time(w, US_PER_S, 30 * US_PER_S));
 }
 
 static void operate(struct sim *s)
@@ -218,7 +228,7 @@ static void one_fault(struct sim *s)
     int j = (int)rng_below(&w->rng, (uint64_t)w->n_hosts);
     int proxy = (int)rng_below(&w->rng, (uint64_t)s->set.proxies);
     s->counts.faults++;
-    switch (rng_below(&w->rng, 24)) {
+    switch (rng_below(&w->rng, 30)) {
     case 0:
     case 1:
     case 2:
@@ -276,6 +286,14 @@ static void one_fault(struct sim *s)
     case 22:
         net_break(w->net, i, j % s->n_nodes, true);
         break;
+    case 23:
+    case 24:
+    case 25:
+    case 26:
+    case 27:
+    case 28:
+        schemes_one(s);
+        break;
     default: /* several at once */
         for (int k = 0; k < s->n_nodes; k++) {
             if (world_chance(w, 400000)) {
@@ -327,6 +345,7 @@ void faults_end(struct sim *s)
 {
     struct world *w = &s->world;
     s->storm = false;
+    s->aim.armed = false;
     world_say(w, "the faults end");
     set_paths(s, 50, 400);
     restart_coordinator(s, 0);

@@ -48,9 +48,15 @@ void cell_append(struct shard_data *d, int key, struct slice piece)
     d->digest ^= cell_digest(d, key);
 }
 
+void cell_copy(struct shard_data *d, int from)
+{
+    const struct cell *c = &d->cells[from];
+    cell_set(d, SIM_HIDDEN, c->there ? str_slice(&c->bytes) : SLICE(""), c->there);
+}
+
 void cells_clear(struct shard_data *d)
 {
-    for (int k = 0; k < SIM_KEYS; k++) {
+    for (int k = 0; k <= SIM_KEYS; k++) {
         str_fini(&d->cells[k].bytes);
         d->cells[k] = (struct cell){.value = linear_nil()};
     }
@@ -60,7 +66,7 @@ void cells_clear(struct shard_data *d)
 void cells_copy(struct shard_data *to, const struct shard_data *from)
 {
     cells_clear(to);
-    for (int k = 0; k < SIM_KEYS; k++) {
+    for (int k = 0; k <= SIM_KEYS; k++) {
         if (from->cells[k].there) {
             cell_set(to, k, str_slice(&from->cells[k].bytes), true);
         }
@@ -85,6 +91,9 @@ void cells_apply(struct shard_data *d, const struct entry *e)
             break;
         case 'D':
             cell_set(d, key, SLICE(""), false);
+            break;
+        case 'C':
+            cell_copy(d, argv[2].ptr[0]);
             break;
         default:
             INVARIANT(!"an effect");

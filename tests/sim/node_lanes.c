@@ -239,14 +239,28 @@ static void run_write(struct sim_node *n, struct session *s, const struct sim_re
     if (repl_may_read(n->repl, shard, now) == REPL_YES) {
         check_executed(n->sim, n, shard);
     }
+    bool copies = q->piece % 4 == 0;
+    char from = (char)((key + 1) % SIM_KEYS);
+    char to = SIM_HIDDEN;
     if (repl_copying(n->repl)) {
         repl_before_write(n->repl, shard, 0, key_hash(key), slice_of(&key, 1));
+        if (copies) {
+            repl_before_write(n->repl, shard, 0, key_hash(from), slice_of(&from, 1));
+            repl_before_write(n->repl, shard, 0, key_hash(to), slice_of(&to, 1));
+        }
     }
     struct str effects = {0};
     uint32_t n_effects = 0;
     execute(d, q, &r, &effects, &n_effects);
     if (n_effects != 0) {
         repl_touch(n->repl, shard, key_hash(key));
+    }
+    if (n_effects != 0 && copies) {
+        const struct slice argv[3] = {SLICE("C"), slice_of(&to, 1), slice_of(&from, 1)};
+        effects_add(&effects, 0, argv, 3);
+        cell_copy(d, from);
+        n_effects++;
+        repl_touch(n->repl, shard, key_hash(to));
     }
     char kept[16];
     memcpy(kept, &r.status, 4);

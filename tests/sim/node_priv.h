@@ -15,12 +15,14 @@ struct shard_data {
     bool whole;
     uint64_t last_term; /* of the log's last entry */
     uint64_t last_version;
-    uint64_t digest; /* of the cells */
-    struct cell cells[SIM_KEYS];
+    uint64_t digest;                 /* of the cells */
+    struct cell cells[SIM_KEYS + 1]; /* the last one is SIM_HIDDEN */
 };
 
 void cells_clear(struct shard_data *d);
 void cells_copy(struct shard_data *to, const struct shard_data *from);
+/* To the hidden one. */
+void cell_copy(struct shard_data *d, int from);
 /* Sets a cell; bytes NULL: removes it. Keeps the digest. */
 void cell_set(struct shard_data *d, int key, struct slice bytes, bool there);
 void cell_append(struct shard_data *d, int key, struct slice piece);
@@ -28,7 +30,7 @@ void cell_append(struct shard_data *d, int key, struct slice piece);
 void cells_apply(struct shard_data *d, const struct entry *e);
 static inline uint64_t key_hash(int key)
 {
-    return ((uint64_t)key + 1) * 0x1000000000000000ull / 16 + 77;
+    return key == SIM_HIDDEN ? 5 : ((uint64_t)key + 1) * 0x1000000000000000ull / 16 + 77;
 }
 
 /* --- the disk: what was written since the last full picture, of which a part is synced --- */

@@ -318,7 +318,8 @@ static void env_copy_scan(void *arg, int shard, struct repl_place from, size_t b
     if (from.db > 0) {
         return;
     }
-    for (int k = 0; k < SIM_KEYS; k++) {
+    for (int i = 0; i <= SIM_KEYS; i++) {
+        int k = i == 0 ? SIM_HIDDEN : i - 1; /* in the order of their hashes */
         if (key_hash(k) < from.hash || !d->cells[k].there) {
             continue;
         }
@@ -367,6 +368,7 @@ static void env_report(void *arg, enum repl_report what, int shard, uint64_t ter
     world_say(&n->sim->world, "node %d shard %d: reports %s, term %llu, %.2s", n->index, shard,
               wire_op_name(op), (unsigned long long)term, node);
     wire_changes_add(&n->reports, op, shard, term, node);
+    schemes_reported(n->sim, n->index, what, shard, node_by_id(n->sim, node));
 }
 
 static const struct repl_env env_of_node = {

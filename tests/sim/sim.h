@@ -16,7 +16,8 @@
 #define SIM_NODES   8
 #define SIM_PROXIES 2
 #define SIM_SHARDS  8
-#define SIM_KEYS    6 /* of a shard */
+#define SIM_KEYS    6        /* of a shard */
+#define SIM_HIDDEN  SIM_KEYS /* one more, which no client knows: others are copied to it */
 #define SIM_CLIENTS 24
 
 enum sim_service { SERVICE_NODES = 1, SERVICE_COORDINATOR, SERVICE_PROXIES, SERVICE_LANES };
@@ -157,6 +158,18 @@ struct sim_counts {
     uint64_t lost_allowed; /* shards whose whole in-sync set lost what was not synced */
 };
 
+/* A fault that waits for its moment, see schemes.c. */
+struct sim_aim {
+    bool armed;
+    int node; /* that reports */
+    int shard;
+    enum repl_report what;
+    int victim; /* whom it is about; -1: anybody */
+    int64_t slow_us;
+    bool power;
+    int64_t down_us;
+};
+
 struct sim {
     struct world world;
     struct sim_settings set;
@@ -176,7 +189,9 @@ struct sim {
     int rf_now;
     uint64_t storms;  /* begun */
     int64_t fault_us; /* from one to the next, about */
-    int n_started;    /* nodes that ever ran: 0..n_started-1 */
+    struct sim_aim aim;
+    int back_shard; /* that is to come back, see schemes.c */
+    int n_started;  /* nodes that ever ran: 0..n_started-1 */
 };
 
 /* The whole run of a seed; false: a check failed, and world.failure tells. The caller ends with
@@ -243,6 +258,7 @@ struct sim_client {
     struct list ops; /* sim_op.queue, in order */
     int n_ops;
     int depth;    /* pipelined at most */
+    bool reader;  /* never writes, and so never waits for a write */
     uint64_t seq; /* given out */
     /* its acknowledged write of the highest seq, by shard */
     uint64_t last_seq[SIM_SHARDS];
@@ -263,6 +279,16 @@ void client_ask(struct sim_client *c, int shard, int key);
 void faults_storm(struct sim *s);
 /* All is up and connected. */
 void faults_end(struct sim *s);
+/* One way, for so long. */
+void faults_cut(struct sim *s, int from, int to, int64_t for_us);
+void faults_slow(struct sim *s, int from, int to, int64_t low_us, int64_t high_us, int64_t for_us);
+/* Not where that could lose acknowledged writes, as documented. */
+void faults_crash(struct sim *s, int node, bool power, int64_t down_us);
+
+/* --- schemes.c --- */
+void schemes_one(struct sim *s);
+/* A node asks the coordinator for something about another one. */
+void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about);
 
 /* --- checks.c: what holds at any time --- */
 struct check_log *check_log_new(void);

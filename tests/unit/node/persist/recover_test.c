@@ -17,6 +17,8 @@
 
 enum { SHARDS = 3, DBS = 2, VERSIONS = 4000, NOW = 1700000000 };
 
+#define BOOT 5 /* of the machine, always this one */
+
 struct world {
     struct rng rng;
     struct sim_disk *disk;
@@ -29,6 +31,10 @@ struct world {
     uint64_t snapshots[SHARDS]; /* positions */
     struct digest *digests;     /* of shard s at version v: [s * VERSIONS + v] */
     uint64_t *ends;             /* log position behind that entry */
+    int64_t *came;              /* by the machine's clock */
+    int64_t clock_us;
+    uint64_t tails_seen; /* entries */
+    struct tails *tails;
     struct recovered found;
 };
 
@@ -41,6 +47,11 @@ static struct digest *digest_at(struct world *w, int shard, uint64_t version)
 static uint64_t *end_at(struct world *w, int shard, uint64_t version)
 {
     return &w->ends[(size_t)shard * VERSIONS + version];
+}
+
+static int64_t *came_at(struct world *w, int shard, uint64_t version)
+{
+    return &w->came[(size_t)shard * VERSIONS + version];
 }
 
 struct digesting {
@@ -105,6 +116,7 @@ static void open_world(struct world *w, uint64_t seed)
     w->disk = sim_disk_new(&w->rng);
     w->digests = mem_zalloc(sizeof(struct digest) * SHARDS * VERSIONS);
     w->ends = mem_zalloc(sizeof(uint64_t) * SHARDS * VERSIONS);
+    w->came = mem_zalloc(sizeof(int64_t) * SHARDS * VERSIONS);
     call_table_data(&w->table);
     applier_init(&w->applier, &w->table);
 }
@@ -124,6 +136,8 @@ static void close_world(struct world *w)
     sim_disk_free(&w->disk);
     mem_free(w->digests);
     mem_free(w->ends);
+    mem_free(w->came);
+    tails_free(&w->tails);
 }
 
 static int recover(struct world *w)
@@ -131,7 +145,9 @@ static int recover(struct world *w)
     keyspace_free(&w->ks);
     recovered_fini(&w->found);
     w->ks = keyspace_new(SHARDS, DBS, 5);
-    return recover_run(&w->disk->disk, w->ks, &w->table, 0, false, NULL, &w->found);
+    tails_free(&w->tails);
+    w->tails = tails_new(SHARDS, 2000, BOOT);
+    return recover_run(&w->disk->disk, w->ks, &w->table, 0, false, w->tails, &w->found);
 }
 
 /* Starts on what recover() has found. */
@@ -204,6 +220,7 @@ static void write_entry(struct world *w)
     *end_at(w, shard, h->version) =
         wal_append(w->wal, WAL_ENTRY, (uint32_t)shard, term, h->version, e.bytes);
     *digest_at(w, shard, h->version) = shard_digest(w->ks, shard);
+    *came_at(w, shard, h->version) = w->clock_us;
     mem_free(bytes);
     str_fini(&effects);
 }
@@ -256,9 +273,20 @@ static void go_on_with_snapshot(struct world *w)
     }
 }
 
+static void log_clock(struct world *w)
+{
+    char bytes[TAILS_CLOCK_BYTES];
+    tails_clock_write(bytes, BOOT, w->clock_us);
+    (void)wal_append(w->wal, WAL_CLOCK, 0, 0, 0, slice_of(bytes, sizeof(bytes)));
+}
+
 static void work(struct world *w, uint64_t turns)
 {
     for (uint64_t i = 0; i < turns; i++) {
+        w->clock_us += 1000;
+        if (rng_below(&w->rng, 3) == 0) {
+            log_clock(w);
+        }
         for (uint64_t n = rng_below(&w->rng, 5); n > 0; n--) {
             write_entry(w);
         }
@@ -286,6 +314,32 @@ static void check_good(struct world *w)
             assert_memory_equal(&is, &none, sizeof(is));
             assert_int_equal(r->history.version, 0);
         }
+    }
+}
+
+/* The last entries are there, and none that is missing came later than is said. */
+static void check_tail(struct world *w, int shard)
+{
+    uint64_t last = w->found.shards[shard].history.version;
+    uint64_t first = last + 1;
+    struct slice in;
+    int64_t since;
+    if (!tails_of(w->tails, shard, last, &in, &since)) {
+        return;
+    }
+    for (uint64_t v = 0; in.len > 0; v++) {
+        struct entry e;
+        int64_t len = entry_read(in, &e);
+        assert_true(len > 0);
+        assert_int_equal(e.shard, shard);
+        first = v == 0 ? e.version : first;
+        assert_int_equal(e.version, first + v);
+        in = slice_of(in.ptr + len, in.len - (size_t)len);
+        assert_true(in.len > 0 || e.version == last);
+    }
+    w->tails_seen += last + 1 - first;
+    for (uint64_t v = 1; v < first; v++) {
+        assert_true(*came_at(w, shard, v) <= since);
     }
 }
 
@@ -319,11 +373,13 @@ static void test_lives(void **state)
             assert_int_equal(w.found.damaged, 0);
             check_good(&w);
             for (int i = 0; i < SHARDS; i++) {
+                check_tail(&w, i);
                 uint64_t is = w.found.shards[i].history.version;
                 assert_true(is >= durable[i]);
                 assert_true(is <= versions[i]);
             }
         }
+        assert_true(w.tails_seen > 0);
         close_world(&w);
     }
 }

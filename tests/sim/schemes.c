@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Faults that aim: rows of them that bring about what chance alone seldom does, on a place and with
+ * times that the seed says. Each goes for one window of docs/REPLICATION.md. */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+
+struct place {
+    int shard;
+    int primary;
+    int others[SIM_NODES]; /* in sync, running */
+    int n_others;
+};
+
+/* A shard whose primary runs, with so many others in sync. */
+static bool find_place(struct sim *s, int others_min, struct place *p)
+{
+    struct world *w = &s->world;
+    const struct map *m = coordinators_map(s->coordinator);
+    if (m == NULL || !m->assigned) {
+        return false;
+    }
+    int from = (int)rng_below(&w->rng, (uint64_t)m->n_shards);
+    for (int i = 0; i < m->n_shards; i++) {
+        int shard = (from + i) % m->n_shards;
+        const struct map_shard *ms = &m->shards[shard];
+        if (ms->primary == NODE_NONE) {
+            continue;
+        }
+        *p = (struct place){.shard = shard, .primary = (int)m->nodes[ms->primary].port - 7000};
+        for (int j = 0; j < ms->n_members; j++) {
+            int node = (int)m->nodes[ms->members[j].node].port - 7000;
+            if (ms->members[j].in_sync && node != p->primary && node_is_up(s->nodes[node])) {
+                p->others[p->n_others++] = node;
+            }
+        }
+        if (node_is_up(s->nodes[p->primary]) && p->n_others >= others_min) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int some_other(struct sim *s, const struct place *p)
+{
+    return p->others[rng_below(&s->world.rng, (uint64_t)p->n_others)];
+}
+
+static int some_proxy(struct sim *s)
+{
+    uint64_t i = rng_below(&s->world.rng, (uint64_t)s->set.proxies);
+    return proxy_host(s->proxies[i])->index;
+}
+
+/* A primary, one of its replicas and a proxy on one side, all others on the other one, until long
+ * after the primary was taken for dead there: who promises whom that it may read? */
+static void apart(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 2, &p)) {
+        return;
+    }
+    int with[3] = {p.primary, some_other(s, &p), some_proxy(s)};
+    int64_t dead_us = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+    int64_t t = dead_us + 3 * s->set.lease_us + world_between(w, 0, 12 * s->set.lease_us);
+    world_say(w, "%d, %d and %d are apart from all others for %.3f s", with[0], with[1], with[2],
+              (double)t / 1e6);
+    for (int i = 0; i < w->n_hosts; i++) {
+        bool in = i == with[0] || i == with[1] || i == with[2];
+        for (int k = 0; k < 3 && !in; k++) {
+            faults_cut(s, i, with[k], t);
+            faults_cut(s, with[k], i, t);
+        }
+    }
+}
+
+/* --- what overtakes a request --- */
+
+static void strike(void *arg, uint64_t i)
+{
+    struct sim *s = arg;
+    if (s->storm) {
+        faults_crash(s, (int)i, s->aim.power, s->aim.down_us);
+    }
+}
+
+void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about)
+{
+    struct sim_aim *a = &s->aim;
+    if (!a->armed || a->node != node || a->shard != shard || a->what != what ||
+        (a->victim >= 0 && a->victim != about)) {
+        return;
+    }
+    a->armed = false;
+    world_say(&s->world, "node %d is to be hit before that arrives", about);
+    world_after(&s->world, world_between(&s->world, 0, a->slow_us / 2), strike, s, (uint64_t)about);
+}
+
+/* What the primary asks the coordinator for is long on its way; meanwhile the node that it is about
+ * starts anew, and has registered before it comes. */
+static void take_aim(struct sim *s, const struct place *p, enum repl_report what, int victim)
+{
+    struct world *w = &s->world;
+    int c = coordinators_host(s->coordinator)->index;
+    int64_t slow = world_between(w, s->set.lease_us / 4, 3 * s->set.lease_us);
+    s->aim = (struct sim_aim){.armed = true,
+                              .node = p->primary,
+                              .shard = p->shard,
+                              .what = what,
+                              .victim = victim,
+                              .slow_us = slow,
+                              .power = world_chance(w, 700000),
+                              .down_us = world_between(w, 5, 60) * US_PER_MS};
+    faults_slow(s, p->primary, c, slow, slow, slow * 4 + 6 * s->set.lease_us);
+}
+
+static void overtake_add(struct sim *s)
+{
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    int victim = some_other(s, &p);
+    world_say(&s->world, "what %d says of %d will come late", p.primary, victim);
+    take_aim(s, &p, REPL_ADD, victim);
+    faults_crash(s, victim, false, world_between(&s->world, 5, 60) * US_PER_MS);
+}
+
+static void ask_handover(struct sim *s, int node)
+{
+    char command[96];
+    snprintf(command, sizeof(command), "CLUSTER FAILOVER %s", node_id(s->nodes[node]));
+    coordinators_admin(s->coordinator, command);
+}
+
+static void overtake_handover(struct sim *s)
+{
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    world_say(&s->world, "that %d hands over will come late", p.primary);
+    take_aim(s, &p, REPL_HANDED, -1);
+    ask_handover(s, p.primary);
+}
+
+/* --- what becomes of a lane's bytes --- */
+
+static void break_lanes(void *arg, uint64_t pair)
+{
+    struct sim *s = arg;
+    net_break(s->world.net, (int)(pair / 100), (int)(pair % 100), true);
+}
+
+static void hand_back(void *arg, uint64_t node)
+{
+    struct sim *s = arg;
+    const struct map *m = coordinators_map(s->coordinator);
+    for (int i = 0; s->storm && i < m->n_nodes; i++) { /* whoever has the shard now */
+        if (m->shards[s->back_shard].primary == i && (uint64_t)m->nodes[i].port - 7000 != node) {
+            ask_handover(s, (int)m->nodes[i].port - 7000);
+        }
+    }
+}
+
+/* The network holds back what a proxy sends to a node; the proxy gives the lane up, and its next
+ * words arrive at once. Meanwhile the shard may go to another node, and come back. */
+static void hold_back(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    int proxy = some_proxy(s);
+    int64_t held = world_between(w, 300, 12000) * US_PER_MS;
+    int64_t window = world_between(w, 5, 200) * US_PER_MS;
+    bool away = world_chance(w, 700000);
+    world_say(w, "what %d sends to %d is held back for %.3f s", proxy, p.primary,
+              (double)held / 1e6);
+    faults_slow(s, proxy, p.primary, held, held, window);
+    world_after(w, window + 1, break_lanes, s, (uint64_t)(proxy * 100 + p.primary));
+    if (away) {
+        ask_handover(s, p.primary);
+        s->back_shard = p.shard;
+        for (int i = 1; i <= 3; i++) {
+            world_after(w, window + held * i / 5, hand_back, s, (uint64_t)p.primary);
+        }
+    }
+}
+
+/* Replies do not come, the lane breaks, and the question for its fate is long on its way. */
+static void late_question(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 0, &p)) {
+        return;
+    }
+    int proxy = some_proxy(s);
+    int64_t dead = world_between(w, 20, 400) * US_PER_MS;
+    int64_t slow = world_between(w, 200, 2500) * US_PER_MS;
+    world_say(w, "no replies of %d to %d, whose questions take %.3f s", p.primary, proxy,
+              (double)slow / 1e6);
+    faults_cut(s, p.primary, proxy, dead);
+    world_after(w, dead - 1000, break_lanes, s, (uint64_t)(proxy * 100 + p.primary));
+    faults_slow(s, proxy, p.primary, slow, slow, dead + 3 * slow);
+}
+
+void schemes_one(struct sim *s)
+{
+    static void (*const all[])(struct sim *) = {apart,     overtake_add, overtake_handover,
+                                                hold_back, hold_back,    late_question};
+    all[rng_below(&s->world.rng, ARRAY_LEN(all))](s);
+}
