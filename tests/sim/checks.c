@@ -320,6 +320,10 @@ void check_map(struct sim *s, const struct map *was, const struct map *now)
         if (b->primary == NODE_NONE || b->primary_term == a->primary_term) {
             continue;
         }
+        if (a->primary != NODE_NONE) {
+            schemes_elected(s, i, (int)was->nodes[a->primary].port - 7000,
+                            (int)now->nodes[b->primary].port - 7000);
+        }
         if (!may_be_primary(was, now, i) && !s->log->shards[i].lossy) {
             world_fail(&s->world, "shard %d: %s becomes primary, but was no member", i,
                        now->nodes[b->primary].id);

@@ -228,7 +228,7 @@ static void one_fault(struct sim *s)
     int j = (int)rng_below(&w->rng, (uint64_t)w->n_hosts);
     int proxy = (int)rng_below(&w->rng, (uint64_t)s->set.proxies);
     s->counts.faults++;
-    switch (rng_below(&w->rng, 30)) {
+    switch (rng_below(&w->rng, 34)) {
     case 0:
     case 1:
     case 2:
@@ -292,6 +292,10 @@ static void one_fault(struct sim *s)
     case 26:
     case 27:
     case 28:
+    case 29:
+    case 30:
+    case 31:
+    case 32:
         schemes_one(s);
         break;
     default: /* several at once */

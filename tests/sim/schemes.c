@@ -88,7 +88,7 @@ static void strike(void *arg, uint64_t i)
 void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about)
 {
     struct sim_aim *a = &s->aim;
-    if (!a->armed || a->node != node || a->shard != shard || a->what != what ||
+    if (!a->armed || a->election || a->node != node || a->shard != shard || a->what != what ||
         (a->victim >= 0 && a->victim != about)) {
         return;
     }
@@ -143,6 +143,109 @@ static void overtake_handover(struct sim *s)
     world_say(&s->world, "that %d hands over will come late", p.primary);
     take_aim(s, &p, REPL_HANDED, -1);
     ask_handover(s, p.primary);
+}
+
+/* --- promises --- */
+
+/* Those whom the coordinator does not hear are soon taken for dead, though they serve. */
+static void lose_coordinator(struct sim *s, int node, int64_t longer_us)
+{
+    int c = coordinators_host(s->coordinator)->index;
+    int64_t t = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) + longer_us;
+    faults_cut(s, node, c, t);
+    faults_cut(s, c, node, t);
+}
+
+/* The new primary starts anew while its promise to the former one, which it has forgotten, stands;
+ * the former one does not hear of it. */
+static void forget_promise(struct sim *s)
+{
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    world_say(&s->world, "who follows %d will start anew", p.primary);
+    lose_coordinator(s, p.primary, 4 * s->set.lease_us);
+    s->aim = (struct sim_aim){.armed = true,
+                              .election = true,
+                              .node = p.primary,
+                              .shard = p.shard,
+                              .down_us = world_between(&s->world, 500, 5000)};
+}
+
+void schemes_elected(struct sim *s, int shard, int from, int to)
+{
+    struct sim_aim *a = &s->aim;
+    if (!s->storm || !a->armed || !a->election || a->shard != shard || a->node != from ||
+        !node_is_up(s->nodes[to])) {
+        return;
+    }
+    a->armed = false;
+    faults_cut(s, from, to, 2 * s->set.lease_us);
+    faults_cut(s, to, from, 2 * s->set.lease_us);
+    world_after(&s->world, world_between(&s->world, 0, 2000), strike, s, (uint64_t)to);
+}
+
+/* Promises come late to a primary that is taken for dead. */
+static void late_promises(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    int64_t slow = world_between(w, s->set.lease_us / 4, 2 * s->set.lease_us);
+    world_say(w, "promises to %d take %.3f s", p.primary, (double)slow / 1e6);
+    lose_coordinator(s, p.primary, 4 * s->set.lease_us);
+    for (int i = 0; i < p.n_others; i++) {
+        faults_slow(s, p.others[i], p.primary, slow, slow,
+                    s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) + 4 * s->set.lease_us);
+    }
+}
+
+/* A primary sees that a replica is gone; that one does not, nor does a proxy hear of it. */
+static void half_open(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    int other = some_other(s, &p);
+    int proxy = some_proxy(s);
+    int c = coordinators_host(s->coordinator)->index;
+    int64_t t = 3 * s->set.lease_us;
+    world_say(w, "%d no longer sees %d, nor %d the coordinator", p.primary, other, proxy);
+    faults_cut(s, p.primary, other, t);
+    faults_cut(s, other, p.primary, t);
+    faults_cut(s, c, proxy, t);
+    net_break(w->net, p.primary, other, true);
+}
+
+/* --- what was not on disk --- */
+
+/* A primary is back before anybody has missed it. */
+static void blink(struct sim *s)
+{
+    struct place p;
+    if (find_place(s, 1, &p)) {
+        faults_crash(s, p.primary, true, world_between(&s->world, 2, 80) * US_PER_MS);
+    }
+}
+
+/* All of a shard lose power at about the same time: what `always` promises. */
+static void blackout(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (s->set.fsync != FSYNC_ALWAYS || !find_place(s, 1, &p)) {
+        return;
+    }
+    world_say(w, "all that have shard %d lose power", p.shard);
+    faults_crash(s, p.primary, true, world_between(w, 20, 800) * US_PER_MS);
+    for (int i = 0; i < p.n_others; i++) {
+        faults_crash(s, p.others[i], true, world_between(w, 20, 800) * US_PER_MS);
+    }
 }
 
 /* --- what becomes of a lane's bytes --- */
@@ -210,7 +313,8 @@ static void late_question(struct sim *s)
 
 void schemes_one(struct sim *s)
 {
-    static void (*const all[])(struct sim *) = {apart,     overtake_add, overtake_handover,
-                                                hold_back, hold_back,    late_question};
+    static void (*const all[])(struct sim *) = {
+        apart,         overtake_add,   overtake_handover, hold_back, hold_back, late_question,
+        late_question, forget_promise, late_promises,     half_open, blink,     blackout};
     all[rng_below(&s->world.rng, ARRAY_LEN(all))](s);
 }

@@ -161,7 +161,8 @@ struct sim_counts {
 /* A fault that waits for its moment, see schemes.c. */
 struct sim_aim {
     bool armed;
-    int node; /* that reports */
+    bool election; /* of another primary than `node`; else a report of `node` */
+    int node;
     int shard;
     enum repl_report what;
     int victim; /* whom it is about; -1: anybody */
@@ -287,6 +288,8 @@ void faults_crash(struct sim *s, int node, bool power, int64_t down_us);
 
 /* --- schemes.c --- */
 void schemes_one(struct sim *s);
+/* Recorded: another primary. */
+void schemes_elected(struct sim *s, int shard, int from, int to);
 /* A node asks the coordinator for something about another one. */
 void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about);
 
