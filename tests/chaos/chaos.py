@@ -97,12 +97,13 @@ class Chaos:
             "replica_replace_delay": "3s",
             "failover_hold": "30s",
             "request_timeout": "30s",
+            "loglevel": o.log_level,
         }
         self.proxy = Proxy(**self.settings).ready()
         self.view = View(self.proxy)
         host = HUB if self.network else "127.0.0.1"
         self.nodes = [
-            ChaosNode(self.network, i, f"{host}:{self.control}", appendonly=o.appendonly)
+            ChaosNode(self.network, i, f"{host}:{self.control}", appendonly=o.appendonly, loglevel=o.log_level)
             for i in range(o.nodes)
         ]
         self.ids = {}
@@ -288,6 +289,7 @@ def main():
     p.add_argument("--rate", type=int, default=2000)
     p.add_argument("--connections", type=int, default=20)
     p.add_argument("--mode", default="sync")
+    p.add_argument("--log-level", default="notice")
     p.add_argument("--appendonly", default="yes")
     p.add_argument("--partitions-possible", type=int, default=0)
     o = p.parse_args()
