@@ -198,9 +198,27 @@ void holds_thaw(struct client *c)
     }
 }
 
+/* What is left of this shard in a ring is committed, and stands behind what is not: it must not
+ * begin to wait for versions to come. */
+static void settle(const struct holds *h, struct hold_ring *r, uint32_t shard)
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        struct hold *one = &r->of[(r->first + i) & (r->cap - 1)];
+        if (one->shard == shard) {
+            INVARIANT(one->version <= h->shards[shard].committed);
+            one->version = 0;
+        }
+    }
+}
+
 void holds_reset(struct holds *h, int shard)
 {
     INVARIANT(list_empty(&h->shards[shard].clients));
+    for (int i = 0; h->count > 0 && i < h->n_shards; i++) {
+        LIST_FOREACH(it, &h->shards[i].clients) {
+            settle(h, &container_of(it, struct client, holds.link)->holds, (uint32_t)shard);
+        }
+    }
     h->shards[shard].committed = 0;
 }
 

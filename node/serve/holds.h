@@ -45,7 +45,8 @@ void holds_add(struct holds *h, struct client *c, uint64_t at, int shard, uint64
 void holds_committed(struct holds *h, int shard, uint64_t version);
 /* What is uncommitted of the shard will not be told: ends the clients that wait for it. */
 void holds_lost(struct holds *h, int shard);
-/* The shard's versions start anew: its data was dropped. Nothing waits for it (holds_lost). */
+/* The shard's versions start anew: its data was dropped. Nothing waits for it (holds_lost) but
+ * what is committed and stands behind others: that counts as committed from now on. */
 void holds_reset(struct holds *h, int shard);
 
 /* Nothing that the client was answered and that has not left yet leaves, until it is thawed: the

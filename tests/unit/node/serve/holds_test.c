@@ -152,6 +152,27 @@ static void test_a_lost_shard_ends_those_who_wait_for_it_only(void **state)
     teardown(&w);
 }
 
+/* Its reply stands behind another shard's when the shard leaves this node. */
+static void test_what_is_committed_stays_so_when_its_shard_goes(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    reply(&w, 0, 0, 1, "a");
+    reply(&w, 0, 3, 7, "b");
+    holds_committed(w.holds, 3, 7);
+    holds_lost(w.holds, 3);
+    holds_reset(w.holds, 3);
+    assert_int_equal(holds_ended(w.holds), 0);
+    expect(&w, 0, "");
+    reply(&w, 0, 3, 2, "c"); /* it has come back, anew */
+    holds_committed(w.holds, 0, 1);
+    expect(&w, 0, "ab");
+    holds_committed(w.holds, 3, 2);
+    expect(&w, 0, "c");
+    teardown(&w);
+}
+
 /* Any order of replies and commits: a client has got exactly what precedes its first reply that is
  * not committed. */
 static void test_chance(void **state)
@@ -201,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_replies_leave_in_order_as_versions_commit),
         cmocka_unit_test(test_a_reply_of_several_shards_waits_for_all),
         cmocka_unit_test(test_a_lost_shard_ends_those_who_wait_for_it_only),
+        cmocka_unit_test(test_what_is_committed_stays_so_when_its_shard_goes),
         cmocka_unit_test(test_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
