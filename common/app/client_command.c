@@ -96,6 +96,88 @@ bool client_read_unblock(const struct slice *argv, size_t argc, int64_t *id, str
     return true;
 }
 
+static bool read_option(const struct slice *argv, size_t argc, size_t *i,
+                        bool (*exists)(void *arg, uint64_t id), void *arg,
+                        struct client_tracking *to, struct resp_writer *w)
+{
+    static const struct {
+        const char *word;
+        uint32_t flag;
+    } flags[] = {{"bcast", CLIENT_TRACKING_BCAST},
+                 {"optin", CLIENT_TRACKING_OPTIN},
+                 {"optout", CLIENT_TRACKING_OPTOUT},
+                 {"noloop", CLIENT_TRACKING_NOLOOP}};
+    for (size_t f = 0; f < ARRAY_LEN(flags); f++) {
+        if (slice_is(argv[*i], flags[f].word)) {
+            to->flags |= flags[f].flag;
+            return true;
+        }
+    }
+    bool more = *i + 1 < argc;
+    if (more && slice_is(argv[*i], "prefix")) {
+        to->prefixes = mem_realloc(to->prefixes, (to->n_prefixes + 1) * sizeof(*to->prefixes));
+        to->prefixes[to->n_prefixes++] = argv[++*i];
+        return true;
+    }
+    int64_t id;
+    if (!more || !slice_is(argv[*i], "redirect")) {
+        resp_error(w, ERR_SYNTAX);
+    } else if (to->redirect != 0) {
+        resp_error(w, "ERR A client can only redirect to a single other client");
+    } else if (!num_parse_i64(argv[++*i], &id)) {
+        resp_error(w, ERR_NOT_INT);
+    } else if (id <= 0 || !exists(arg, (uint64_t)id)) {
+        resp_error(w, "ERR The client ID you want redirect to does not exist");
+    } else {
+        to->redirect = (uint64_t)id;
+        return true;
+    }
+    return false;
+}
+
+bool client_read_tracking(const struct slice *argv, size_t argc,
+                          bool (*exists)(void *arg, uint64_t id), void *arg,
+                          struct client_tracking *to, struct resp_writer *w)
+{
+    *to = (struct client_tracking){0};
+    for (size_t i = 3; i < argc; i++) {
+        if (!read_option(argv, argc, &i, exists, arg, to, w)) {
+            return false;
+        }
+    }
+    return client_read_on_off(argv[2], &to->on, w);
+}
+
+void client_tracking_fini(struct client_tracking *t)
+{
+    mem_free(t->prefixes);
+    *t = (struct client_tracking){0};
+}
+
+bool client_tracking_fits(const struct client_tracking *t, bool was, uint32_t flags,
+                          struct resp_writer *w)
+{
+    const uint32_t opting = CLIENT_TRACKING_OPTIN | CLIENT_TRACKING_OPTOUT;
+    bool bcast = (t->flags & CLIENT_TRACKING_BCAST) != 0;
+    uint32_t both = (t->flags | (was ? flags : 0)) & opting;
+    if (!bcast && t->n_prefixes > 0) {
+        resp_error(w, "ERR PREFIX option requires BCAST mode to be enabled");
+    } else if (was && bcast != ((flags & CLIENT_TRACKING_BCAST) != 0)) {
+        resp_error(w, "ERR You can't switch BCAST mode on/off before disabling tracking for this "
+                      "client, and then re-enabling it with a different mode.");
+    } else if (bcast && (t->flags & opting) != 0) {
+        resp_error(w, "ERR OPTIN and OPTOUT are not compatible with BCAST");
+    } else if ((t->flags & opting) == opting) {
+        resp_error(w, "ERR You can't specify both OPTIN mode and OPTOUT mode");
+    } else if ((t->flags & opting) != 0 && both == opting) {
+        resp_error(w, "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this "
+                      "client, and then re-enabling it with a different mode.");
+    } else {
+        return true;
+    }
+    return false;
+}
+
 void client_tracking(const struct slice *argv, size_t argc, struct resp_writer *w)
 {
     if (argc == 3 && slice_is(argv[2], "off")) {

@@ -4,6 +4,7 @@
 #include "node/serve/access.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
+#include "node/serve/tracking.h"
 
 #include "common/app/client_command.h"
 #include "common/app/client_filter.h"
@@ -195,24 +196,39 @@ static void do_unblock(struct call *k)
     }
 }
 
+static bool client_exists(void *arg, uint64_t id)
+{
+    return server_client(arg, id) != NULL;
+}
+
 static void do_tracking(struct call *k)
 {
-    client_tracking(k->argv, k->argc, &k->w);
+    struct client *c = client_of(k);
+    struct client_tracking wish;
+    if (client_read_tracking(k->argv, k->argc, client_exists, server_of(k), &wish, &k->w)) {
+        if (!wish.on) {
+            tracking_forget(c);
+            resp_ok(&k->w);
+        } else if (tracking_set(c, &wish, &k->w)) {
+            resp_ok(&k->w);
+        }
+    }
+    client_tracking_fini(&wish);
 }
 
 static void do_caching(struct call *k)
 {
-    client_caching(&k->w);
+    tracking_caching(client_of(k), k->argv[2], &k->w);
 }
 
 static void do_getredir(struct call *k)
 {
-    client_getredir(&k->w);
+    resp_int(&k->w, tracking_redirect(client_of(k)));
 }
 
 static void do_trackinginfo(struct call *k)
 {
-    client_trackinginfo(&k->w);
+    tracking_info(client_of(k), &k->w);
 }
 
 static void do_help(struct call *k)

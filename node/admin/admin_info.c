@@ -7,6 +7,7 @@
 #include "node/serve/durable.h"
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
+#include "node/serve/tracking.h"
 
 #include "common/app/cmdstats.h"
 #include "common/app/info.h"
@@ -53,8 +54,11 @@ static void put_clients(void *arg, struct str *to)
                s->n_clients - s->n_lanes, (long long)s->settings->maxclients);
     str_printf(to, "client_recent_max_input_buffer:%zu\r\nclient_recent_max_output_buffer:%zu\r\n",
                in_most, out_most);
-    str_printf(to, "blocked_clients:%zu\r\ntracking_clients:0\r\nclients_in_timeout_table:%zu\r\n",
-               paused, timed);
+    struct tracking_stats tracking;
+    tracking_stats(s, &tracking);
+    str_printf(to,
+               "blocked_clients:%zu\r\ntracking_clients:%zu\r\nclients_in_timeout_table:%zu\r\n",
+               paused, tracking.clients, timed);
     str_printf(to, "total_blocking_keys:%zu\r\n", s->ks->blocked_keys);
     str_printf(to, "proxy_lanes:%zu\r\nmonitors:%zu\r\ncron_turns:%llu\r\n", s->n_lanes,
                s->n_monitors, (ull)s->stats.cron_turns);
@@ -143,9 +147,12 @@ static void put_stats(void *arg, struct str *to)
                channels_count(s->channels, SUBJECT_PATTERN),
                channels_count(s->channels, SUBJECT_SHARD));
     str_printf(to, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n");
-    str_printf(to,
-               "total_active_defrag_time:0\r\ntracking_total_keys:0\r\ntracking_total_items:0\r\n");
-    str_printf(to, "tracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n");
+    struct tracking_stats tracking;
+    tracking_stats(s, &tracking);
+    str_printf(to, "total_active_defrag_time:0\r\ntracking_total_keys:%zu\r\n", tracking.keys);
+    str_printf(to, "tracking_total_items:%zu\r\ntracking_total_prefixes:%zu\r\n", tracking.items,
+               tracking.prefixes);
+    str_printf(to, "unexpected_error_replies:0\r\n");
     str_printf(to, "total_error_replies:%llu\r\ndump_payload_sanitizations:0\r\n",
                (ull)s->cmdstats->errors);
     str_printf(to, "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n", (ull)tr.reads,

@@ -7,6 +7,7 @@
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
+#include "node/serve/tracking.h"
 
 #include "common/app/acl_command.h"
 #include "common/app/hello.h"
@@ -79,6 +80,7 @@ static void do_reset(struct call *k)
     struct client *c = client_of(k);
     session_discard(&c->session, s->ks);
     pubsub_forget(c);
+    tracking_forget(c);
     c->session.db = 0;
     c->session.proto = 2;
     c->session.no_touch = false;

@@ -227,7 +227,10 @@ static void tell_expired(const struct db *db, const struct probe *p, struct slic
 
 void keyspace_expired(const struct db *db, const struct probe *p, struct slice key)
 {
+    enum change_cause was = db->ks->cause;
+    db->ks->cause = was == CHANGE_BY_COMMAND ? CHANGE_BY_EXPIRY : was;
     tell_expired(db, p, key);
+    db->ks->cause = was;
     notify(db, NOTIFY_EXPIRED, "expired", key);
 }
 

@@ -101,11 +101,16 @@ static inline struct table *table_at(const struct keyspace *ks, int db, int shar
     return tables == NULL ? NULL : tables[shard];
 }
 
-static void tell_db(struct keyspace *ks, int db, int shard)
+static void touch_db(struct keyspace *ks, int db, int shard)
 {
     if (ks->blocked_keys > 0) {
         blocked_touch_db(ks, db, shard);
     }
+}
+
+static void tell_db(struct keyspace *ks, int db, int shard)
+{
+    touch_db(ks, db, shard);
     if (ks->changed_db != NULL) {
         ks->changed_db(ks->changed_arg, db, shard);
     }
@@ -347,6 +352,6 @@ void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int shard, int64_t n
     drop_array(ks, db_a);
     drop_array(ks, db_b);
     ks->stats.dirty++;
-    tell_db(ks, db_a, shard);
+    touch_db(ks, db_a, shard);
     tell_db(ks, db_b, shard);
 }

@@ -72,6 +72,9 @@ struct database {
     struct table **tables; /* by shard number; NULL: no key was ever there. NULL itself: in none */
 };
 
+/* Whose doing a change is: that of a command's client, or nobody's. */
+enum change_cause { CHANGE_BY_COMMAND, CHANGE_BY_EXPIRY, CHANGE_BY_EVICTION };
+
 struct keyspace {
     uint32_t magic;
     int n_shards;
@@ -82,6 +85,7 @@ struct keyspace {
     uint64_t seed; /* of the key hash: secret */
     struct keyspace_settings settings;
     struct keyspace_stats stats;
+    enum change_cause cause; /* of what changes now */
     struct watches *watches;
     struct blocked *blocked;
     size_t blocked_keys; /* keys that clients wait on */

@@ -4,6 +4,7 @@
 #include "node/serve/client.h"
 #include "node/serve/monitor.h"
 #include "node/serve/server.h"
+#include "node/serve/tracking.h"
 
 #include "common/app/cmdstats.h"
 #include "common/app/config_command.h"
@@ -125,6 +126,9 @@ static void after(struct call *k)
         return;
     }
     s->stats.commands++;
+    if (UNLIKELY(tracking_any(s))) {
+        tracking_after(s, k);
+    }
     cmdstats_called(s->cmdstats, k->cmd->id, ns, k->w.errors != 0);
     if (UNLIKELY(k->w.errors != 0)) {
         cmdstats_error(s->cmdstats, k->w.code);

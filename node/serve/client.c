@@ -7,6 +7,7 @@
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/server.h"
+#include "node/serve/tracking.h"
 #include "node/serve/waiters.h"
 
 #include "common/app/client_command.h"
@@ -49,6 +50,7 @@ struct client *client_new(struct server *s, int fd)
     session_init(&c->session);
     access_reset(c);
     list_append(&s->clients, &c->link);
+    hmap_insert(&s->by_id, &c->id_node, c->id * 0x9E3779B97F4A7C15ULL);
     list_append(&s->round, &c->round);
     list_init(&c->waiting);
     list_init(&c->aside);
@@ -93,6 +95,8 @@ void client_free(struct client **cp)
     waiters_forget(c);
     parked_forget(c);
     pubsub_forget(c);
+    tracking_forget(c);
+    hmap_remove(&s->by_id, &c->id_node);
     list_remove(&c->ear);
     outbuf_fini(&c->pushes);
     list_remove(&c->link);
@@ -249,14 +253,20 @@ void client_becomes_lane(struct client *c)
     }
 }
 
+/* Behind the reply of its command, which runs. What is evicted for it is told before. */
+static bool push_waits(const struct client *c)
+{
+    return c == c->server->executing && c->server->ks->cause != CHANGE_BY_EVICTION;
+}
+
 struct outbuf *client_push(struct client *c)
 {
-    return c == c->server->executing ? &c->pushes : &c->stream->out;
+    return push_waits(c) ? &c->pushes : &c->stream->out;
 }
 
 void client_pushed(struct client *c)
 {
-    if (c != c->server->executing) {
+    if (!push_waits(c)) {
         stream_flush_later(c->stream);
         client_check_output(c);
     }
@@ -322,7 +332,7 @@ static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS]
                  {(c->flags & CLIENT_CLOSING) != 0, 'c'},
                  {(c->flags & CLIENT_READONLY) != 0, 'r'},
                  {(c->flags & CLIENT_NO_EVICT) != 0, 'e'}};
-    size_t n = 0;
+    size_t n = tracking_letters(c, to);
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         INVARIANT(n + 1 < CLIENT_FLAG_LETTERS);
         if (flags[i].set) {
@@ -359,7 +369,7 @@ void client_describe(const struct client *c, struct str *to)
         .channels = c->subscriber.count[SUBJECT_CHANNEL],
         .patterns = c->subscriber.count[SUBJECT_PATTERN],
         .shard_channels = c->subscriber.count[SUBJECT_SHARD],
-        .redirect = -1,
+        .redirect = tracking_redirect(c),
         .user = acl_user_name(c->user),
     };
     client_line(&line, to);

@@ -22,6 +22,7 @@ struct server;
 struct link_claim;
 struct waiter;
 struct parked;
+struct tracking;
 
 enum client_flag {
     CLIENT_AUTHENTICATED = 1 << 0, /* or nothing was asked for when it came */
@@ -75,10 +76,12 @@ struct client {
     struct list aside;             /* a lane's: struct parked.link */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     struct subscriber subscriber;
-    struct list ear;      /* server->ears: a proxy worker listens by it */
-    struct outbuf pushes; /* made while its own command runs: they come behind the reply */
-    size_t memory_seen;   /* its share of server->clients_memory */
-    uint32_t in_batch;    /* its commands that wait in the batch */
+    struct tracking *tracking; /* of client-side caching; NULL: off */
+    struct hmap_node id_node;  /* server->by_id */
+    struct list ear;           /* server->ears: a proxy worker listens by it */
+    struct outbuf pushes;      /* made while its own command runs: they come behind the reply */
+    size_t memory_seen;        /* its share of server->clients_memory */
+    uint32_t in_batch;         /* its commands that wait in the batch */
     char peer[64];
 };
 

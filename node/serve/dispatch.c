@@ -10,6 +10,7 @@
 #include "node/serve/pubsub.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
+#include "node/serve/tracking.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -555,6 +556,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
             s->current = NULL;
             return;
         }
+        if (UNLIKELY(tracking_any(s))) {
+            tracking_limit(s);
+        }
         c->last_cmd = k->cmd;
         if (UNLIKELY(k->cmd->id == CMD_EXEC)) {
             s->exec_ticks = s->ticks_last; /* its commands move ticks_last on */
@@ -577,6 +581,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     s->current = NULL;
     if (LIKELY((c->flags & CLIENT_BLOCKED) == 0)) {
         dispatch_answered(c);
+    }
+    if (UNLIKELY(c->tracking != NULL)) {
+        tracking_command_over(c, k);
     }
     parked_serve(s);
 }
@@ -745,6 +752,7 @@ void dispatch_data(struct client *c)
     }
     if (s->batch->hook_turn == loop_turns(s->loop)) {
         dispatch_run(s); /* the turn's hook has been: nobody else would run it */
+        tracking_turn(s);
         replicate_turn(s);
     }
 }
@@ -752,6 +760,7 @@ void dispatch_data(struct client *c)
 void dispatch_turn_is_due(struct server *s)
 {
     if (s->batch->hook_turn == loop_turns(s->loop)) {
+        tracking_turn(s);
         replicate_turn(s);
     }
 }
@@ -761,6 +770,7 @@ void dispatch_turn(void *arg)
     struct server *s = arg;
     dispatch_run(s);
     parked_serve(s); /* for what nobody's command did: keys expired */
+    tracking_turn(s);
     replicate_turn(s);
     s->batch->hook_turn = loop_turns(s->loop);
 }

@@ -9,6 +9,7 @@
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/replicate_priv.h"
+#include "node/serve/tracking.h"
 #include "node/serve/waiters.h"
 
 #include "common/base/bytes.h"
@@ -115,6 +116,7 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
     if (loses(was, now)) {
         holds_lost(s->holds, shard);
         pubsub_shard_lost(s, shard);
+        tracking_shard_lost(s, shard);
     }
     if (now == REPL_SERVE) {
         parked_shard_serves(s, shard);

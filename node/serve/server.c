@@ -11,6 +11,7 @@
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/replicate.h"
+#include "node/serve/tracking.h"
 #include "node/serve/waiters.h"
 #include "node/types/limits.h"
 
@@ -152,8 +153,9 @@ static void raise_fd_limit(struct server *s)
 
 struct client *server_client(const struct server *s, uint64_t id)
 {
-    LIST_FOREACH(it, &s->clients) {
-        struct client *c = container_of(it, struct client, link);
+    for (struct hmap_node *n = hmap_first(&s->by_id, id * 0x9E3779B97F4A7C15ULL); n != NULL;
+         n = hmap_same(n)) {
+        struct client *c = container_of(n, struct client, id_node);
         if (c->id == id) {
             return c;
         }
@@ -292,6 +294,7 @@ static void on_cron(struct loop_timer *t)
     ticks_scale_update(&s->scale);
     sample_rates(s);
     expire_keys(s);
+    tracking_limit(s);
     walk_clients(s);
 }
 
@@ -378,6 +381,7 @@ void server_make_keyspace(struct server *s, int n_shards)
     s->ks = keyspace_new(n_shards, (int)s->settings->databases, s->hash_seed);
     s->ks->collector = collector;
     pubsub_hang(s, s->ks);
+    tracking_hang(s);
     s->ks->settings.active_expire = true;
     s->ks->settings.expires_keys = true;
 }
@@ -482,6 +486,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     lanes_init(&s->lanes);
     waiters_init(s);
     pubsub_init(s);
+    tracking_init(s);
     loop_task_init(&s->adopt_task, on_adopt);
     seed(s);
     random_hex(s, s->run_id);
@@ -528,6 +533,8 @@ void server_free(struct server **sp)
     lanes_fini(&s->lanes);
     pubsub_fini(s);
     hmap_fini(&s->aside);
+    tracking_fini(s);
+    hmap_fini(&s->by_id);
     holds_free(&s->holds);
     loop_undefer(&s->adopt_task);
     outbuf_fini(&s->sink);

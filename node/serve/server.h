@@ -25,6 +25,7 @@ struct slowlog;
 struct latency;
 struct durable;
 struct channels;
+struct trackers;
 struct access;
 
 #define SERVER_MAGIC         0x73727672u
@@ -95,8 +96,9 @@ struct server {
     int n_listeners;
     int port;            /* the real one */
     struct list clients; /* in the order of their coming */
-    struct list round;   /* the same, the one checked longest ago first */
-    size_t n_clients;    /* all, lanes too */
+    struct hmap by_id;
+    struct list round; /* the same, the one checked longest ago first */
+    size_t n_clients;  /* all, lanes too */
     size_t n_lanes;
     size_t n_monitors;
     size_t clients_memory; /* sum of what they were last seen to take */
@@ -105,6 +107,7 @@ struct server {
     struct client *current;   /* whose command runs */
     struct client *executing; /* the same, from its handler's beginning: pushes to it wait */
     struct channels *channels;
+    struct trackers *trackers;
     struct list ears;    /* of proxies' workers */
     struct list waiters; /* of WAIT and WAITAOF */
     struct list adopted; /* those that are to become links */
