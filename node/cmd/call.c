@@ -191,6 +191,22 @@ enum acl_answer call_check_user(struct call *c, const struct command *cmd, const
     return why;
 }
 
+const struct slice *call_copy_words(const struct slice *argv, size_t argc)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < argc; i++) {
+        bytes += argv[i].len;
+    }
+    struct slice *copy = mem_alloc(argc * sizeof(*copy) + bytes);
+    char *to = (char *)(copy + argc);
+    for (size_t i = 0; i < argc; i++) {
+        copy[i] = slice_of(to, argv[i].len);
+        memcpy(to, argv[i].ptr == NULL ? "" : argv[i].ptr, argv[i].len);
+        to += argv[i].len;
+    }
+    return copy;
+}
+
 void call_prefetch_bucket(struct call *c, size_t arg, int slot)
 {
     c->probe_arg = arg;

@@ -29,8 +29,8 @@ struct call_wait {
     bool null_bulk;        /* ... or a null bulk string */
     size_t first;          /* its keys in argv, n of them in a row */
     size_t n;
-    /* Words that it shall run again with, as many as argv: XREAD's "$" as an id. NULL: argv.
-     * Valid until the handler returns and the caller has copied them. */
+    /* Words that it shall run again with, as many as argv: XREAD's "$" as an id. NULL: argv. One
+     * allocation, slices and then their bytes (call_copy_words); taken by the caller. */
     const struct slice *words;
 };
 
@@ -85,6 +85,9 @@ void call_again(const struct call_table *t, struct call *c);
  * "multi" EXEC); a refusal gets into ACL LOG. The error's texts: acl_script_error() and its kin. */
 enum acl_answer call_check_user(struct call *c, const struct command *cmd, const struct slice *argv,
                                 size_t argc, const char *context);
+
+/* One allocation for the slices and the bytes behind them. */
+const struct slice *call_copy_words(const struct slice *argv, size_t argc);
 
 /* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot:
  * its slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only

@@ -157,9 +157,7 @@ static void keep_count(struct call *c, const struct probe *p, struct object *o, 
     if (c->ks->shards[p->shard]->passive || c->db.applying) {
         return;
     }
-    if (c->ks->collector != NULL) {
-        c->ks->collector->by_value = false; /* told below */
-    }
+    record_in_words(c);
     struct table_entry was = table_entry_of(o);
     db_before(&c->db, p, key);
     hll_keep_count(&o, count);

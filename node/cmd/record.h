@@ -14,6 +14,7 @@
 #pragma once
 
 #include "node/cmd/call.h"
+#include "node/keyspace/effect.h"
 
 /* Around a command that is not queued, or a transaction. `before` is bytes of c->w.out. */
 void record_open(struct call *c);
@@ -35,6 +36,13 @@ void record_say(struct call *c, const struct probe *p, const struct slice *words
  * the same again. */
 void record_by_key(struct call *c);
 void record_by_value(struct call *c);
+/* The handler will say words for every key that it changes, whatever their shards. */
+static inline void record_in_words(struct call *c)
+{
+    if (record_wanted(c)) {
+        c->ks->collector->by_value = false;
+    }
+}
 /* "SET key value PXAT at", "PEXPIREAT key at", "DEL key". */
 void record_say_set(struct call *c, const struct probe *p, struct slice key, struct slice value,
                     int64_t at_ms);

@@ -204,23 +204,6 @@ bool parked_unpark(struct client *lane, uint64_t number, bool only_drop, bool er
 
 /* --- the beginning --- */
 
-/* One allocation for the slices and the bytes behind them. */
-static const struct slice *copy_words(const struct slice *argv, size_t argc)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < argc; i++) {
-        bytes += argv[i].len;
-    }
-    struct slice *copy = mem_alloc(argc * sizeof(*copy) + bytes);
-    char *to = (char *)(copy + argc);
-    for (size_t i = 0; i < argc; i++) {
-        copy[i] = slice_of(to, argv[i].len);
-        memcpy(to, argv[i].ptr == NULL ? "" : argv[i].ptr, argv[i].len);
-        to += argv[i].len;
-    }
-    return copy;
-}
-
 static void say_parked(struct call *k, const struct parked *p)
 {
     bool others = k->wait.words != NULL && k->wait.words != k->argv && p->mode == PARK_ASIDE;
@@ -242,7 +225,7 @@ void parked_begin(struct server *s, struct client *c, struct call *k, enum park_
     struct parked *p = mem_zalloc(sizeof(*p));
     p->client = c;
     p->cmd = k->cmd;
-    p->argv = copy_words(w->words == NULL ? k->argv : w->words, k->argc);
+    p->argv = w->words == NULL ? call_copy_words(k->argv, k->argc) : w->words;
     p->argc = k->argc;
     p->lane = k->lane;
     p->number = k->number;
@@ -301,10 +284,9 @@ static void try_again(struct server *s, struct parked *p, int64_t now_ms)
         leave(p);
         return;
     }
-    if (k.wait.words != NULL && k.wait.words != p->argv) {
-        const struct slice *words = copy_words(k.wait.words, p->argc);
+    if (k.wait.words != NULL) {
         mem_free((void *)(uintptr_t)p->argv);
-        p->argv = words;
+        p->argv = k.wait.words;
     }
     blocked_tried(&p->blocker);
 }

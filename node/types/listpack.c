@@ -489,6 +489,31 @@ void listpack_append_all(struct listpack **lp, const struct slice *v, size_t n)
     count_changed(*lp, (int64_t)n);
 }
 
+void listpack_append_values(struct listpack **lp, const struct listpack_value *v, size_t n)
+{
+    enum { AT_ONCE = 32 };
+    struct draft drafts[AT_ONCE];
+    while (n > 0) {
+        size_t now = MIN(n, (size_t)AT_ONCE);
+        size_t size = 0;
+        for (size_t i = 0; i < now; i++) {
+            if (v[i].ptr == NULL) {
+                draft_number(&drafts[i], v[i].number);
+            } else {
+                draft_value(&drafts[i], slice_of(v[i].ptr, v[i].len));
+            }
+            size += draft_len(&drafts[i]) + back_size(draft_len(&drafts[i]));
+        }
+        unsigned char *to = make_room(lp, end_of(*lp), 0, size);
+        for (size_t i = 0; i < now; i++) {
+            to = put_draft(to, &drafts[i]);
+        }
+        count_changed(*lp, (int64_t)now);
+        v += now;
+        n -= now;
+    }
+}
+
 void listpack_prepend(struct listpack **lp, struct slice v)
 {
     listpack_insert_before(lp, (*lp)->elements, v);

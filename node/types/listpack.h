@@ -95,6 +95,7 @@ const unsigned char *listpack_find(const unsigned char *p, struct slice v, size_
 void listpack_append(struct listpack **lp, struct slice v);
 void listpack_append_int(struct listpack **lp, int64_t v);
 void listpack_append_all(struct listpack **lp, const struct slice *v, size_t n);
+void listpack_append_values(struct listpack **lp, const struct listpack_value *v, size_t n);
 void listpack_prepend(struct listpack **lp, struct slice v);
 /* Returns the new element. */
 const unsigned char *listpack_insert_before(struct listpack **lp, const unsigned char *p,

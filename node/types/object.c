@@ -7,6 +7,7 @@
 #include "node/types/rdb.h"
 #include "node/types/set.h"
 #include "node/types/string.h"
+#include "node/types/xstream.h"
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
@@ -21,7 +22,7 @@ const struct object_ops *const object_types[] = {
     [OBJECT_HASH] = &hash_ops,
     [OBJECT_LIST] = &quicklist_ops,
     [OBJECT_SET] = &set_ops,
-    [OBJECT_STREAM] = NULL, /* the last of them; strings have none */
+    [OBJECT_STREAM] = &xstream_ops,
 };
 /* clang-format on */
 

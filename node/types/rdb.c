@@ -6,6 +6,7 @@
 #include "node/types/quicklist.h"
 #include "node/types/set.h"
 #include "node/types/string.h"
+#include "node/types/xstream_rdb.h"
 
 #include "common/base/crc.h"
 #include "common/base/mem.h"
@@ -293,6 +294,8 @@ static read_fn *const readers[TYPES] = {
     [RDB_TYPE_LIST_QUICKLIST_2] = quicklist_read_nodes,
     [RDB_TYPE_SET] = set_read,
     [RDB_TYPE_SET_INTSET] = set_read_intset,
+    [RDB_TYPE_STREAM] = xstream_rdb_read,
+    [RDB_TYPE_STREAM_2] = xstream_rdb_read_2,
 };
 
 unsigned rdb_type_of(const struct object *o)

@@ -267,6 +267,32 @@ static void test_effects_are_deterministic_words(void **state)
     LEAVES(&p, "pfmerge {h}m h", "0 pfmerge {h}m h | 0 PFDEBUG TODENSE {h}m");
     LEAVES(&p, "pfmerge {h}m h", "0 pfmerge {h}m h");
     LEAVES(&p, "pfdebug todense h", "");
+    LEAVES(&p, "xadd x * f v", "0 XADD x 1000000-0 f v");
+    LEAVES(&p, "xadd x 1000001-* f v", "0 XADD x 1000001-0 f v");
+    LEAVES(&p, "xadd x 1000002-0 f v", "0 xadd x 1000002-0 f v");
+    LEAVES(&p, "xadd x maxlen 2 * f v", "0 XADD x MAXLEN = 2 1000002-1 f v");
+    LEAVES(&p, "xadd x maxlen ~ 2 * f v", "0 XADD x 1000002-2 f v");
+    LEAVES(&p, "xtrim x maxlen ~ 1", "");
+    LEAVES(&p, "xtrim x maxlen 2", "0 xtrim x maxlen 2");
+    LEAVES(&p, "xtrim x maxlen ~ 0", "0 XTRIM x MAXLEN = 0");
+    LEAVES(&p, "xadd x * f v", "0 XADD x 1000002-3 f v");
+    LEAVES(&p, "xadd x minid ~ 2000000 * f v", "0 XADD x MAXLEN = 0 1000002-4 f v");
+    LEAVES(&p, "xgroup create x g $", "0 xgroup create x g $");
+    LEAVES(&p, "xgroup create x g $", "");
+    LEAVES(&p, "xadd x * f v", "0 XADD x 1000002-5 f v");
+    LEAVES(&p, "xreadgroup group g c count 9 streams x >",
+           "0 XREADGROUP GROUP g c COUNT 1 STREAMS x >");
+    LEAVES(&p, "xreadgroup group g d streams x >", "");
+    LEAVES(&p, "xreadgroup group g d streams x 0", "0 XGROUP CREATECONSUMER x g d");
+    LEAVES(&p, "xreadgroup group g c streams x 0", "0 XREADGROUP GROUP g c COUNT 1 STREAMS x 0");
+    LEAVES(&p, "xclaim x g d 10 1000002-5", "");
+    p.f.now_ms += 10;
+    LEAVES(&p, "xclaim x g d 10 1000002-5", "0 xclaim x g d 10 1000002-5");
+    LEAVES(&p, "xautoclaim x g c 0 -", "0 xautoclaim x g c 0 -");
+    LEAVES(&p, "xdel x 1000002-5", "0 xdel x 1000002-5");
+    LEAVES(&p, "xautoclaim x g c 0 -", "0 xautoclaim x g c 0 -");
+    LEAVES(&p, "xack x g 1000002-5", "");
+    p.f.now_ms -= 10;
     LEAVES(&p, "select 3", "");
     LEAVES(&p, "set x 1", "3 set x 1");
     LEAVES(&p, "move x 4", "3 move x 4");
@@ -548,7 +574,7 @@ static void test_a_lane_learns_of_every_write_that_ran(void **state)
 static void random_key(struct pair *p, char kind, struct str *to)
 {
     static const char *const keys[] = {"a", "b", "{a}c", "{a}d", "{b}e", "f", "{a}g", "{f}h", "i"};
-    static const char kinds[] = "klhs";
+    static const char kinds[] = "klhsx";
     if (rng_below(&p->f.rng, 10) == 0) {
         kind = kinds[rng_below(&p->f.rng, sizeof(kinds) - 1)];
     }
@@ -559,7 +585,8 @@ static void random_key(struct pair *p, char kind, struct str *to)
     }
 }
 
-/* k a key, l that of a list, h of a hash, s of a set, v a value, n a number, t a short time from now, T a time on the clock, d a database */
+/* k a key, l that of a list, h of a hash, s of a set, v a value, n a number, t a short time from
+ * now, T a time on the clock, d a database */
 static const char *const random_commands[] = {
     "set k v",
     "set k v",
@@ -647,6 +674,42 @@ static const char *const random_commands[] = {
     "touch k k",
     "keys *",
     "strlen k",
+    "xadd x * f v",
+    "xadd x * f v g v",
+    "xadd x * f v",
+    "xadd x * g v",
+    "xadd x i-* f v",
+    "xadd x nomkstream maxlen 5 * f v",
+    "xadd x maxlen ~ 5 * f v",
+    "xadd x minid ~ i * f v",
+    "xadd x minid i * f v",
+    "xadd x maxlen ~ 2 limit 4 * f v",
+    "xtrim x maxlen ~ 3",
+    "xtrim x maxlen 6",
+    "xtrim x minid ~ i",
+    "xdel x i i i i",
+    "xsetid x i",
+    "xgroup create x g1 0 mkstream",
+    "xgroup create x g2 $",
+    "xgroup setid x g1 i",
+    "xgroup destroy x g2",
+    "xgroup createconsumer x g1 c1",
+    "xgroup delconsumer x g1 c1",
+    "xreadgroup group g1 c1 count 2 streams x >",
+    "xreadgroup group g1 c2 streams x x > >",
+    "xreadgroup group g1 c3 noack streams x >",
+    "xreadgroup group g1 c1 block 0 streams x >",
+    "xreadgroup group g1 c1 count 2 streams x 0",
+    "xreadgroup group g1 c4 streams x x i 0",
+    "xread block 0 streams x $",
+    "xack x g1 i i i",
+    "xclaim x g1 c2 5 i i i i",
+    "xclaim x g1 c5 0 i i force retrycount 3 idle 4",
+    "xclaim x g1 c1 0 i lastid i justid force",
+    "xautoclaim x g1 c1 3 - count 3",
+    "xautoclaim x g1 c6 10 i justid",
+    "copy x x replace",
+    "rename x x",
     "sadd s v v v",
     "sadd s n n",
     "srem s v n",
@@ -682,6 +745,7 @@ static void random_line(struct pair *p, struct str *to)
         case 'l':
         case 'h':
         case 's':
+        case 'x':
             random_key(p, *c, to);
             break;
         case 'v':
@@ -701,6 +765,9 @@ static void random_line(struct pair *p, struct str *to)
             str_printf(to, " %lld",
                        (long long)(p->f.now_ms + (int64_t)rng_below(&p->f.rng, 60) - 20));
             break;
+        case 'i':
+            str_printf(to, " %lld", (long long)(p->f.now_ms - (int64_t)rng_below(&p->f.rng, 20)));
+            break;
         case 'd':
             str_printf(to, " %d", (int)rng_below(&p->f.rng, 3));
             break;
@@ -719,6 +786,7 @@ static void compare_at_random(int batch)
     pair_open(&p);
     p.late = batch > 1;
     p.f.ks->settings.hll_sparse_max_bytes = 40; /* the copy has its own */
+    p.f.ks->settings.stream_node_max_entries = 4;
     struct str line = {0};
     for (int i = 0; i < 30000; i++) {
         p.f.now_ms += (int64_t)rng_below(&p.f.rng, 4);
