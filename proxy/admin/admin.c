@@ -41,5 +41,6 @@ void admin_fill(struct local_table *t)
     admin_memory(t);
     admin_observe(t);
     admin_wait(t);
+    admin_pubsub(t);
     admin_acl(t);
 }

@@ -29,7 +29,8 @@ static void visit(struct worker *w, void *arg, struct str *answer)
     LIST_FOREACH_SAFE(it, &w->clients) {
         struct client *c = container_of(it, struct client, link);
         bool me = c->session.id == s->asker;
-        if (c->doomed || !client_filter_matches(&s->filter, c->session.id, CLIENT_NORMAL, me,
+        enum client_kind kind = client_class(c) == OUTPUT_PUBSUB ? CLIENT_PUBSUB : CLIENT_NORMAL;
+        if (c->doomed || !client_filter_matches(&s->filter, c->session.id, kind, me,
                                                 acl_user_name(c->session.user), c->stream)) {
             continue;
         }

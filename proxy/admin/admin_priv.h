@@ -74,4 +74,5 @@ void admin_debug(struct local_table *t);
 void admin_memory(struct local_table *t);
 void admin_observe(struct local_table *t);
 void admin_wait(struct local_table *t);
+void admin_pubsub(struct local_table *t);
 void admin_acl(struct local_table *t);

@@ -2,6 +2,7 @@
 /* What a connection says about itself: AUTH, HELLO, SELECT, RESET, QUIT, PING. */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/pubsub.h"
 #include "proxy/front/users.h"
 
 #include "common/app/acl_command.h"
@@ -66,6 +67,10 @@ static enum local_result do_ping(struct local_call *c)
 {
     if (c->argc > 2) {
         resp_errorf(c->w, ERR_WRONG_ARGS, c->command->full_name);
+    } else if (c->w->proto == 2 && pubsub_listens(c->session)) {
+        resp_array(c->w, 2); /* among messages */
+        resp_bulkz(c->w, "pong");
+        resp_bulk(c->w, c->argc == 2 ? c->argv[1] : SLICE(""));
     } else if (c->argc == 2) {
         resp_bulk(c->w, c->argv[1]);
     } else {
@@ -128,6 +133,10 @@ static enum local_result do_reset(struct local_call *c)
 {
     struct session *s = c->session;
     exec_session_reset_tx(c->exec, s);
+    pubsub_forget(c->exec, s);
+    if (client_or_null(c) != NULL) {
+        client_limits_changed(client_or_null(c));
+    }
     s->db = 0;
     s->proto = 2;
     s->reply_mode = REPLY_ON;

@@ -48,7 +48,7 @@ static bool pop_first(struct exec *x, struct session *s)
     return close;
 }
 
-static void output_grew(struct exec *x, struct session *s, size_t bytes_before)
+void session_pushed(struct exec *x, struct session *s, size_t bytes_before)
 {
     /* With something there before, a flush is under way already. */
     if (bytes_before == 0 && s->out->bytes > 0) {
@@ -68,10 +68,10 @@ void request_done_in_place(struct exec *x, struct request *r, size_t bytes_befor
         close = pop_first(x, s);
     }
     if (UNLIKELY(s->inner)) {
-        tx_inner_moved(x, s);
+        s->moved(x, s);
         return;
     }
-    output_grew(x, s, bytes_before);
+    session_pushed(x, s, bytes_before);
     if (UNLIKELY(close)) {
         s->closing = true;
         x->port.session_close(x->port.front, s);
@@ -189,7 +189,7 @@ static bool may_resume(const struct exec *x, const struct session *s)
 void session_go_on(struct exec *x, struct session *s)
 {
     if (s->inner) {
-        tx_inner_moved(x, s);
+        s->moved(x, s);
     } else {
         x->port.session_resume(x->port.front, s);
     }

@@ -2,11 +2,14 @@
 #include "proxy/exec/exec.h"
 
 #include "proxy/exec/exec_priv.h"
+#include "proxy/exec/pubsub.h"
 #include "proxy/exec/tx.h"
 #include "proxy/route/router.h"
 
 #include "common/cmd/slot.h"
 #include "common/resp/write.h"
+
+#include <stdio.h>
 
 /* --- life --- */
 
@@ -31,6 +34,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->paused);
     list_init(&x->stranded);
     list_init(&x->waits);
+    pubsub_init(x);
     list_init(&x->holders);
     list_init(&x->spent);
     list_init(&x->fates);
@@ -40,7 +44,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     x->parser.bulk_max = INT64_MAX; /* front has checked */
     session_init(&x->nobody, 0, NULL);
     routes_reset(x, 1);
-    x->lane_id_last = seed;
+    x->lane_id_last = x->lane_id_first = seed;
     fill_routes(x);
     exec_set(x, settings);
     return x;
@@ -99,6 +103,8 @@ void exec_free(struct exec **xp)
     }
     CHECK_OBJ(x, EXEC_MAGIC);
     x->settings.retry_max_attempts = 0; /* what is still open ends now */
+    x->settings.ears = false;
+    publisher_gone(x);
     while (!list_empty(&x->holders)) {
         hold_drop(x, container_of(x->holders.next, struct session, holds));
     }
@@ -119,6 +125,7 @@ void exec_free(struct exec **xp)
         chunk_unref(&x->park);
     }
     session_fini(&x->nobody);
+    pubsub_fini(x);
     map_unref(&x->map);
     key_list_fini(&x->keys);
     resp_parser_fini(&x->parser);
@@ -322,6 +329,10 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
         return exec_tx(x, s, c, in);
     case ROUTE_WAIT:
         return exec_wait(x, s, c, in);
+    case ROUTE_LISTEN:
+        return exec_pubsub(x, s, c, in);
+    case ROUTE_CHANNEL:
+        return exec_one(x, s, c, in, (int)slot_to_shard(slot_of(in->argv[1]), x->shards));
     default:
         return exec_one(x, s, c, in, CALL_ANY);
     }
@@ -425,6 +436,25 @@ static enum exec_verdict go_on_as(struct exec *x, struct session *s, const struc
     return v;
 }
 
+/* A RESP2 client that listens may be told anything at any time: only what concerns that goes. */
+static bool may_say(const struct session *s, const struct command *c)
+{
+    switch (c->id) {
+    case CMD_SUBSCRIBE:
+    case CMD_UNSUBSCRIBE:
+    case CMD_PSUBSCRIBE:
+    case CMD_PUNSUBSCRIBE:
+    case CMD_SSUBSCRIBE:
+    case CMD_SUNSUBSCRIBE:
+    case CMD_PING:
+    case CMD_QUIT:
+    case CMD_RESET:
+        return true;
+    default:
+        return s->proto != 2 || !pubsub_listens(s);
+    }
+}
+
 enum exec_verdict exec_command(struct exec *x, struct session *s, const struct exec_input *in)
 {
     if (UNLIKELY(s->stop != STOP_NOT || s->closing)) {
@@ -458,6 +488,14 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
     const struct command *c = command_find(in->argv, in->argc);
     if (UNLIKELY(c == NULL || !command_arity_ok(c, in->argc))) {
         return refuse(x, s, c, in);
+    }
+    if (UNLIKELY(s->subs != NULL) && !may_say(s, c)) {
+        char text[200];
+        snprintf(text, sizeof(text),
+                 "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                 "RESET are allowed in this context",
+                 c->full_name);
+        return exec_refuse(x, s, c, text);
     }
     if (UNLIKELY(!s->trusted)) {
         const char *why = refusal(x, s, c, in);
@@ -509,6 +547,7 @@ void exec_session_gone(struct exec *x, struct session *s)
     }
     hold_drop(x, s);
     tx_free(x, s);
+    pubsub_forget(x, s);
 }
 
 void exec_session_drained(struct exec *x, struct session *s)
@@ -566,6 +605,7 @@ void exec_tick(struct exec *x)
     hold_tick(x, false);
     pause_tick(x);
     waits_tick(x);
+    ears_tick(x);
     lanes_settle(x);
     stranded_resume(x);
     routes_drop_spare(x);

@@ -43,6 +43,7 @@ struct exec_settings {
     const char *node_password; /* copied; NULL or "": none */
     bool password_set;         /* clients must AUTH */
     bool lanes_announced;      /* lanes say SHOAL LANE: their node exempts them from its limits */
+    bool ears;                 /* there is a connection to each node that hears messages */
     bool trace;                /* requests keep their bytes until they are over */
 };
 

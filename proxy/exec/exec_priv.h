@@ -8,6 +8,7 @@
 #include "proxy/exec/tape.h"
 #include "proxy/route/retry.h"
 
+#include "common/base/hmap.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
@@ -89,6 +90,10 @@ struct exec {
     struct list spent;  /* dedicated ones to be freed at the next tick */
     struct target *any; /* where keyless commands go */
     uint64_t lane_id_last;
+    uint64_t lane_id_first; /* what hashes are seeded with */
+    struct hmap topics;     /* pubsub.c */
+    struct list sub_ops;
+    struct publisher *publisher;
     uint32_t n_pinned;
     uint64_t walk;
     struct rng rng;
@@ -130,6 +135,8 @@ static inline bool request_is_first(const struct request *r)
 }
 /* After something was written to session->out for the first request itself. */
 void request_done_in_place(struct exec *x, struct request *r, size_t bytes_before);
+/* Something was appended to session->out, which held `bytes_before`. */
+void session_pushed(struct exec *x, struct session *s, size_t bytes_before);
 void session_stop(struct exec *x, struct session *s, enum session_stop why);
 void session_check_resume(struct exec *x, struct session *s);
 /* It may be parsed on. */
@@ -323,6 +330,22 @@ enum exec_verdict exec_local(struct exec *x, struct session *s, const struct com
                              const struct exec_input *in);
 enum exec_verdict exec_refuse(struct exec *x, struct session *s, const struct command *c,
                               const char *text);
+
+/* --- pubsub.c: messages --- */
+enum exec_verdict exec_pubsub(struct exec *x, struct session *s, const struct command *c,
+                              const struct exec_input *in);
+void pubsub_init(struct exec *x);
+void pubsub_fini(struct exec *x);
+/* The session that publishes for nodes ends, before lanes do. */
+void publisher_gone(struct exec *x);
+/* Ears that are missing are opened. */
+void ears_tick(struct exec *x);
+void ears_map_changed(struct exec *x);
+/* An ear's connection is gone. */
+void ear_lost(struct exec *x, struct lane *l);
+/* It answered the command with that number. */
+void ear_answered(struct exec *x, struct lane *l, uint64_t number);
+void ear_pushed(struct exec *x, struct lane *l, struct chunk *chunk, const char *ptr, size_t len);
 
 /* --- wait.c: commands that wait at a node for data --- */
 enum exec_verdict exec_wait(struct exec *x, struct session *s, const struct command *c,

@@ -91,7 +91,9 @@ void fate_unknown(struct exec *x, struct call *c)
 
 void fate_begin(struct exec *x, const struct lane *l, struct call *c)
 {
-    bool askable = l->counted && c->request->session != NULL;
+    /* Messages leave nothing in a log. */
+    bool askable =
+        l->counted && c->request->session != NULL && (c->request->command->flags & CF_PUBSUB) == 0;
     if (askable && c->shard == CALL_MULTI) {
         gather_scatter(x, c, l);
         return;

@@ -106,7 +106,11 @@ static void shake_hands(struct exec *x, struct lane *l)
     } else if (l->proto == 3) {
         say_first(x, l, words, 2);
     }
-    if (x->settings.lanes_announced) {
+    if (l->kind == LANE_EAR) {
+        words[0] = SLICE("SHOAL");
+        words[1] = SLICE("EAR");
+        say_first(x, l, words, 2);
+    } else if (x->settings.lanes_announced) {
         char digits[NUM_I64_MAX_LEN];
         words[0] = SLICE("SHOAL");
         words[1] = SLICE("LANE");
@@ -137,6 +141,7 @@ bool lane_ready(struct exec *x, struct lane *l)
     l->words = 0;
     l->counted = false;
     l->pinged = false;
+    l->acked = 0;
     l->heard_us = x->now_us;
     resp_skip_init(&l->skip);
     list_append(&x->lanes, &l->link);
@@ -359,7 +364,7 @@ static void lost_call(struct exec *x, struct lane *l, struct call *c, uint64_t w
 
 static const char *kind_name(const struct lane *l)
 {
-    static const char *const names[] = {"read", "write", "fate", "pinned"};
+    static const char *const names[] = {"read", "write", "fate", "ear", "pinned"};
     return names[l->kind];
 }
 
@@ -389,6 +394,9 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
         if (l->kind == LANE_READ || l->kind == LANE_WRITE) {
             routes_doubt(x, t);
         }
+    }
+    if (l->kind == LANE_EAR) {
+        ear_lost(x, l);
     }
     waits_lost(x, l); /* they were sent before all others */
     while (c != NULL) {
@@ -483,9 +491,13 @@ static bool words_over(struct exec *x, struct lane *l, const char *ptr, size_t l
 static bool word_answered(struct exec *x, struct lane *l, struct call *c, const char *ptr,
                           size_t len)
 {
+    uint64_t number = c->number;
     mem_free(c);
     if (l->words == 0) {
         l->pinged = false;
+        if (l->kind == LANE_EAR) {
+            ear_answered(x, l, number);
+        }
         return *ptr != '-'; /* UNWATCH, PING, SHOAL UNPARK */
     }
     if (*ptr != '-') {
@@ -548,7 +560,11 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
 {
     struct call *c = l->head;
     if (UNLIKELY(*ptr == '>')) {
-        wait_pushed(x, l, chunk, ptr, len); /* nothing else is pushed on a lane */
+        if (l->kind == LANE_EAR) {
+            ear_pushed(x, l, chunk, ptr, len);
+        } else {
+            wait_pushed(x, l, chunk, ptr, len);
+        }
         return true;
     }
     if (UNLIKELY(c == NULL)) {

@@ -21,8 +21,14 @@ struct parked;
 struct session;
 struct target;
 
-enum lane_kind { LANE_READ, LANE_WRITE, LANE_FATE /* questions for fates */, LANE_PINNED };
-#define LANE_KINDS 3 /* that a target has one of each */
+enum lane_kind {
+    LANE_READ,
+    LANE_WRITE,
+    LANE_FATE, /* questions for fates */
+    LANE_EAR,  /* hears messages (pubsub.h) */
+    LANE_PINNED
+};
+#define LANE_KINDS 4 /* that a target has one of each */
 enum lane_state { LANE_DOWN, LANE_CONNECTING, LANE_UP };
 
 #define LANE_MAGIC   0x1a9e5a11u
@@ -56,6 +62,7 @@ struct lane {
     bool losing;          /* these are being told */
     bool pinged;          /* asked whether it still stands */
     int64_t heard_us;     /* when bytes came last */
+    uint64_t acked;       /* EAR: number of the last of its commands that was answered */
     struct list stopped;  /* session.wait */
     struct list link;     /* in exec's lanes */
     struct list idle;     /* PINNED: in the target's idle ones */

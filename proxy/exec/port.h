@@ -33,6 +33,8 @@ struct exec_port {
     void (*session_close)(void *front, struct session *s);
     /* session->out passed session->out_watch. */
     void (*session_over)(void *front, struct session *s);
+    /* It began or ceased to listen to messages: other limits hold. May be NULL. */
+    void (*session_class)(void *front, struct session *s);
     /* Calls exec_tick() at that time or a little later. */
     void (*wake_at)(void *front, int64_t at_us);
     /* A client's request is over, so long after it was accepted. May be NULL, together with

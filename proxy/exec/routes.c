@@ -315,6 +315,7 @@ void exec_set_map(struct exec *x, struct map *m)
     hold_tick(x, true);
     stranded_resume(x);
     routes_drop_spare(x);
+    ears_map_changed(x);
 }
 
 struct map *exec_map(const struct exec *x)

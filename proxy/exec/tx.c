@@ -141,7 +141,10 @@ static enum item_where item_where(struct exec *x, const struct command *c)
     case CMD_ECHO:
     case CMD_TIME:
     case CMD_SELECT:
+    case CMD_PUBLISH: /* elsewhere it would not be within the transaction; alone it counts truly */
         return ITEM_EITHER;
+    case CMD_SPUBLISH:
+        return ITEM_NODE;
     default:
         break;
     }
@@ -379,6 +382,7 @@ static struct tx_run *run_new(struct exec *x, struct request *r, struct tx *tx)
     run->request = r;
     session_init(&run->inner, s->id, &run->out);
     run->inner.inner = true;
+    run->inner.moved = tx_inner_moved;
     run->inner.outer = s;
     run->inner.proto = s->proto;
     run->inner.db = s->db;

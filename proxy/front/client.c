@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proxy/front/client.h"
 
+#include "proxy/exec/pubsub.h"
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
 #include "proxy/front/users.h"
@@ -36,8 +37,8 @@ void client_describe(const struct client *c, struct str *to)
     size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
     size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
     char flags[8];
-    (void)snprintf(flags, sizeof(flags), "%s%s%s", exec_session_blocked(s) ? "b" : "",
-                   s->multi ? "x" : "", s->no_evict ? "e" : "");
+    (void)snprintf(flags, sizeof(flags), "%s%s%s%s", pubsub_listens(s) ? "P" : "",
+                   s->multi ? "x" : "", exec_session_blocked(s) ? "b" : "", s->no_evict ? "e" : "");
     const struct client_line line = {
         .id = s->id,
         .stream = st,
@@ -54,6 +55,9 @@ void client_describe(const struct client *c, struct str *to)
         .last = s->last_command,
         .proto = s->proto,
         .user = acl_user_name(s->user),
+        .channels = pubsub_count(s, TOPIC_CHANNEL),
+        .patterns = pubsub_count(s, TOPIC_PATTERN),
+        .shard_channels = pubsub_count(s, TOPIC_SHARD),
         .redirect = -1,
     };
     client_line(&line, to);
@@ -242,15 +246,25 @@ static void on_drained(struct stream *st)
 
 /* --- life --- */
 
+enum output_class client_class(const struct client *c)
+{
+    return pubsub_listens(&c->session) ? OUTPUT_PUBSUB : OUTPUT_NORMAL;
+}
+
+static const struct output_limit *limit_of(const struct client *c)
+{
+    return &c->worker->options->output_limits.of[client_class(c)];
+}
+
 void client_limits_changed(struct client *c)
 {
-    const struct worker_impl *i = c->worker->impl;
+    const struct output_limit *l = limit_of(c);
     uint64_t watch = SIZE_MAX;
-    if (i->output_hard > 0) {
-        watch = (uint64_t)i->output_hard;
+    if (l->hard > 0) {
+        watch = l->hard;
     }
-    if (i->output_soft > 0) {
-        watch = MIN(watch, (uint64_t)i->output_soft);
+    if (l->soft > 0) {
+        watch = MIN(watch, l->soft);
     }
     c->session.out_watch = watch;
 }
@@ -319,8 +333,7 @@ void client_kill(struct client *c, enum client_kill how)
 void client_cron(struct client *c, int64_t now_us)
 {
     struct worker *w = c->worker;
-    const struct worker_impl *i = w->impl;
-    int64_t timeout_ms = w->options->timeout_ms;
+    int64_t timeout_ms = pubsub_listens(&c->session) ? 0 : w->options->timeout_ms;
     outbuf_settle(&c->stream->out);
     if (c->eof && exec_session_blocked(&c->session)) {
         client_kill(c, CLIENT_KILL_NOW);
@@ -332,7 +345,7 @@ void client_cron(struct client *c, int64_t now_us)
         client_kill(c, CLIENT_KILL_NOW);
         return;
     }
-    if (c->over_soft && now_us - c->over_soft_us > i->output_soft_seconds * 1000000) {
+    if (c->over_soft && now_us - c->over_soft_us > limit_of(c)->soft_seconds * 1000000) {
         w->counters.killed_output++;
         client_kill(c, CLIENT_KILL_NOW);
     }
@@ -364,8 +377,8 @@ static void session_over(void *front, struct session *s)
 {
     struct worker *w = front;
     struct client *c = client_of(s);
-    const struct worker_impl *i = w->impl;
-    if (i->output_hard > 0 && s->out->bytes > (uint64_t)i->output_hard) {
+    const struct output_limit *l = limit_of(c);
+    if (l->hard > 0 && s->out->bytes > l->hard) {
         if (!c->doomed) {
             w->counters.killed_output++;
             log_event(LOG_VERBOSE, "client", "output buffer limit id=%llu bytes=%zu",
@@ -376,6 +389,12 @@ static void session_over(void *front, struct session *s)
         c->over_soft = true;
         c->over_soft_us = loop_now_us(w->loop);
     }
+}
+
+static void session_class(void *front, struct session *s)
+{
+    (void)front;
+    client_limits_changed(client_of(s));
 }
 
 static void request_over(void *front, const struct request *r, int64_t us)
@@ -407,6 +426,7 @@ void client_fill_port(struct exec_port *port)
     port->session_resume = session_resume;
     port->session_close = session_close;
     port->session_over = session_over;
+    port->session_class = session_class;
     port->wake_at = wake_at;
     port->request_over = request_over;
     port->error_reply = error_reply;

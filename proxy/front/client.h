@@ -5,6 +5,7 @@
 
 #include "proxy/route/session.h"
 
+#include "common/app/option_types.h"
 #include "common/base/hmap.h"
 #include "common/base/list.h"
 
@@ -46,7 +47,9 @@ void client_describe(const struct client *c, struct str *to);
 size_t client_memory(const struct client *c);
 /* Once a second: idle and output limits. */
 void client_cron(struct client *c, int64_t now_us);
-/* After CONFIG SET. */
+/* Whose output limits hold for it. */
+enum output_class client_class(const struct client *c);
+/* After CONFIG SET, or when it is of another class. */
 void client_limits_changed(struct client *c);
 
 struct exec_port;

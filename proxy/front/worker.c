@@ -181,6 +181,7 @@ static void exec_settings_of(const struct proxy_options *o, struct exec_settings
                 : 2 * o->lease_ms * 1000,
         .node_password = proxy_options_node_password(o),
         .lanes_announced = true,
+        .ears = true,
         .trace = o->slowlog_log_slower_than >= 0,
     };
 }
@@ -189,7 +190,6 @@ void worker_apply_options(struct worker *w)
 {
     struct exec_settings s;
     struct worker_impl *i = w->impl;
-    const struct output_limit *l = &w->options->output_limits.of[OUTPUT_NORMAL];
     exec_settings_of(w->options, &s);
     s.password_set = auth_needed(w->users);
     exec_set(w->exec, &s);
@@ -199,9 +199,6 @@ void worker_apply_options(struct worker *w)
         acl_log_set_len_max(w->acl_log, w->options->acllog_max_len);
     }
     back_set(i->back, w->options->connect_timeout_ms, (int)(w->options->tcp_keepalive_ms / 1000));
-    i->output_hard = (int64_t)l->hard;
-    i->output_soft = (int64_t)l->soft;
-    i->output_soft_seconds = l->soft_seconds;
     LIST_FOREACH(it, &w->clients) {
         client_limits_changed(container_of(it, struct client, link));
     }

@@ -62,7 +62,6 @@ struct worker_impl {
     bool over_memory;
     uint64_t ask_last;
     struct list control_waits;
-    int64_t output_hard, output_soft, output_soft_seconds;
 };
 
 /* ask.c */

@@ -20,6 +20,16 @@ enum route router_of(const struct command *c)
     case CMD_FLUSHALL:
     case CMD_FLUSHDB:
         return ROUTE_SHARDS;
+    case CMD_SUBSCRIBE:
+    case CMD_UNSUBSCRIBE:
+    case CMD_PSUBSCRIBE:
+    case CMD_PUNSUBSCRIBE:
+    case CMD_SSUBSCRIBE:
+    case CMD_SUNSUBSCRIBE:
+        return ROUTE_LISTEN;
+    case CMD_PUBLISH:
+    case CMD_SPUBLISH:
+        return ROUTE_CHANNEL;
     default:
         break;
     }

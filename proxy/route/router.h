@@ -13,8 +13,10 @@ enum route {
     ROUTE_NODES,  /* every node, answers merged */
     ROUTE_SCAN,
     ROUTE_RANDOMKEY,
-    ROUTE_WAIT, /* may wait for data */
-    ROUTE_TX,   /* MULTI and its kin */
+    ROUTE_WAIT,    /* may wait for data */
+    ROUTE_LISTEN,  /* SUBSCRIBE and its kin */
+    ROUTE_CHANNEL, /* its first argument has a slot as a key has */
+    ROUTE_TX,      /* MULTI and its kin */
 };
 
 /* Where commands of this row go, by the row alone. */

@@ -12,7 +12,10 @@
 struct acl_user;
 struct call;
 struct command;
+struct exec;
 struct request;
+struct session;
+struct subs;
 struct tx;
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP_THIS };
@@ -70,7 +73,10 @@ struct session {
     struct outbuf *out;    /* replies: the stream's */
     struct tx *tx;         /* NULL: no MULTI, no WATCH; exec's */
     struct session *outer; /* of an inner session: the client's own; NULL once it has gone */
-    struct list wait;      /* linked while stopped for a lane or an order */
+    struct subs *subs;     /* what it listens to; NULL: nothing; exec's */
+    /* An inner session finished something or may go on. */
+    void (*moved)(struct exec *x, struct session *s);
+    struct list wait;                   /* linked while stopped for a lane or an order */
     const struct command *last_command; /* for CLIENT LIST */
     uint64_t commands;                  /* how many it has sent */
 };
