@@ -33,7 +33,6 @@ void cmd_sadd(struct call *c)
     if (!find_set(c, &p, &o)) {
         return;
     }
-    size_t max = c->ks->settings.set_intset_entries;
     struct db_edit e = {0};
     struct object *fresh = o == NULL ? set_new(c->argv[1]) : NULL;
     if (o != NULL) {
@@ -41,7 +40,7 @@ void cmd_sadd(struct call *c)
     }
     int64_t added = 0;
     for (size_t i = 2; i < c->argc; i++) {
-        added += set_add(o != NULL ? o : fresh, c->argv[i], max);
+        added += set_add(o != NULL ? o : fresh, c->argv[i]);
     }
     if (o != NULL) {
         db_edit_end(&c->db, &p, &e, added > 0);
@@ -123,12 +122,12 @@ void cmd_smove(struct call *c)
     bool added = true;
     if (target == NULL) {
         target = set_new(c->argv[2]);
-        added = set_add(target, c->argv[3], c->ks->settings.set_intset_entries);
+        added = set_add(target, c->argv[3]);
         db_add(&c->db, &to, target);
     } else {
         struct db_edit e;
         db_edit_begin(&c->db, &to, target, &e);
-        added = set_add(target, c->argv[3], c->ks->settings.set_intset_entries);
+        added = set_add(target, c->argv[3]);
         db_edit_end(&c->db, &to, &e, added);
     }
     if (added) {
@@ -301,7 +300,7 @@ static void reply_sample(struct call *c, const struct object *o, size_t n)
     struct object *seen = set_new(SLICE(""));
     while (set_count(seen) < n) {
         struct set_element e = set_random(o, c->rng);
-        if (set_add_element(seen, &e, SET_INTSET_ENTRIES)) {
+        if (set_add_element(seen, &e)) {
             reply_element(c, &e);
         }
     }

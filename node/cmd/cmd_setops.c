@@ -171,43 +171,32 @@ static void take_nothing(void *arg, const struct set_element *e)
     ++*(uint64_t *)arg;
 }
 
-struct making {
-    struct object *set;
-    size_t entries_max;
-};
-
 static void take_into_set(void *arg, const struct set_element *e)
 {
-    struct making *m = arg;
-    set_add_element(m->set, e, m->entries_max);
+    set_add_element(arg, e);
 }
 
-static void unite(const struct sources *s, struct making *m)
+static void unite(const struct sources *s, struct object *set)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct set_walk w = {0};
         struct set_element e;
         while (s->of[i] != NULL && set_next(s->of[i], &w, &e)) {
-            set_add_element(m->set, &e, m->entries_max);
+            set_add_element(set, &e);
         }
     }
 }
 
-static struct making making_at(struct call *c, struct slice key)
-{
-    return (struct making){.set = set_new(key), .entries_max = c->ks->settings.set_intset_entries};
-}
-
 /* argv[1] becomes the set, or goes. Takes it. */
-static void store(struct call *c, struct making *m, const char *event)
+static void store(struct call *c, struct object *set, const char *event)
 {
     struct probe p = call_probe(c, 1);
-    size_t n = set_count(m->set);
+    size_t n = set_count(set);
     if (n > 0) {
-        store_object(c, &p, m->set);
+        store_object(c, &p, set);
         notify(&c->db, NOTIFY_SET, event, c->argv[1]);
     } else {
-        object_free(&m->set);
+        object_free(&set);
         store_nothing(c, &p, c->argv[1]);
     }
     resp_int(&c->w, (int64_t)n);
@@ -249,9 +238,9 @@ void cmd_sinterstore(struct call *c)
 {
     struct sources s;
     if (find_sources(c, 2, c->argc - 2, &s)) {
-        struct making m = making_at(c, c->argv[1]);
-        intersect(&s, 0, take_into_set, &m);
-        store(c, &m, "sinterstore");
+        struct object *set = set_new(c->argv[1]);
+        intersect(&s, 0, take_into_set, set);
+        store(c, set, "sinterstore");
         sources_fini(&s);
     }
 }
@@ -287,15 +276,15 @@ void cmd_sunion(struct call *c)
     if (!find_sources(c, 1, c->argc - 1, &s)) {
         return;
     }
-    struct making m = making_at(c, SLICE(""));
-    unite(&s, &m);
-    resp_set(&c->w, set_count(m.set));
+    struct object *set = set_new(SLICE(""));
+    unite(&s, set);
+    resp_set(&c->w, set_count(set));
     struct set_walk w = {0};
     struct set_element e;
-    while (set_next(m.set, &w, &e)) {
+    while (set_next(set, &w, &e)) {
         reply_element(c, &e);
     }
-    object_free(&m.set);
+    object_free(&set);
     sources_fini(&s);
 }
 
@@ -303,9 +292,9 @@ void cmd_sunionstore(struct call *c)
 {
     struct sources s;
     if (find_sources(c, 2, c->argc - 2, &s)) {
-        struct making m = making_at(c, c->argv[1]);
-        unite(&s, &m);
-        store(c, &m, "sunionstore");
+        struct object *set = set_new(c->argv[1]);
+        unite(&s, set);
+        store(c, set, "sunionstore");
         sources_fini(&s);
     }
 }
@@ -325,9 +314,9 @@ void cmd_sdiffstore(struct call *c)
 {
     struct sources s;
     if (find_sources(c, 2, c->argc - 2, &s)) {
-        struct making m = making_at(c, c->argv[1]);
-        subtract(&s, take_into_set, &m);
-        store(c, &m, "sdiffstore");
+        struct object *set = set_new(c->argv[1]);
+        subtract(&s, take_into_set, set);
+        store(c, set, "sdiffstore");
         sources_fini(&s);
     }
 }

@@ -8,7 +8,6 @@
 #include "node/keyspace/table.h"
 #include "node/keyspace/watch.h"
 #include "node/types/members.h"
-#include "node/types/set.h"
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
@@ -48,9 +47,6 @@ struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
         .stream_node_max_bytes = 4096,
         .stream_node_max_entries = 100,
         .expires_keys = true,
-        .set_intset_entries = SET_INTSET_ENTRIES,
-        .zset_listpack_entries = 128,
-        .zset_listpack_value = 64,
     };
     return ks;
 }

@@ -39,10 +39,6 @@ struct keyspace_settings {
     uint64_t hll_sparse_max_bytes;  /* longer HyperLogLogs are dense */
     uint64_t stream_node_max_bytes; /* of one block of a stream's entries; 0: no limit */
     uint64_t stream_node_max_entries;
-    /* Above these a value's compact form is given up. */
-    size_t set_intset_entries;    /* set-max-intset-entries */
-    size_t zset_listpack_entries; /* zset-max-listpack-entries */
-    size_t zset_listpack_value;   /* zset-max-listpack-value */
     bool expires_keys; /* false while writes pause: expired keys are hidden, not removed */
 };
 

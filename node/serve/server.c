@@ -330,12 +330,12 @@ void server_settings_changed(struct server *s)
     k->hll_sparse_max_bytes = (uint64_t)o->hll_sparse_max_bytes;
     k->stream_node_max_bytes = (uint64_t)o->stream_node_max_bytes;
     k->stream_node_max_entries = (uint64_t)o->stream_node_max_entries;
-    k->set_intset_entries = (size_t)o->set_max_intset_entries;
-    k->zset_listpack_entries = (size_t)o->zset_max_listpack_entries;
-    k->zset_listpack_value = (size_t)o->zset_max_listpack_value;
     struct type_limits limits = *type_limits();
     limits.hash_entries = (size_t)o->hash_max_listpack_entries;
     limits.hash_value = (size_t)o->hash_max_listpack_value;
+    limits.set_intset = (size_t)o->set_max_intset_entries;
+    limits.zset_entries = (size_t)o->zset_max_listpack_entries;
+    limits.zset_value = (size_t)o->zset_max_listpack_value;
     limits.list_size = (int)o->list_max_listpack_size;
     limits.list_depth = (int)o->list_compress_depth;
     type_limits_set(&limits);

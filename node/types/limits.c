@@ -2,7 +2,14 @@
 #include "node/types/limits.h"
 
 static struct type_limits now = {
-    .hash_entries = 512, .hash_value = 64, .list_size = -2, .list_plain = LIST_PLAIN_DEFAULT};
+    .hash_entries = 512,
+    .hash_value = 64,
+    .set_intset = 512,
+    .zset_entries = 128,
+    .zset_value = 64,
+    .list_size = -2,
+    .list_plain = LIST_PLAIN_DEFAULT,
+};
 
 const struct type_limits *type_limits(void)
 {

@@ -9,6 +9,9 @@
 struct type_limits {
     size_t hash_entries; /* hash-max-listpack-entries: fields */
     size_t hash_value;   /* hash-max-listpack-value: bytes of a field or value */
+    size_t set_intset;   /* set-max-intset-entries: integers of a set */
+    size_t zset_entries; /* zset-max-listpack-entries: members */
+    size_t zset_value;   /* zset-max-listpack-value: bytes of a member */
     int list_size;       /* list-max-listpack-size: elements in a node, or -1 to -5: 4 to 64 KiB */
     int list_depth;      /* list-compress-depth: nodes at each end that are not packed; 0: none */
     size_t list_plain;   /* bytes from which an element has a node of its own */

@@ -8,6 +8,7 @@
 #include "node/types/set.h"
 #include "node/types/string.h"
 #include "node/types/xstream.h"
+#include "node/types/zset.h"
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
@@ -23,6 +24,7 @@ const struct object_ops *const object_types[] = {
     [OBJECT_LIST] = &quicklist_ops,
     [OBJECT_SET] = &set_ops,
     [OBJECT_STREAM] = &xstream_ops,
+    [OBJECT_ZSET] = &zset_ops,
 };
 /* clang-format on */
 

@@ -7,6 +7,7 @@
 #include "node/types/set.h"
 #include "node/types/string.h"
 #include "node/types/xstream_rdb.h"
+#include "node/types/zset.h"
 
 #include "common/base/crc.h"
 #include "common/base/mem.h"
@@ -296,6 +297,10 @@ static read_fn *const readers[TYPES] = {
     [RDB_TYPE_SET_INTSET] = set_read_intset,
     [RDB_TYPE_STREAM] = xstream_rdb_read,
     [RDB_TYPE_STREAM_2] = xstream_rdb_read_2,
+    [RDB_TYPE_ZSET] = zset_read_text,
+    [RDB_TYPE_ZSET_2] = zset_read,
+    [RDB_TYPE_ZSET_LISTPACK] = zset_read_listpack,
+    [RDB_TYPE_ZSET_ZIPLIST] = zset_read_ziplist,
 };
 
 unsigned rdb_type_of(const struct object *o)

@@ -2,6 +2,7 @@
 #include "node/types/set.h"
 
 #include "node/types/intset.h"
+#include "node/types/limits.h"
 #include "node/types/members.h"
 #include "node/types/object_ops.h"
 #include "node/types/rdb.h"
@@ -104,12 +105,12 @@ static void become_table(struct object *o)
     o->encoding = TABLE;
 }
 
-static bool add_number(struct object *o, int64_t v, size_t entries_max)
+static bool add_number(struct object *o, int64_t v)
 {
     struct intset *ints = ints_of(o);
     bool is_new = intset_add(&ints, v);
     object_set_root(o, ints);
-    if (is_new && UNLIKELY(intset_count(ints) > MIN(entries_max, (size_t)INTS_MAX))) {
+    if (is_new && UNLIKELY(intset_count(ints) > MIN(type_limits()->set_intset, (size_t)INTS_MAX))) {
         become_table(o);
     }
     return is_new;
@@ -148,25 +149,25 @@ bool set_has_element(const struct object *o, const struct set_element *e)
     return set_has(o, set_element_text(e, digits));
 }
 
-bool set_add(struct object *o, struct slice member, size_t entries_max)
+bool set_add(struct object *o, struct slice member)
 {
     if (o->encoding == INTS) {
         int64_t number;
         if (num_parse_i64(member, &number)) {
-            return add_number(o, number, entries_max);
+            return add_number(o, number);
         }
         become_table(o);
     }
     return table_add(table_of(o), member);
 }
 
-bool set_add_element(struct object *o, const struct set_element *e, size_t entries_max)
+bool set_add_element(struct object *o, const struct set_element *e)
 {
     if (o->encoding == INTS && e->ptr == NULL) {
-        return add_number(o, e->number, entries_max);
+        return add_number(o, e->number);
     }
     char digits[NUM_I64_MAX_LEN];
-    return set_add(o, set_element_text(e, digits), entries_max);
+    return set_add(o, set_element_text(e, digits));
 }
 
 bool set_remove(struct object *o, struct slice member)
@@ -343,7 +344,14 @@ struct object *set_read_intset(struct slice *in, struct slice key, int64_t expir
         return NULL;
     }
     struct intset *ints = intset_read(bytes);
-    return ints == NULL ? NULL : object_new_rooted(OBJECT_SET, INTS, key, expire_ms, ints);
+    if (ints == NULL) {
+        return NULL;
+    }
+    struct object *o = object_new_rooted(OBJECT_SET, INTS, key, expire_ms, ints);
+    if (intset_count(ints) > type_limits()->set_intset) {
+        become_table(o);
+    }
+    return o;
 }
 
 struct object *set_read(struct slice *in, struct slice key, int64_t expire_ms, struct str *scratch)
@@ -355,8 +363,7 @@ struct object *set_read(struct slice *in, struct slice key, int64_t expire_ms, s
     struct object *o = object_new_rooted(OBJECT_SET, INTS, key, expire_ms, intset_new());
     for (uint64_t i = 0; i < count; i++) {
         struct slice member;
-        if (!rdb_read_string(in, scratch, &member) ||
-            !set_add(o, member, MIN(count, (uint64_t)SET_INTSET_ENTRIES))) {
+        if (!rdb_read_string(in, scratch, &member) || !set_add(o, member)) {
             object_free(&o);
             return NULL;
         }

@@ -8,8 +8,6 @@
 #include "common/base/num.h"
 #include "common/base/rng.h"
 
-#define SET_INTSET_ENTRIES 512 /* set-max-intset-entries, where nobody says otherwise */
-
 /* An element: bytes, or a number that stands for its digits. */
 struct set_element {
     const char *ptr; /* NULL: the number */
@@ -32,9 +30,9 @@ bool set_has(const struct object *o, struct slice member);
 bool set_has_element(const struct object *o, const struct set_element *e);
 bool set_is_integers(const struct object *o);
 
-/* False: it was there. `entries_max`: with more than so many, integers become a table. */
-bool set_add(struct object *o, struct slice member, size_t entries_max);
-bool set_add_element(struct object *o, const struct set_element *e, size_t entries_max);
+/* False: it was there. */
+bool set_add(struct object *o, struct slice member);
+bool set_add_element(struct object *o, const struct set_element *e);
 /* False: it was not there. The last one leaves an empty set. */
 bool set_remove(struct object *o, struct slice member);
 

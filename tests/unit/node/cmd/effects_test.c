@@ -395,6 +395,35 @@ static void test_effects_of_hashes(void **state)
     pair_close(&p);
 }
 
+static void test_effects_of_sorted_sets(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    LEAVES(&p, "zadd z 1 a 2 b 3 c", "0 zadd z 1 a 2 b 3 c");
+    LEAVES(&p, "zadd z nx 1 a", "");
+    LEAVES(&p, "zadd z gt ch 5 a 1 b", "0 zadd z gt ch 5 a 1 b");
+    LEAVES(&p, "zincrby z 1.5 a", "0 zincrby z 1.5 a");
+    LEAVES(&p, "zincrby z 0 a", "");
+    LEAVES(&p, "zrem z nothing", "");
+    LEAVES(&p, "zpopmin z", "0 zpopmin z");
+    LEAVES(&p, "zmpop 2 y z max", "0 ZPOPMAX z");
+    LEAVES(&p, "zmpop 2 y z max count 5", "0 ZPOPMAX z");
+    LEAVES(&p, "bzpopmin y z 0", "");
+    LEAVES(&p, "zadd z 1 a 2 b 3 c", "0 zadd z 1 a 2 b 3 c");
+    LEAVES(&p, "bzpopmax y z 0", "0 ZPOPMAX z");
+    LEAVES(&p, "bzmpop 0 2 y z min count 7", "0 ZPOPMIN z 2");
+    LEAVES(&p, "zrangestore {z}x z 0 -1", "");
+    LEAVES(&p, "zadd z 1 a 2 b", "0 zadd z 1 a 2 b");
+    LEAVES(&p, "zrangestore {z}x z 0 -1", "0 zrangestore {z}x z 0 -1");
+    LEAVES(&p, "zremrangebyscore z 5 6", "");
+    LEAVES(&p, "zremrangebyrank z 0 0", "0 zremrangebyrank z 0 0");
+    does(&p, "zunionstore a 2 z {z}x");
+    assert_int_equal(strncmp(str_cstr(&p.log), "0 RESTORE a", 11), 0);
+    assert_equal(&p);
+    pair_close(&p);
+}
+
 static void test_commands_of_several_shards_are_told_by_value(void **state)
 {
     (void)state;
@@ -574,7 +603,7 @@ static void test_a_lane_learns_of_every_write_that_ran(void **state)
 static void random_key(struct pair *p, char kind, struct str *to)
 {
     static const char *const keys[] = {"a", "b", "{a}c", "{a}d", "{b}e", "f", "{a}g", "{f}h", "i"};
-    static const char kinds[] = "klhsx";
+    static const char kinds[] = "klhsxz";
     if (rng_below(&p->f.rng, 10) == 0) {
         kind = kinds[rng_below(&p->f.rng, sizeof(kinds) - 1)];
     }
@@ -585,8 +614,8 @@ static void random_key(struct pair *p, char kind, struct str *to)
     }
 }
 
-/* k a key, l that of a list, h of a hash, s of a set, v a value, n a number, t a short time from
- * now, T a time on the clock, d a database */
+/* k a key, l that of a list, h of a hash, s of a set, z of a sorted set, v a value, n a number, t a
+ * short time from now, T a time on the clock, d a database */
 static const char *const random_commands[] = {
     "set k v",
     "set k v",
@@ -722,6 +751,24 @@ static const char *const random_commands[] = {
     "sdiffstore s s s",
     "sscan s 0",
     "srandmember s n",
+    "zadd z n v n v n v",
+    "zadd z n v n v n v",
+    "zadd z nx ch n v",
+    "zadd z gt n v",
+    "zincrby z n v",
+    "zrem z v v",
+    "zpopmin z",
+    "zpopmax z n",
+    "zmpop 2 z z max count 2",
+    "bzpopmin z z 0",
+    "bzmpop 0 1 z min",
+    "zremrangebyrank z n n",
+    "zremrangebyscore z n +inf",
+    "zunionstore z 2 z s weights 2 n",
+    "zinterstore z 2 z z",
+    "zdiffstore z 2 z z",
+    "zrangestore z z n n",
+    "zrandmember z n",
     "set k v",
     "set k v px t",
 };
@@ -746,6 +793,7 @@ static void random_line(struct pair *p, struct str *to)
         case 'h':
         case 's':
         case 'x':
+        case 'z':
             random_key(p, *c, to);
             break;
         case 'v':
@@ -854,6 +902,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_effects_are_deterministic_words),
         cmocka_unit_test(test_effects_of_sets),
+        cmocka_unit_test(test_effects_of_sorted_sets),
         cmocka_unit_test(test_effects_of_lists),
         cmocka_unit_test(test_effects_of_hashes),
         cmocka_unit_test(test_commands_of_several_shards_are_told_by_value),

@@ -3,6 +3,7 @@
 #include "node/types/set.h"
 
 #include "node/types/intset.h"
+#include "node/types/limits.h"
 #include "node/types/rdb.h"
 
 #include "common/base/mem.h"
@@ -90,10 +91,17 @@ static void test_blocks_that_are_none_are_refused(void **state)
     intset_free(&s);
 }
 
+static void limit(size_t integers)
+{
+    struct type_limits l = *type_limits();
+    l.set_intset = integers;
+    type_limits_set(&l);
+}
+
 static void add_all(struct object *o, const char *const *members, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        assert_true(set_add(o, slice_str(members[i]), 4));
+        assert_true(set_add(o, slice_str(members[i])));
     }
 }
 
@@ -101,9 +109,10 @@ static void test_integers_become_a_table(void **state)
 {
     (void)state;
     struct object *o = set_new(key);
+    limit(4);
     add_all(o, (const char *const[]){"1", "2", "-7", "4000000000"}, 4);
     assert_string_equal(object_encoding_name(o), "intset");
-    assert_true(set_add(o, SLICE("5"), 4)); /* one too many */
+    assert_true(set_add(o, SLICE("5"))); /* one too many */
     assert_string_equal(object_encoding_name(o), "hashtable");
     assert_true(set_has(o, SLICE("-7")));
     assert_false(set_has(o, SLICE("07")));
@@ -157,8 +166,11 @@ static void test_sets_as_files(void **state)
     for (int64_t i = 0; i < 300; i++) {
         char digits[NUM_I64_MAX_LEN];
         struct slice text = slice_of(digits, num_print_i64(digits, i * 1000 - 3));
-        assert_true(set_add(o, text, 1000));
-        assert_true(set_add(table, text, 0));
+        limit(1000);
+        assert_true(set_add(o, text));
+        limit(0);
+        assert_true(set_add(table, text));
+        limit(1000);
         check_written(o);
         check_written(table);
     }
@@ -169,7 +181,7 @@ static void test_sets_as_files(void **state)
     char longest[1000];
     memset(longest, 'l', sizeof(longest));
     for (size_t i = 0; i < sizeof(longest); i += 37) {
-        assert_true(set_add(o, slice_of(longest, i), 1000));
+        assert_true(set_add(o, slice_of(longest, i)));
         check_written(o);
     }
     object_free(&o);
