@@ -108,7 +108,7 @@ static inline void run_handler(struct call *c, bool recorded)
     struct session *s = c->session;
     c->w.proto = s->proto;
     c->db = (struct db){.ks = c->ks, .now_ms = c->now_ms, .index = s->db, .no_touch = s->no_touch};
-    c->shard = KEYSPACE_SERVED;
+    c->shard = c->only == 0 ? KEYSPACE_SERVED : (int)c->only - 1;
     if (c->table->before != NULL) {
         c->table->before(c);
     }

@@ -42,9 +42,10 @@ struct call {
     struct session *session; /* db, protocol, transaction, identity */
     struct keyspace *ks;
     struct rng *rng;
-    int64_t now_ms;   /* wall clock of this loop turn: expiry */
-    uint64_t lane;    /* of the proxy's connection that it came by; 0: none */
-    uint64_t number;  /* counted on that lane */
+    int64_t now_ms;  /* wall clock of this loop turn: expiry */
+    uint64_t lane;   /* of the proxy's connection that it came by; 0: none */
+    uint64_t number; /* counted on that lane */
+    uint32_t only; /* a shard's number + 1: of whole databases only that is meant; 0: all served */
     struct slice as;  /* the rules of SHOAL AS that it came behind; ptr NULL: none */
     void *server;     /* for handlers of node/admin and node/serve; opaque here */
     uint64_t changes; /* out: keys that the command changed (Redis's dirty) */
@@ -52,7 +53,7 @@ struct call {
     /* set by call_run */
     const struct call_table *table;
     struct db db;
-    int shard; /* what whole databases means: KEYSPACE_SERVED, or this one */
+    int shard; /* what whole databases means: KEYSPACE_SERVED, or this one (`only`) */
     /* A key whose hash is known already, see call_prefetch_bucket; 0: none. */
     size_t probe_arg;
     struct probe probe;

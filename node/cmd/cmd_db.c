@@ -43,7 +43,7 @@ void cmd_keys(struct call *c)
     struct matches m = {.args = {.pattern = c->argv[1], .type = SCAN_TYPE_ANY},
                         .now_ms = c->now_ms};
     m.args.any = slice_eq(m.args.pattern, SLICE("*"));
-    keyspace_each(c->ks, c->db.index, consider, &m);
+    keyspace_each_in(c->ks, c->db.index, c->shard, consider, &m);
     resp_array(&c->w, m.found.n);
     matches_reply(&m, c);
 }
@@ -84,7 +84,7 @@ void cmd_randomkey(struct call *c)
 
 void cmd_dbsize(struct call *c)
 {
-    resp_int(&c->w, (int64_t)keyspace_keys(c->ks, c->db.index));
+    resp_int(&c->w, (int64_t)keyspace_keys_in(c->ks, c->db.index, c->shard));
 }
 
 /* ---- emptying ---- */

@@ -32,6 +32,10 @@ static void each_shard(struct call *c, const struct command *cmd, const struct s
                      : shard_of(c, argv[cmd->key_single]));
         return;
     }
+    if (is_keyless_write(cmd) && argv == c->argv && c->only != 0) {
+        visit(c, c->only - 1);
+        return;
+    }
     if (is_keyless_write(cmd)) {
         for (int s = 0; s < c->ks->n_shards; s++) {
             if (keyspace_serves(c->ks, s)) {

@@ -234,30 +234,30 @@ void keyspace_expired(const struct db *db, const struct probe *p, struct slice k
     notify(db, NOTIFY_EXPIRED, "expired", key);
 }
 
-void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys, bool told)
+void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys)
 {
     struct collector *e = ks->collector;
     if (e == NULL) {
         return;
     }
     e->sink.touched_all(e->sink.arg, (uint32_t)shard);
-    if (told) {
+    if (e->open) {
         e->said = true;
     }
-    if (told && keys > 0) {
+    if (e->open && keys > 0) {
         struct slice word = db < 0 ? SLICE("FLUSHALL") : SLICE("FLUSHDB");
         effect_put(ks, (uint32_t)shard, MAX(db, 0), &word, 1);
     }
 }
 
-void effect_swap(struct keyspace *ks, int shard, int db_a, int db_b, bool told)
+void effect_swap(struct keyspace *ks, int shard, int db_a, int db_b)
 {
     struct collector *e = ks->collector;
     if (e == NULL) {
         return;
     }
     e->sink.touched_all(e->sink.arg, (uint32_t)shard);
-    if (told) {
+    if (e->open) {
         char a[NUM_I64_MAX_LEN];
         char b[NUM_I64_MAX_LEN];
         struct slice words[3] = {SLICE("SWAPDB"), {.ptr = a}, {.ptr = b}};

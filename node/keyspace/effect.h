@@ -116,7 +116,7 @@ static inline void keyspace_changed(const struct db *db, const struct probe *p, 
 }
 /* It was removed because its time was over: nobody's command. */
 void keyspace_expired(const struct db *db, const struct probe *p, struct slice key);
-/* Database `db` (-1: all) of a shard was emptied of `keys`; two changed places. `told`: by a
- * command that is to be logged, not by an entry that is applied. */
-void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys, bool told);
-void effect_swap(struct keyspace *ks, int shard, int db_a, int db_b, bool told);
+/* Database `db` (-1: all) of a shard was emptied of `keys`; two changed places. In an open group a
+ * command did it, and it goes to the log; else an entry that is applied. */
+void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys);
+void effect_swap(struct keyspace *ks, int shard, int db_a, int db_b);

@@ -206,6 +206,12 @@ uint64_t keyspace_keys(const struct keyspace *ks, int db)
     return sum;
 }
 
+uint64_t keyspace_keys_in(const struct keyspace *ks, int db, int shard)
+{
+    const struct table *t = shard == KEYSPACE_SERVED ? NULL : table_at(ks, db, shard);
+    return shard == KEYSPACE_SERVED ? keyspace_keys(ks, db) : t == NULL ? 0 : table_count(t);
+}
+
 uint64_t keyspace_expires(const struct keyspace *ks, int db)
 {
     uint64_t sum = 0;
@@ -302,7 +308,7 @@ uint64_t keyspace_flush(struct keyspace *ks, int db, int shard, bool lazily, int
         for (int i = 0; i < ks->n_dbs; i++) {
             here += db == i || db < 0 ? empty(ks, i, s, lazily) : 0;
         }
-        effect_flush(ks, s, db, here, shard == KEYSPACE_SERVED);
+        effect_flush(ks, s, db, here);
         keys += here;
     }
     for (int i = 0; shard == KEYSPACE_SERVED && i < ks->n_dbs; i++) {
@@ -343,7 +349,7 @@ void keyspace_swap(struct keyspace *ks, int db_a, int db_b, int shard, int64_t n
         *a = *b;
         *b = was;
         ks->shards[s]->version++;
-        effect_swap(ks, s, db_a, db_b, shard == KEYSPACE_SERVED);
+        effect_swap(ks, s, db_a, db_b);
     }
     drop_array(ks, db_a);
     drop_array(ks, db_b);

@@ -147,6 +147,8 @@ void keyspace_prefetch_object(const struct keyspace *ks, int db, const struct pr
 
 /* In the shards that are served here. */
 uint64_t keyspace_keys(const struct keyspace *ks, int db);
+/* ... or, unless it is KEYSPACE_SERVED, in this held shard, served or not. */
+uint64_t keyspace_keys_in(const struct keyspace *ks, int db, int shard);
 uint64_t keyspace_expires(const struct keyspace *ks, int db); /* keys with an expiry */
 /* Over all databases; 0 if it is not held. Memory is exact: tables and objects. */
 uint64_t keyspace_shard_keys(const struct keyspace *ks, int shard);
@@ -170,6 +172,7 @@ bool keyspace_scan(struct keyspace *ks, int db, uint64_t cursor, uint64_t count,
                    keyspace_object_fn *visit, void *arg) MUSTCHECK;
 /* Every object of a database in the shards served here; the visitor changes nothing. */
 void keyspace_each(struct keyspace *ks, int db, keyspace_object_fn *visit, void *arg);
+void keyspace_each_in(struct keyspace *ks, int db, int shard, keyspace_object_fn *visit, void *arg);
 /* Any key, each about as likely. NULL: none. */
 struct object *keyspace_random(struct keyspace *ks, int db, struct rng *rng);
 

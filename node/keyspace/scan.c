@@ -97,6 +97,15 @@ void keyspace_each(struct keyspace *ks, int db, keyspace_object_fn *visit, void 
     }
 }
 
+void keyspace_each_in(struct keyspace *ks, int db, int shard, keyspace_object_fn *visit, void *arg)
+{
+    if (shard == KEYSPACE_SERVED) {
+        keyspace_each(ks, db, visit, arg);
+    } else {
+        each_in(ks, db, shard, visit, arg);
+    }
+}
+
 /* ---- slots ---- */
 
 struct slot_walk {

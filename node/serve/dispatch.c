@@ -127,6 +127,7 @@ struct obstacle {
     enum repl_answer why; /* REPL_YES: nothing */
     uint32_t slot;
     bool write;
+    uint32_t only; /* as that of the call */
 };
 
 static bool look_at(struct server *s, struct client *c, uint32_t slot, struct obstacle *o)
@@ -179,6 +180,10 @@ static bool concerns_all(const struct command *cmd)
 static bool may_touch_all(struct server *s, struct client *c, struct obstacle *o)
 {
     const struct map *m = s->map;
+    if (o->only != 0) {
+        uint64_t n = (uint64_t)s->ks->n_shards;
+        return look_at(s, c, (uint32_t)(((o->only - 1) * KEYSPACE_SLOTS + n - 1) / n), o);
+    }
     for (int i = 0; m != NULL && s->self != NODE_NONE && i < m->n_shards; i++) {
         if (m->shards[i].primary == s->self &&
             !look_at(s, c, (uint32_t)m->shards[i].first_slot, o)) {
@@ -283,7 +288,7 @@ static bool may_touch_queued(struct server *s, struct client *c, struct obstacle
 
 static bool all_ours(struct server *s, struct client *c, struct call *k)
 {
-    struct obstacle o = {0};
+    struct obstacle o = {.only = k->only};
     if (LIKELY(may_touch(s, c, k->cmd, k->argv, k->argc, &o)) &&
         (k->cmd->id != CMD_EXEC || may_touch_queued(s, c, &o))) {
         return true;
@@ -496,14 +501,33 @@ void dispatch_again(struct server *s, struct client *c, struct call *k, struct o
     s->current = was;
 }
 
-/* SHOAL AS <rules> <command ...>, from a proxy: the command, for a user with these rules. */
-static void unwrap(const struct client *c, struct call *k)
+static void drop_words(struct call *k, size_t n)
 {
-    if (k->argc > 3 && (c->flags & CLIENT_LANE) != 0 && slice_is(k->argv[1], "as")) {
+    k->argv += n;
+    k->argc -= n;
+    k->cmd = command_find(k->argv, k->argc);
+}
+
+/* From a proxy:
+ *   SHOAL AS <rules> <command ...>   the command, for a user with these rules
+ *   SHOAL ON <shard> <command ...>   what the command would do to or tell of whole databases, to or
+ *                                    of this shard alone; else it is no command */
+static void unwrap(const struct server *s, const struct client *c, struct call *k)
+{
+    uint64_t shard;
+    if (k->argc <= 3 || (c->flags & CLIENT_LANE) == 0) {
+        return;
+    }
+    if (slice_is(k->argv[1], "as")) {
         k->as = k->argv[2];
-        k->argv += 3;
-        k->argc -= 3;
-        k->cmd = command_find(k->argv, k->argc);
+        drop_words(k, 3);
+    } else if (slice_is(k->argv[1], "on") && num_parse_u64(k->argv[2], &shard) &&
+               shard < (uint64_t)s->ks->n_shards) {
+        k->only = (uint32_t)shard + 1;
+        drop_words(k, 3);
+        if (k->cmd != NULL && !concerns_all(k->cmd)) {
+            k->cmd = NULL;
+        }
     }
 }
 
@@ -653,8 +677,9 @@ static void add(struct server *s, struct client *c, struct slice raw)
     k->argc -= skip;
     k->cmd = command_find(k->argv, k->argc);
     k->as.ptr = NULL;
+    k->only = 0;
     if (UNLIKELY(k->cmd != NULL && k->cmd->id == CMD_SHOAL)) {
-        unwrap(c, k);
+        unwrap(s, c, k);
     }
     k->session = &c->session;
     k->ks = s->ks;

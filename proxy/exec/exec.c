@@ -319,6 +319,8 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
         return exec_local(x, s, c, in);
     case ROUTE_SHARDS:
         return exec_all(x, s, c, in, true);
+    case ROUTE_EACH:
+        return exec_each(x, s, c, in);
     case ROUTE_NODES:
         return exec_all(x, s, c, in, false);
     case ROUTE_SCAN:

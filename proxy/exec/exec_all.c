@@ -2,6 +2,8 @@
 /* Commands about the whole keyspace or all nodes: DBSIZE, KEYS, FLUSHALL; RANDOMKEY. */
 #include "proxy/exec/exec_priv.h"
 
+#include "common/base/num.h"
+
 /* What keeps a command that concerns everything from going now. */
 static bool must_stop(struct exec *x, struct session *s, const struct command *c)
 {
@@ -108,6 +110,58 @@ enum exec_verdict exec_all(struct exec *x, struct session *s, const struct comma
     gather_begin(r);
     for (uint32_t i = 0; i < g->n_parts; i++) {
         call_send_to(x, &g->parts[i]->call, g->parts[i]->call.target, LANE_WRITE);
+    }
+    gather_end(x, r);
+    return EXEC_TAKEN;
+}
+
+/* A call to each shard, "SHOAL ON shard command": so it waits for a primary, is asked of the log
+ * when a connection breaks, and follows a shard that moves, as any other call does, and no shard is
+ * passed by or counted twice. */
+static void add_each(struct exec *x, struct request *r, const struct exec_input *in, bool write)
+{
+    struct slice *words = mem_alloc((in->argc + 3) * sizeof(*words));
+    char digits[NUM_I64_MAX_LEN];
+    words[0] = SLICE("SHOAL");
+    words[1] = SLICE("ON");
+    memcpy(words + 3, in->argv, in->argc * sizeof(*words));
+    for (uint32_t i = 0; i < x->shards; i++) {
+        const char *bytes;
+        size_t len;
+        words[2] = slice_of(digits, num_print_u64(digits, i));
+        struct chunk *chunk = gather_encode(words, in->argc + 3, &bytes, &len);
+        struct part *p = gather_add(r);
+        part_set_bytes(p, chunk, bytes, len);
+        chunk_unref(&chunk);
+        p->call.shard = (int)i;
+        p->call.write = write;
+    }
+    mem_free(words);
+}
+
+enum exec_verdict exec_each(struct exec *x, struct session *s, const struct command *c,
+                            const struct exec_input *in)
+{
+    bool write = !(c->flags & CF_READONLY);
+    if (must_stop(x, s, c)) {
+        return EXEC_STOP;
+    }
+    if (x->shards == 0) {
+        x->counters.clusterdown++;
+        return exec_refuse(x, s, c, ERR_CLUSTERDOWN);
+    }
+    for (uint32_t i = 0; i < x->shards; i++) {
+        if (!exec_room_for(x, s, x->routes[i].primary)) {
+            return EXEC_STOP;
+        }
+    }
+    x->counters.requests_all++;
+    struct request *r = request_take(x, s, c);
+    struct gather *g = gather_new(r, GATHER_ALL);
+    add_each(x, r, in, write);
+    gather_begin(r);
+    for (uint32_t i = 0; i < g->n_parts; i++) {
+        call_send(x, &g->parts[i]->call);
     }
     gather_end(x, r);
     return EXEC_TAKEN;

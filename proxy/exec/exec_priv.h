@@ -319,6 +319,9 @@ enum exec_verdict exec_split(struct exec *x, struct session *s, const struct com
 enum exec_verdict exec_all(struct exec *x, struct session *s, const struct command *c,
                            const struct exec_input *in, bool shards_only);
 /* Who waits until each shard has a primary looks again. */
+/* Whole databases, a call for each shard. */
+enum exec_verdict exec_each(struct exec *x, struct session *s, const struct command *c,
+                            const struct exec_input *in);
 void stranded_resume(struct exec *x);
 enum exec_verdict exec_randomkey(struct exec *x, struct session *s, const struct command *c,
                                  const struct exec_input *in);

@@ -16,10 +16,12 @@ enum route router_of(const struct command *c)
         return ROUTE_SCAN;
     case CMD_RANDOMKEY:
         return ROUTE_RANDOMKEY;
+    case CMD_DBSIZE:
+    case CMD_KEYS:
     case CMD_SWAPDB:
     case CMD_FLUSHALL:
     case CMD_FLUSHDB:
-        return ROUTE_SHARDS;
+        return ROUTE_EACH;
     case CMD_SUBSCRIBE:
     case CMD_UNSUBSCRIBE:
     case CMD_PSUBSCRIBE:

@@ -10,6 +10,7 @@ enum route {
     ROUTE_KEYS,   /* look for the keys */
     ROUTE_ANY,    /* no key: any node can answer */
     ROUTE_SHARDS, /* every primary, answers merged */
+    ROUTE_EACH,   /* every shard: whole databases */
     ROUTE_NODES,  /* every node, answers merged */
     ROUTE_SCAN,
     ROUTE_RANDOMKEY,

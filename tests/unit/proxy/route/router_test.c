@@ -21,16 +21,16 @@ static void test_where_rows_go(void **state)
         const char *name;
         enum route route;
     } rows[] = {
-        {"get", ROUTE_SINGLE},      {"set", ROUTE_SINGLE},
-        {"hset", ROUTE_SINGLE},     {"mget", ROUTE_KEYS},
-        {"rename", ROUTE_KEYS},     {"eval", ROUTE_KEYS},
-        {"xread", ROUTE_WAIT},      {"sort", ROUTE_KEYS},
-        {"dbsize", ROUTE_SHARDS},   {"keys", ROUTE_SHARDS},
-        {"flushall", ROUTE_SHARDS}, {"flushdb", ROUTE_SHARDS},
-        {"swapdb", ROUTE_SHARDS},   {"script|load", ROUTE_NODES},
-        {"scan", ROUTE_SCAN},       {"randomkey", ROUTE_RANDOMKEY},
-        {"multi", ROUTE_TX},        {"exec", ROUTE_TX},
-        {"watch", ROUTE_TX},        {"lolwut", ROUTE_ANY},
+        {"get", ROUTE_SINGLE},    {"set", ROUTE_SINGLE},
+        {"hset", ROUTE_SINGLE},   {"mget", ROUTE_KEYS},
+        {"rename", ROUTE_KEYS},   {"eval", ROUTE_KEYS},
+        {"xread", ROUTE_WAIT},    {"sort", ROUTE_KEYS},
+        {"dbsize", ROUTE_EACH},   {"keys", ROUTE_EACH},
+        {"flushall", ROUTE_EACH}, {"flushdb", ROUTE_EACH},
+        {"swapdb", ROUTE_EACH},   {"script|load", ROUTE_NODES},
+        {"scan", ROUTE_SCAN},     {"randomkey", ROUTE_RANDOMKEY},
+        {"multi", ROUTE_TX},      {"exec", ROUTE_TX},
+        {"watch", ROUTE_TX},      {"lolwut", ROUTE_ANY},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (router_of(row(rows[i].name)) != rows[i].route) {
