@@ -113,7 +113,7 @@ static void debug_segfault(struct call *k)
 static void debug_quicklist_threshold(struct call *k)
 {
     uint64_t bytes;
-    if (!num_parse_memory(k->argv[2], &bytes) || bytes == 1 || bytes > QUICKLIST_PACKED_MAX) {
+    if (!num_parse_memory(k->argv[2], &bytes) || bytes > QUICKLIST_PACKED_MAX) {
         resp_error(&k->w, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
         return;
     }

@@ -184,7 +184,8 @@ static void check_client(struct server *s, struct client *c)
     if (c->stream->out.bytes > 0) {
         client_check_output(c);
     }
-    if (idle_ms > 2000) {
+    /* What one very long command made it grow to, unless that command is still to run. */
+    if (idle_ms > 2000 || (c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) == 0) {
         resp_parser_trim(&c->parser);
     }
     client_account(c);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* One shard, one reply: the hot path. */
 #include "proxy/exec/exec_priv.h"
+#include "proxy/route/router.h"
 
 /* A read of that shard is still under way by a read lane: a write sent now could overtake it. */
 static bool reads_shard(const struct session *s, int shard)
@@ -45,6 +46,7 @@ static enum exec_verdict not_now(struct exec *x, struct session *s, const struct
 {
     struct request *r = request_take(x, s, c);
     fill(&r->call, s, shard, !(c->flags & CF_READONLY));
+    r->call.primary = router_has_cursor(c);
     call_keep_bytes(x, &r->call, in, &x->park);
     if (s->pending > 1) {
         call_hold(x, &r->call, x->now_us + 1000); /* what it has under way may still be refused */
@@ -58,6 +60,7 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
                            const struct exec_input *in, int shard)
 {
     bool write = !(c->flags & CF_READONLY);
+    bool own_primary = UNLIKELY(router_has_cursor(c));
     enum lane_kind kind = LANE_WRITE;
     struct target *t;
     if (write) {
@@ -71,9 +74,9 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
         t = shard >= 0 ? x->routes[shard].primary : x->any;
     } else {
         kind = LANE_READ;
-        t = shard < 0                       ? x->any
-            : UNLIKELY(must_read_own(x, s)) ? x->routes[shard].primary
-                                            : pick_reader(x, shard);
+        t = shard < 0                                      ? x->any
+            : UNLIKELY(own_primary || must_read_own(x, s)) ? x->routes[shard].primary
+                                                           : pick_reader(x, shard);
     }
     if (UNLIKELY(t == NULL)) {
         return not_now(x, s, c, in, shard);
@@ -93,6 +96,7 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
     }
     struct request *r = request_take(x, s, c);
     fill(&r->call, s, shard, write);
+    r->call.primary = own_primary;
     lane_put(x, l, &r->call, in);
     return EXEC_TAKEN;
 }

@@ -50,6 +50,11 @@ enum route router_of(const struct command *c)
     return c->request == REQUEST_ALL_NODES ? ROUTE_NODES : ROUTE_ANY;
 }
 
+bool router_has_cursor(const struct command *c)
+{
+    return c->id == CMD_HSCAN || c->id == CMD_SSCAN || c->id == CMD_ZSCAN;
+}
+
 bool router_splits(const struct command *c)
 {
     switch (c->id) {

@@ -461,6 +461,25 @@ static void test_a_replica_that_refuses_costs_nothing(void **state)
     world_end();
 }
 
+static void test_a_walk_within_a_key_stays_with_the_primary(void **state)
+{
+    (void)state;
+    struct person a;
+    world_begin();
+    world.settings.read_from = READ_ROUND_ROBIN;
+    world_start(2);
+    give_map(map_of(2, true));
+    person_init(&a);
+    const char *key = key_of(0, 0);
+    for (int i = 0; i < 4; i++) {
+        SAY(&a, "HSCAN %s 0", key);
+    }
+    SENT(wire_to(0, LANE_READ), "HSCAN %s 0;HSCAN %s 0;HSCAN %s 0;HSCAN %s 0;", key, key, key, key);
+    assert_null(find_wire(1, LANE_READ));
+    person_fini(&a);
+    world_end();
+}
+
 static void test_moved_goes_where_the_new_map_says(void **state)
 {
     (void)state;
@@ -950,6 +969,7 @@ int main(void)
         cmocka_unit_test(test_reads_whose_connections_break_are_tried_so_often),
         cmocka_unit_test(test_a_new_primary_gets_one_command_first),
         cmocka_unit_test(test_a_replica_that_refuses_costs_nothing),
+        cmocka_unit_test(test_a_walk_within_a_key_stays_with_the_primary),
         cmocka_unit_test(test_a_lane_that_is_refused_sends_nothing),
         cmocka_unit_test(test_a_database_that_the_node_lacks_is_never_used),
         cmocka_unit_test(test_moved_goes_where_the_new_map_says),
