@@ -84,6 +84,9 @@ static void say_edit(struct call *c, const struct edit *e)
 /* It broke on the way: a copy shall have what came of it, without an error. */
 static void fail_edit(struct call *c, struct edit *e, bool changed)
 {
+    if (changed) {
+        hll_forget_count(&e->o);
+    }
     edit_end(c, e, changed);
     if (changed) {
         record_say_set(c, &e->p, e->key, value_of(e->o), object_expire(e->o));

@@ -409,9 +409,7 @@ static bool parse_set_id(struct call *c, struct set_id *o)
 static bool check_set_id(struct call *c, const struct xstream *s, const struct set_id *o)
 {
     const char *wrong = NULL;
-    if (stream_id_less(o->id, s->max_deleted_id)) {
-        wrong = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
-    } else if (s->length > 0 && stream_id_less(o->id, xstream_top(s))) {
+    if (s->length > 0 && stream_id_less(o->id, xstream_top(s))) {
         wrong = "ERR The ID specified in XSETID is smaller than the target stream top item";
     } else if (s->length > 0 && o->entries_added != -1 && s->length > (uint64_t)o->entries_added) {
         wrong =

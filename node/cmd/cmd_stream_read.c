@@ -57,10 +57,8 @@ static bool parse_streams(struct call *c, size_t i, struct reading *r)
     r->first = i;
     size_t left = c->argc - i;
     if (left % 2 != 0) {
-        resp_errorf(&c->w,
-                    "ERR Unbalanced '%s' list of streams: for each stream key an ID or '%c' must "
-                    "be specified.",
-                    c->cmd->full_name, r->of_group ? '>' : '$');
+        resp_error(&c->w, "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' "
+                          "must be specified.");
         return false;
     }
     r->n = left / 2;

@@ -183,11 +183,10 @@ bool hll_run_next(struct slice value, size_t *at, struct hll_run *out)
         out->value = (first >> 2 & 31) + 1;
         out->len = (first & 3) + 1;
     } else if ((first & 0x40) != 0) {
-        if (i + 1 == value.len) {
-            return false;
-        }
+        /* Where the second byte is missing, Redis reads the zero behind the value. */
+        unsigned second = i + 1 < value.len ? (unsigned char)value.ptr[i + 1] : 0;
         out->wide = true;
-        out->len = ((first & 63) << 8 | (unsigned char)value.ptr[i + 1]) + 1;
+        out->len = ((first & 63) << 8 | second) + 1;
     }
     *at += out->wide ? 2 : 1;
     return true;
@@ -353,7 +352,7 @@ static enum hll_result sparse_raise(struct object **o, unsigned index, unsigned 
     }
     struct slice v = bytes_of(*o);
     struct spot s;
-    if (!find_run(v, index, &s)) {
+    if (!find_run(v, index, &s) || HEADER + s.at + (s.run.wide ? 2 : 1) > v.len) {
         return HLL_BROKEN;
     }
     if (s.run.value >= value) {
