@@ -19,6 +19,9 @@ static void refuse_syntax(struct call *c)
                 ARG_PRINT(c->argv[1]));
 }
 
+/* With each option once: Redis counts. */
+enum { CREATE_ARGS_MAX = 8, SETID_ARGS_MAX = 7 };
+
 static bool parse_group_options(struct call *c, bool may_create, struct group_options *o)
 {
     *o = (struct group_options){.entries_read = XSTREAM_READ_UNKNOWN};
@@ -92,8 +95,14 @@ void cmd_xgroup_create(struct call *c)
     struct probe p = call_probe(c, 2);
     struct object *o;
     struct stream_id id;
-    if (!parse_group_options(c, true, &opt) || !find_stream(c, &p, opt.create, &o) ||
-        !parse_last(c, o, true, &id)) {
+    if (!parse_group_options(c, true, &opt) || !find_stream(c, &p, opt.create, &o)) {
+        return;
+    }
+    if (c->argc > CREATE_ARGS_MAX) {
+        refuse_syntax(c);
+        return;
+    }
+    if (!parse_last(c, o, true, &id)) {
         return;
     }
     struct db_edit e;
@@ -125,8 +134,14 @@ void cmd_xgroup_setid(struct call *c)
     struct object *o;
     struct xstream_group *g;
     struct stream_id id;
-    if (!parse_group_options(c, false, &opt) || !find_stream_and_group(c, &p, &o, &g) ||
-        !parse_last(c, o, false, &id)) {
+    if (!parse_group_options(c, false, &opt) || !find_stream_and_group(c, &p, &o, &g)) {
+        return;
+    }
+    if (c->argc > SETID_ARGS_MAX) {
+        refuse_syntax(c);
+        return;
+    }
+    if (!parse_last(c, o, false, &id)) {
         return;
     }
     struct db_edit e;
