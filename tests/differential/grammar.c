@@ -245,6 +245,15 @@ void grammar_leave_out(struct grammar *g, const char *name)
         }
     }
     INVARIANT(g->weights > 0);
+    size_t left = 0;
+    for (size_t i = 0; i < g->n_questions; i++) {
+        if (may_begin(g->questions[i].command->first, name)) {
+            part_free(g->questions[i].command);
+        } else {
+            g->questions[left++] = g->questions[i];
+        }
+    }
+    g->n_questions = left;
 }
 
 /* ---- making ---- */
@@ -535,7 +544,7 @@ void grammar_say(struct grammar *g, struct rng *rng, struct saying *out)
     make_parts(&m, l->command->first);
     finish(&m, out);
     out->mode = l->mode;
-    if (pick(rng, 64) < SPOIL_OF_64 && !l->unspoilt) {
+    if (pick(rng, 64) < SPOIL_OF_64 && !l->unspoilt && !g->spread) {
         spoil(rng, out);
     }
 }

@@ -33,7 +33,7 @@ struct grammar;
 /* `spread`: keys are of many slots, those of one command in one slot. NULL: *error says why. */
 struct grammar *grammar_read(const char *path, bool spread, struct str *error);
 void grammar_free(struct grammar **g);
-/* Leaves out commands whose first word is this. */
+/* Leaves out commands and questions whose first word is this. */
 void grammar_leave_out(struct grammar *g, const char *name);
 
 void grammar_say(struct grammar *g, struct rng *rng, struct saying *out);
