@@ -8,6 +8,7 @@
 #include "node/types/quicklist.h"
 #include "node/types/set.h"
 #include "node/types/string.h"
+#include "node/types/zset.h"
 
 #include "common/base/mem.h"
 #include "common/cmd/slot.h"
@@ -200,12 +201,19 @@ static void add_item(struct sorting *s, const struct listpack_value *v)
     item->len = s->arena.len - item->at;
 }
 
-/* `n` elements of what keeps an order of its own, from `first` on. */
+/* Not to be sorted, but downwards: from the end. */
+static inline bool goes_down(const struct sorting *s)
+{
+    return s->args->unsorted && s->args->descending;
+}
+
+/* `n` elements of what keeps an order of its own, leaving out the `first` ones. */
 static void gather_list(struct sorting *s, const struct object *o, size_t first, size_t n)
 {
     struct quicklist_walk w;
     struct listpack_value v;
-    quicklist_walk_begin(&w, o, first, false);
+    bool down = goes_down(s);
+    quicklist_walk_begin(&w, o, down ? quicklist_length(o) - 1 - first : first, down);
     while (s->n < n && quicklist_walk_next(&w, &v)) {
         add_item(s, &v);
     }
@@ -218,6 +226,17 @@ static void gather_set(struct sorting *s, const struct object *o)
     struct set_element e;
     while (set_next(o, &w, &e)) {
         add_item(s, &(struct listpack_value){.ptr = e.ptr, .len = e.len, .number = e.number});
+    }
+}
+
+/* In the order of its scores, or, to be sorted, in any. */
+static void gather_zset(struct sorting *s, const struct object *o, size_t first, size_t n)
+{
+    bool down = goes_down(s);
+    struct zset_walk w = zset_seek(o, down ? zset_count(o) - 1 - first : first, down);
+    struct zset_element e;
+    while (s->n < n && zset_next(&w, &e)) {
+        add_item(s, &e.member);
     }
 }
 
@@ -386,6 +405,9 @@ static void gather(struct sorting *s, const struct object *o, size_t first, size
     case OBJECT_LIST:
         gather_list(s, o, first, n);
         break;
+    case OBJECT_ZSET:
+        gather_zset(s, o, first, n);
+        break;
     default:
         gather_set(s, o);
         break;
@@ -404,14 +426,14 @@ static void sort_with(struct call *c, struct sort_args *a, const struct object *
         a->alpha = true;
         a->by = 0;
     }
-    if (o != NULL && n > 0) {
+    if (o != NULL && (n > 0 || !a->unsorted)) {
         gather(&s, o, a->unsorted ? first : 0, a->unsorted ? n : len);
     }
     if (a->unsorted) {
         first = 0;
-    } else if (n > 0) {
+    } else {
         weigh(c, &s);
-        if (!s.bad) {
+        if (!s.bad && n > 0) {
             qsort_r(s.items, s.n, sizeof(*s.items), compare_items, &s);
         }
     }
