@@ -21,11 +21,11 @@ include deps/deps.mk
 # The floors of each tower, lowest first: a folder may include itself and what stands before it.
 FLOORS_common := base resp cmd model wire io app
 FLOORS_proxy  := route exec coordinator control back front local admin
-FLOORS_node   := types log keyspace cmd persist repl jobs agent link serve admin
+FLOORS_node   := types log keyspace cmd script persist repl jobs agent link serve admin
 # Pure folders: no sockets, clocks, threads; pure unit tests link only these.
 PURE := common/base common/resp common/cmd common/model common/wire \
         proxy/route proxy/exec proxy/coordinator node/types node/log node/keyspace node/cmd \
-        node/persist node/repl
+        node/script node/persist node/repl
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 600

@@ -2,7 +2,7 @@
 #include "common/app/options.h"
 #include "common/app/options_priv.h"
 #include "common/app/redis_directives.h"
-#include "common/app/words.h"
+#include "common/base/words.h"
 #include "common/base/mem.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common/app/options.h"
 #include "common/app/options_priv.h"
-#include "common/app/words.h"
+#include "common/base/words.h"
 #include "common/base/mem.h"
 
 #include <errno.h>

@@ -187,6 +187,13 @@ static inline bool command_is_write(const struct command *c)
     return (c->flags & CF_WRITE) != 0;
 }
 
+/* EVAL, FCALL and their kin: what they do is what they call. */
+static inline bool command_is_script(const struct command *c)
+{
+    return c->id == CMD_EVAL || c->id == CMD_EVALSHA || c->id == CMD_EVAL_RO ||
+           c->id == CMD_EVALSHA_RO || c->id == CMD_FCALL || c->id == CMD_FCALL_RO;
+}
+
 static inline bool command_arity_ok(const struct command *c, size_t argc)
 {
     return c->arity >= 0 ? argc == (size_t)c->arity : argc >= (size_t)-c->arity;

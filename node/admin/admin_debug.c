@@ -39,6 +39,12 @@ static void debug_pause_cron(struct call *k)
     resp_ok(&k->w);
 }
 
+static void debug_disable_deny_scripts(struct call *k)
+{
+    server_of(k)->script_settings.deny_off = !slice_eq(k->argv[2], SLICE("0"));
+    resp_ok(&k->w);
+}
+
 static void debug_object(struct call *k)
 {
     struct probe p = keyspace_probe_key(k->ks, k->argv[2]);
@@ -207,6 +213,8 @@ static void debug_help(struct call *k)
         "    Crash.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Look for expired keys in the background, or not.",
+        "SET-DISABLE-DENY-SCRIPTS <0|1>",
+        "    Let scripts call what they may not, or no more.",
         "SLEEP <seconds>",
         "    Do nothing for so long, and let everybody wait.",
         NULL};
@@ -222,6 +230,7 @@ static const struct {
     {"sleep", 3, 3, debug_sleep},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"pause-cron", 3, 3, debug_pause_cron},
+    {"set-disable-deny-scripts", 3, 3, debug_disable_deny_scripts},
     {"object", 3, 4, debug_object},
     {"digest", 2, 2, debug_digest},
     {"digest-shards", 2, 2, debug_digest_shards},

@@ -66,6 +66,22 @@ static void put_clients(void *arg, struct str *to)
 
 /* --- memory --- */
 
+static void put_script_memory(const struct server *s, struct str *to)
+{
+    struct script_stats c;
+    scripts_stats(s->scripts, &c);
+    info_bytes(to, "used_memory_lua", c.eval_bytes);
+    str_printf(to, "used_memory_vm_eval:%zu\r\nused_memory_scripts_eval:%zu\r\n", c.eval_bytes,
+               c.cached_bytes);
+    str_printf(to, "number_of_cached_scripts:%zu\r\nnumber_of_functions:%zu\r\n", c.cached,
+               c.functions);
+    str_printf(to, "number_of_libraries:%zu\r\nused_memory_vm_functions:%zu\r\n", c.libraries,
+               c.function_bytes);
+    info_bytes(to, "used_memory_vm_total", c.eval_bytes + c.function_bytes);
+    str_printf(to, "used_memory_functions:%zu\r\n", c.library_bytes);
+    info_bytes(to, "used_memory_scripts", c.cached_bytes + c.library_bytes);
+}
+
 static void put_memory(void *arg, struct str *to)
 {
     struct server *s = arg;
@@ -90,6 +106,7 @@ static void put_memory(void *arg, struct str *to)
                m.used, m.active, m.resident);
     info_bytes(to, "total_system_memory",
                (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE));
+    put_script_memory(s, to);
     info_bytes(to, "maxmemory", (size_t)s->settings->maxmemory);
     str_printf(to, "maxmemory_policy:noeviction\r\n");
     str_printf(to, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",

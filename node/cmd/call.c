@@ -143,6 +143,7 @@ void call_run(const struct call_table *t, struct call *c)
     struct session *s = c->session;
     c->table = t;
     c->changes = 0;
+    c->error_counted = false;
     c->w.proto = s->proto;
     if (!admit(c)) {
         return;

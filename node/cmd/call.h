@@ -15,6 +15,7 @@
 #include "common/resp/write.h"
 
 struct call_table;
+struct scripts;
 
 /* A command that found nothing and whose client waits until it does (BLPOP, XREAD BLOCK). The
  * handler asks with call_wait and writes nothing; when a key of it changes, the handler runs again
@@ -57,6 +58,7 @@ struct call {
     /* A key whose hash is known already, see call_prefetch_bucket; 0: none. */
     size_t probe_arg;
     struct probe probe;
+    bool error_counted; /* out: the error that it answers is in the statistics already */
 };
 
 typedef void (*call_fn)(struct call *c);
@@ -72,6 +74,7 @@ struct call_table {
     /* The session's user may not run this; `at` as acl_check told. For the log; may be NULL. */
     void (*denied)(struct call *c, const struct command *cmd, const struct slice *argv,
                    enum acl_answer why, size_t at, const char *context);
+    struct scripts *scripts; /* of node/script's handlers */
 };
 void call_table_data(struct call_table *t);
 /* Checks arity and what the session and memory allow, queues inside MULTI, runs the handler. The
@@ -89,6 +92,9 @@ enum acl_answer call_check_user(struct call *c, const struct command *cmd, const
 
 /* One allocation for the slices and the bytes behind them. */
 const struct slice *call_copy_words(const struct slice *argv, size_t argc);
+/* Runs the handler of c->cmd with the hooks around it, inside EXEC or a script; nothing is checked.
+ */
+void call_handler(struct call *c);
 
 /* A batch: fill all calls, call_prefetch_bucket on each (arg: argv index of its first key, slot:
  * its slot), then call_prefetch_object on each, then call_run on each. Leaving these out is only

@@ -85,6 +85,7 @@ static void run_queue(struct call *c)
         one.argv = s->queue[i].argv;
         one.argc = s->queue[i].argc;
         one.changes = 0;
+        one.error_counted = false;
         one.probe_arg = 0;
         run_queued(&one, &s->queue[i]);
         c->changes += one.changes;

@@ -117,6 +117,13 @@ void record_open(struct call *c)
     }
 }
 
+void record_answers(struct call *c)
+{
+    if (c->ks->collector != NULL && c->lane != 0) {
+        each_shard(c, c->cmd, c->argv, c->argc, answer);
+    }
+}
+
 void record_close(struct call *c, size_t before)
 {
     if (c->wait.asked) {

@@ -19,6 +19,8 @@
 /* Around a command that is not queued, or a transaction. `before` is bytes of c->w.out. */
 void record_open(struct call *c);
 void record_close(struct call *c, size_t before);
+/* A script that has begun to write: the shards of its own keys know its outcome. */
+void record_answers(struct call *c);
 /* Around each handler, inside. */
 void record_begin(struct call *c);
 void record_end(struct call *c);

@@ -23,7 +23,8 @@ struct session {
     int proto; /* 2 or 3 */
     bool in_multi;
     bool tx_failed;  /* a command could not be queued: EXEC answers EXECABORT */
-    bool in_exec;    /* EXEC is running the queue */
+    bool in_exec;    /* EXEC is running the queue, or a script its commands */
+    bool in_script;  /* it is a script's: what would wait does not, XREAD's BLOCK is an error */
     bool no_touch;   /* CLIENT NO-TOUCH, and the proxy's own reads: leave the access clock */
     bool tx_denyoom; /* something queued needs memory */
     /* Whose rules count for what a script or EXEC runs; NULL: no rules. serve's to set. */

@@ -9,7 +9,5 @@ struct call;
 /* Copies the command to the end of the queue. */
 void session_queue(struct session *s, const struct command *cmd, const struct slice *argv,
                    size_t argc);
-/* Runs the handler of c->cmd with the hooks around it; nothing is checked. */
-void call_handler(struct call *c);
 /* Ends the transaction and answers EXEC with why it was not run. `reason` begins with its code. */
 void tx_abort(struct call *c, const char *reason);

@@ -111,11 +111,25 @@ static void note_slow(struct server *s, const struct call *k, int64_t us)
     }
 }
 
+/* What ran inside has moved ticks_last on. */
+static inline uint64_t started(struct server *s, const struct command *cmd)
+{
+    if (UNLIKELY(cmd->id == CMD_EXEC)) {
+        return s->exec_ticks;
+    }
+    if (UNLIKELY(command_is_script(cmd)) && s->script_ticks != 0) {
+        uint64_t from = s->script_ticks;
+        s->script_ticks = 0; /* one that fails before it runs has none */
+        return from;
+    }
+    return s->ticks_last;
+}
+
 static void after(struct call *k)
 {
     struct server *s = k->server;
     uint64_t now = ticks_now(&s->scale);
-    uint64_t from = UNLIKELY(k->cmd->id == CMD_EXEC) ? s->exec_ticks : s->ticks_last;
+    uint64_t from = started(s, k->cmd);
     int64_t ns = (int64_t)ticks_to_ns(&s->scale, now - from);
     s->ticks_last = now;
     s->ran = true;
@@ -130,7 +144,7 @@ static void after(struct call *k)
         tracking_after(s, k);
     }
     cmdstats_called(s->cmdstats, k->cmd->id, ns, k->w.errors != 0);
-    if (UNLIKELY(k->w.errors != 0)) {
+    if (UNLIKELY(k->w.errors != 0) && !k->error_counted) {
         cmdstats_error(s->cmdstats, k->w.code);
     }
     if (UNLIKELY(ns >= s->slow_ns)) {

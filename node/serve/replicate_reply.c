@@ -183,7 +183,7 @@ void replicate_after(struct server *s, struct client *c, const struct call *k, u
             hold(s, c, at, (int)k->probe.shard,
                  repl_barrier(r->core, (int)k->probe.shard, k->probe.hash));
         }
-    } else if (k->cmd->id == CMD_EXEC) {
+    } else if (k->cmd->id == CMD_EXEC || command_is_script(k->cmd)) {
         for (uint32_t i = 0; i < r->n_exec_shards; i++) {
             if (!made_one_of(r, r->exec_shards[i])) {
                 hold(s, c, at, r->exec_shards[i], repl_barrier_all(r->core, r->exec_shards[i]));

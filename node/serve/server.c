@@ -11,6 +11,7 @@
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/replicate.h"
+#include "node/serve/scripting.h"
 #include "node/serve/tracking.h"
 #include "node/serve/waiters.h"
 #include "node/types/limits.h"
@@ -349,6 +350,7 @@ void server_settings_changed(struct server *s)
     loop_timer_start(&s->cron_timer, 1000 / o->hz, 1000 / o->hz);
     account_settings_changed(s);
     access_settings_changed(s);
+    scripting_settings_changed(s);
     durable_settings_changed(s);
     replicate_settings_changed(s);
 }
@@ -498,6 +500,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     key_list_init(s->keys);
     call_table_data(&s->table);
     account_init(s);
+    scripting_init(s);
     raise_fd_limit(s);
     start_timers(s);
     if (!access_init(s, err) || !make_data(s, err) || !server_listen(s, err)) {
@@ -528,6 +531,7 @@ void server_free(struct server **sp)
     loop_timer_fini(&s->lazyfree_timer);
     loop_timer_fini(&s->stop_timer);
     pause_fini(s);
+    scripting_fini(s);
     account_fini(s);
     access_fini(s);
     batch_free(&s->batch);

@@ -7,6 +7,7 @@
 
 #include "node/agent/agent.h"
 #include "node/cmd/call.h"
+#include "node/script/script.h"
 #include "node/serve/lanes.h"
 #include "node/serve/settings.h"
 
@@ -69,6 +70,8 @@ struct server {
     struct settings *settings;
     struct keyspace *ks;
     struct call_table table;
+    struct scripts *scripts;
+    struct script_settings script_settings;
     struct durable *durable;
     struct access *access; /* users */
     uint64_t hash_seed;    /* of keyspaces to be made */
@@ -122,6 +125,7 @@ struct server {
     struct client *touched; /* replied to in this batch: output limits are checked at its end */
     uint64_t ticks_last;    /* end of the last command: start of the next */
     uint64_t exec_ticks;    /* start of the running EXEC */
+    uint64_t script_ticks;  /* start of the running script */
     struct ticks_scale scale;
     bool ran; /* the handler was reached: not rejected */
     struct key_list *keys;

@@ -335,6 +335,11 @@ void rdb_write_payload(struct str *to, const struct object *o, bool compress)
     size_t start = to->len;
     str_append_char(to, (char)rdb_type_of(o));
     rdb_write_value(to, o, compress);
+    rdb_write_tail(to, start);
+}
+
+void rdb_write_tail(struct str *to, size_t start)
+{
     uint16_t version = htole16(RDB_VERSION);
     str_append(to, &version, sizeof(version));
     uint64_t crc = htole64(crc64(0, to->ptr + start, to->len - start));

@@ -62,6 +62,9 @@ void rdb_write_value(struct str *to, const struct object *o, bool compress);
 /* The whole payload of DUMP. */
 void rdb_write_payload(struct str *to, const struct object *o, bool compress);
 
+/* Version and CRC behind a payload that begins at `start`. */
+void rdb_write_tail(struct str *to, size_t start);
+
 /* ---- reading: takes from the front of `in`; false (or NULL) says that it is malformed, or ends
  * too early, and leaves `in` anywhere ---- */
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "common/app/words.h"
+#include "common/base/words.h"
 
 #include "common/base/mem.h"
 

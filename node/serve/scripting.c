@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "node/serve/scripting.h"
+
+#include "node/serve/account.h"
+#include "node/serve/client.h"
+#include "node/serve/dispatch.h"
+#include "node/serve/durable.h"
+#include "node/serve/replicate.h"
+#include "node/serve/server.h"
+
+#include "common/base/log.h"
+#include "common/cmd/keys.h"
+#include "common/cmd/slot.h"
+
+/* Arrays in arrays: what a proxy looks through, and what our stack has room for. */
+#define DEPTH_LANE  24
+#define DEPTH_PLAIN 4000
+
+static int64_t now_us(void *arg)
+{
+    (void)arg;
+    return loop_clock_us();
+}
+
+static unsigned began(void *arg, struct call *c)
+{
+    struct server *s = arg;
+    s->script_ticks = s->ticks_last;
+    if (s->repl != NULL && !c->session->in_exec) {
+        replicate_exec(s, -1);
+    }
+    return s->current != NULL && (s->current->flags & CLIENT_LANE) != 0 ? DEPTH_LANE : DEPTH_PLAIN;
+}
+
+/* ---- what a script may call ---- */
+
+static bool is_kept(struct server *s, const struct call *inner, struct str *why)
+{
+    const char *refusal = command_is_write(inner->cmd) ? durable_refusal(s) : NULL;
+    if (refusal != NULL) {
+        str_appendz(why, refusal);
+    }
+    return refusal == NULL;
+}
+
+static bool key_allowed(struct server *s, const struct call *inner, struct slice key,
+                        struct str *why)
+{
+    uint32_t slot = slot_of(key);
+    int shard = keyspace_shard_of(s->ks, (int)slot);
+    bool write = command_is_write(inner->cmd);
+    enum repl_answer answer = replicate_may(s, s->current, shard, write);
+    if (answer == REPL_YES) {
+        replicate_exec(s, shard);
+        return true;
+    }
+    if (answer == REPL_MOVED) {
+        str_appendz(why, "ERR Script attempted to access a non local key in a cluster node");
+    } else {
+        replicate_refusal(s, s->current, answer, slot, write, why);
+    }
+    return false;
+}
+
+static bool may_call(void *arg, const struct call *c, const struct call *inner, struct str *why)
+{
+    struct server *s = arg;
+    (void)c;
+    if (!is_kept(s, inner, why)) {
+        return false;
+    }
+    if (s->repl == NULL || !keys_possible(inner->cmd) ||
+        keys_find(inner->cmd, inner->argv, inner->argc, s->keys) != KEYS_OK) {
+        return true;
+    }
+    for (uint32_t i = 0; i < s->keys->count; i++) {
+        if (!key_allowed(s, inner, inner->argv[s->keys->keys[i].index], why)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool may_write(void *arg, const struct call *c, struct str *why)
+{
+    struct server *s = arg;
+    (void)c;
+    const char *refusal = durable_refusal(s);
+    if (refusal != NULL) {
+        str_appendz(why, refusal);
+    }
+    return refusal == NULL;
+}
+
+static void rejected(void *arg, const struct command *cmd, const char *code)
+{
+    account_rejected(arg, cmd, code);
+}
+
+static void script_logs(void *arg, int level, struct slice text)
+{
+    static const enum log_level levels[] = {LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING};
+    (void)arg;
+    struct str quoted = {0};
+    str_append_quoted(&quoted, text);
+    log_event(levels[level], "script", "%s", str_cstr(&quoted));
+    str_fini(&quoted);
+}
+
+static void busy(void *arg)
+{
+    (void)arg;
+}
+
+static bool libraries_changed(void *arg, struct str *why)
+{
+    (void)arg;
+    (void)why;
+    return true;
+}
+
+/* ---- life ---- */
+
+void scripting_settings_changed(struct server *s)
+{
+    s->script_settings.busy_threshold_ms = s->settings->busy_reply_threshold;
+}
+
+void scripting_init(struct server *s)
+{
+    const struct script_port port = {
+        .arg = s,
+        .now_us = now_us,
+        .began = began,
+        .may_call = may_call,
+        .may_write = may_write,
+        .rejected = rejected,
+        .busy = busy,
+        .log = script_logs,
+        .libraries_changed = libraries_changed,
+    };
+    s->script_settings.deprecated_api = s->settings->lua_enable_deprecated_api;
+    s->script_settings.in_cluster = !s->settings->stand_alone;
+    s->scripts = scripts_new(&port, &s->script_settings, rng_next(&s->rng));
+    scripts_handlers(&s->table, s->scripts);
+}
+
+void scripting_fini(struct server *s)
+{
+    scripts_free(&s->scripts);
+}
