@@ -180,9 +180,9 @@ differential differential-short: all $(DIFFERENTIAL)
 PUBSUB_LOAD := $(B)/pubsub-load
 $(PUBSUB_LOAD): $(B)/obj/tests/pubsub/load.o $(call lib,common-pure)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $^ $(ALLOC) $(PURE_LIBS) -lm -o $@
-.PHONY: pubsub-load
-pubsub-load: all $(PUBSUB_LOAD)
-	$(Q)$(TEST_ENV) PUBSUB_LOAD=$(CURDIR)/$(PUBSUB_LOAD) tests/pubsub/run
+.PHONY: pubsub-load pubsub-short
+pubsub-load pubsub-short: all $(PUBSUB_LOAD)
+	$(Q)$(TEST_ENV) PUBSUB_LOAD=$(CURDIR)/$(PUBSUB_LOAD) tests/pubsub/run $(if $(filter %-short,$@),--seconds 6 --rate 5000 --subscribers 200)
 
 deps:
 	$(Q)deps/install build
