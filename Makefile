@@ -87,7 +87,15 @@ DEPS_READY := $(if $(DEPS_CFLAGS),,deps-missing)
 deps-missing:
 	@echo "libraries are missing: 'make deps' installs them on Debian, and tells elsewhere"; exit 1
 
-$(B)/obj/%.o: %.c Makefile deps/deps.mk | $(DEPS_READY)
+# What objects are compiled with, in files that change only when it does: another verb in this file
+# is no reason to compile anything again.
+.PHONY: flags-now
+$(B)/flags build/fuzz/flags: flags-now
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(if $(findstring fuzz,$@),$(FUZZ_MODE) $(BASE),$(CC) $(CFLAGS_ALL)) $(DEPS_CFLAGS))' | cmp -s - $@ || \
+	    printf '%s\n' '$(subst ','\'',$(if $(findstring fuzz,$@),$(FUZZ_MODE) $(BASE),$(CC) $(CFLAGS_ALL)) $(DEPS_CFLAGS))' > $@
+
+$(B)/obj/%.o: %.c $(B)/flags | $(DEPS_READY)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
@@ -139,7 +147,7 @@ compat-chaos: all
 	$(Q)$(TEST_ENV) redis-compat/run chaos
 
 FUZZ_MODE := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSHOAL_LIBC_MALLOC
-build/fuzz/obj/%.o: %.c Makefile deps/deps.mk
+build/fuzz/obj/%.o: %.c build/fuzz/flags
 	@mkdir -p $(@D)
 	$(Q)clang $(BASE) $(DEPS_CFLAGS) $(FUZZ_MODE) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 # A target is of one tower, as a program is: names may mean other things in the other one.
