@@ -37,6 +37,7 @@ struct item {
     size_t by_at;
     size_t by_len;
     bool has_by;
+    bool is_number; /* kept as one: score is it */
 };
 
 struct sorting {
@@ -196,7 +197,10 @@ static void add_item(struct sorting *s, const struct listpack_value *v)
     if (v->ptr != NULL) {
         str_append(&s->arena, v->ptr, v->len);
     } else {
-        str_append_int(&s->arena, v->number);
+        char digits[NUM_I64_MAX_LEN];
+        str_append(&s->arena, digits, num_print_i64(digits, v->number));
+        item->score = (double)v->number;
+        item->is_number = true;
     }
     item->len = s->arena.len - item->at;
 }
@@ -274,6 +278,10 @@ static void weigh(struct call *c, struct sorting *s)
     for (size_t i = 0; i < s->n; i++) {
         struct item *item = &s->items[i];
         struct slice text = item_text(s, item);
+        if (a->by == 0 && !a->alpha && item->is_number) {
+            continue;
+        }
+        item->score = 0;
         if (a->by != 0) {
             str_clear(&found);
             if (!look_up(c, &by, text, &found)) {
