@@ -58,7 +58,7 @@ static void do_ping(struct call *k)
 {
     if (k->argc > 2) {
         resp_errorf(&k->w, ERR_WRONG_ARGS, k->cmd->full_name);
-    } else if (k->w.proto == 2 && subscriber_any(&client_of(k)->subscriber)) {
+    } else if (k->w.proto == 2 && (client_of(k)->flags & CLIENT_LISTENS) != 0) {
         resp_array(&k->w, 2); /* among messages */
         resp_bulkz(&k->w, "pong");
         resp_bulk(&k->w, k->argc == 2 ? k->argv[1] : SLICE(""));

@@ -140,7 +140,7 @@ static void after(struct call *k)
         return;
     }
     s->stats.commands++;
-    if (UNLIKELY(tracking_any(s))) {
+    if (UNLIKELY(s->ks->changed != NULL)) {
         tracking_after(s, k);
     }
     cmdstats_called(s->cmdstats, k->cmd->id, ns, k->w.errors != 0);

@@ -191,7 +191,7 @@ int client_class(const struct client *c)
 {
     /* A monitor takes what the server sends unasked, as Redis's replicas and monitors do. */
     return (c->flags & CLIENT_MONITOR) != 0 || !list_empty(&c->ear) ? OUTPUT_REPLICA
-           : subscriber_any(&c->subscriber)                         ? OUTPUT_PUBSUB
+           : (c->flags & CLIENT_LISTENS) != 0                       ? OUTPUT_PUBSUB
                                                                     : OUTPUT_NORMAL;
 }
 
@@ -324,7 +324,7 @@ static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS]
         bool set;
         char letter;
     } flags[] = {{(c->flags & CLIENT_MONITOR) != 0, 'O'},
-                 {subscriber_any(&c->subscriber), 'P'},
+                 {(c->flags & CLIENT_LISTENS) != 0, 'P'},
                  {(c->flags & CLIENT_LANE) != 0, 'L'},
                  {(c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0, 'b'},
                  {c->session.in_multi, 'x'},

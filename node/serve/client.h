@@ -40,6 +40,7 @@ enum client_flag {
     CLIENT_OVER = 1 << 12,    /* beyond maxclients: refused unless it turns out to be a lane */
     CLIENT_BLOCKED = 1 << 13, /* its command waits (parked, WAIT): nothing behind it runs */
     CLIENT_FREE = 1 << 14,    /* may run anything: see access.h */
+    CLIENT_LISTENS = 1 << 15, /* is subscribed to something (pubsub.h) */
     /* Nothing that it sent may run now. */
     CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED,
 };

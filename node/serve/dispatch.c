@@ -388,7 +388,7 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
         return false;
     }
     return (s->repl == NULL || all_ours(s, c, k)) && may_be_kept(s, c, k) &&
-           (LIKELY(!subscriber_any(&c->subscriber)) || may_say(s, c, k));
+           (LIKELY((c->flags & CLIENT_LISTENS) == 0) || may_say(s, c, k));
 }
 
 static void touch(struct server *s, struct client *c)
@@ -580,7 +580,7 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
             s->current = NULL;
             return;
         }
-        if (UNLIKELY(tracking_any(s))) {
+        if (UNLIKELY(s->ks->changed != NULL)) {
             tracking_limit(s);
         }
         c->last_cmd = k->cmd;
@@ -609,7 +609,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     if (UNLIKELY(c->tracking != NULL)) {
         tracking_command_over(c, k);
     }
-    parked_serve(s);
+    if (UNLIKELY(s->ks->blocked_keys > 0)) {
+        parked_serve(s);
+    }
 }
 
 void dispatch_run(struct server *s)

@@ -166,15 +166,25 @@ static void confirm(struct client *c, enum subject what, bool on, const struct s
     stream_flush_later(c->stream);
 }
 
+/* RESP2 clients may say little while they are subscribed: dispatch looks at the flag alone. */
+static void note_listening(struct client *c)
+{
+    const uint32_t *n = c->subscriber.count;
+    bool any = (n[SUBJECT_CHANNEL] | n[SUBJECT_PATTERN] | n[SUBJECT_SHARD]) != 0;
+    c->flags = any ? c->flags | CLIENT_LISTENS : c->flags & ~(uint32_t)CLIENT_LISTENS;
+}
+
 void pubsub_subscribe(struct client *c, enum subject what, struct slice name)
 {
     (void)channels_subscribe(c->server->channels, &c->subscriber, what, name, 1);
+    note_listening(c);
     confirm(c, what, true, &name);
 }
 
 void pubsub_unsubscribe(struct client *c, enum subject what, struct slice name)
 {
     (void)channels_unsubscribe(c->server->channels, &c->subscriber, what, name);
+    note_listening(c);
     confirm(c, what, false, &name);
 }
 
@@ -186,6 +196,7 @@ void pubsub_unsubscribe_all(struct client *c, enum subject what)
         confirm(c, what, false, &name);
         any = true;
     }
+    note_listening(c);
     if (!any) {
         confirm(c, what, false, NULL);
     }
@@ -194,6 +205,7 @@ void pubsub_unsubscribe_all(struct client *c, enum subject what)
 void pubsub_forget(struct client *c)
 {
     channels_unsubscribe_all(c->server->channels, &c->subscriber);
+    note_listening(c);
 }
 
 void pubsub_ear(struct client *c)

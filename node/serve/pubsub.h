@@ -27,11 +27,6 @@ void pubsub_subscribe(struct client *c, enum subject what, struct slice name);
 void pubsub_unsubscribe(struct client *c, enum subject what, struct slice name);
 /* From everything of a kind; from nothing is confirmed too. */
 void pubsub_unsubscribe_all(struct client *c, enum subject what);
-/* Some: RESP2 clients may say little then. */
-static inline bool subscriber_any(const struct subscriber *s)
-{
-    return (s->count[SUBJECT_CHANNEL] | s->count[SUBJECT_PATTERN] | s->count[SUBJECT_SHARD]) != 0;
-}
 /* Silently: RESET, or the client goes. */
 void pubsub_forget(struct client *c);
 

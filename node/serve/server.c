@@ -172,9 +172,8 @@ static void check_client(struct server *s, struct client *c)
         server_refuse(c);
         return;
     }
-    bool exempt =
-        (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0 ||
-        subscriber_any(&c->subscriber);
+    bool exempt = (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED | CLIENT_BLOCKED |
+                               CLIENT_LISTENS)) != 0;
     if (s->settings->timeout_ms > 0 && idle_ms > s->settings->timeout_ms && !exempt) {
         s->stats.idle_kills++;
         log_event(LOG_VERBOSE, "client", "closed: idle client=%llu addr=%s",
@@ -384,7 +383,7 @@ void server_make_keyspace(struct server *s, int n_shards)
     s->ks = keyspace_new(n_shards, (int)s->settings->databases, s->hash_seed);
     s->ks->collector = collector;
     pubsub_hang(s, s->ks);
-    tracking_hang(s);
+    tracking_new_keyspace(s);
     s->ks->settings.active_expire = true;
     s->ks->settings.expires_keys = true;
 }

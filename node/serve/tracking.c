@@ -99,7 +99,7 @@ static struct client *begin(struct client *c)
     if (to->session.proto == 3) {
         resp_push(&w, 2);
         resp_bulkz(&w, "invalidate");
-    } else if (to != c && subscriber_any(&to->subscriber)) {
+    } else if (to != c && (to->flags & CLIENT_LISTENS) != 0) {
         resp_array(&w, 3);
         resp_bulkz(&w, "message");
         resp_bulkz(&w, CHANNEL);
@@ -322,12 +322,21 @@ static void on_changed_db(void *arg, int db, int shard)
     tracked_clear(s->trackers->keys);
 }
 
-void tracking_hang(struct server *s)
+/* Only while somebody tracks. */
+static void hang(struct server *s)
 {
     bool any = s->trackers->clients > 0;
     s->ks->changed = any ? on_changed : NULL;
     s->ks->changed_db = any ? on_changed_db : NULL;
     s->ks->changed_arg = s;
+}
+
+void tracking_new_keyspace(struct server *s)
+{
+    hang(s);
+    if (s->trackers->clients > 0) {
+        on_changed_db(s, -1, KEYSPACE_SERVED);
+    }
 }
 
 void tracking_limit(struct server *s)
@@ -387,11 +396,6 @@ void tracking_after(struct server *s, const struct call *k)
         remember(s, c, k);
     }
     t->script_read = false;
-}
-
-bool tracking_any(const struct server *s)
-{
-    return s->trackers->clients > 0;
 }
 
 /* --- clients --- */
@@ -527,7 +531,7 @@ bool tracking_set(struct client *c, const struct client_tracking *wish, struct r
         c->tracking = mem_zalloc(sizeof(*c->tracking));
         list_init(&c->tracking->listens);
         all->clients++;
-        tracking_hang(c->server);
+        hang(c->server);
     }
     c->tracking->flags = wish->flags;
     c->tracking->redirect = wish->redirect;
@@ -555,7 +559,7 @@ void tracking_forget(struct client *c)
     c->tracking = NULL;
     if (--all->clients == 0) {
         tracked_clear(all->keys);
-        tracking_hang(c->server);
+        hang(c->server);
     }
 }
 

@@ -20,8 +20,8 @@ struct trackers; /* of the server */
 
 void tracking_init(struct server *s);
 void tracking_fini(struct server *s);
-/* The keyspace is another one now. */
-void tracking_hang(struct server *s);
+/* The keyspace is another one now: all that was read is told. */
+void tracking_new_keyspace(struct server *s);
 
 /* CLIENT TRACKING, as read; false and an error if it does not go with what is on. */
 bool tracking_set(struct client *c, const struct client_tracking *wish, struct resp_writer *w);
@@ -35,9 +35,8 @@ int64_t tracking_redirect(const struct client *c);
 /* Appends its letters of CLIENT LIST. */
 size_t tracking_letters(const struct client *c, char *to);
 
-/* A handler is done: what it read is remembered. Only while tracking_any. */
+/* A handler is done: what it read is remembered. Only while ks->changed is set: somebody tracks. */
 void tracking_after(struct server *s, const struct call *k);
-bool tracking_any(const struct server *s);
 /* The client's command is over: CLIENT CACHING was for that. */
 void tracking_command_over(struct client *c, const struct call *k);
 /* More is remembered than may be: some is told as if it had changed. */
