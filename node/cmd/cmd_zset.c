@@ -10,14 +10,7 @@
 
 /* ---- ZADD, ZINCRBY ---- */
 
-struct adding {
-    unsigned flags; /* enum zset_flag */
-    bool changed;   /* CH: counts what changed, too */
-    size_t first;   /* of the pairs in argv */
-    size_t pairs;
-};
-
-static size_t parse_flags(struct call *c, struct adding *a)
+static size_t parse_flags(struct call *c, struct zset_adding *a)
 {
     static const struct {
         const char *name;
@@ -42,12 +35,12 @@ static size_t parse_flags(struct call *c, struct adding *a)
     return i;
 }
 
-static bool parse_adding(struct call *c, struct adding *a)
+static bool parse_adding(struct call *c, struct zset_adding *a)
 {
-    *a = (struct adding){0};
+    *a = (struct zset_adding){.step = 2, .member = 1};
     a->first = parse_flags(c, a);
     size_t words = c->argc - a->first;
-    a->pairs = words / 2;
+    a->n = words / 2;
     bool both = (a->flags & ZSET_GT) != 0 && (a->flags & ZSET_LT) != 0;
     if (words == 0 || words % 2 != 0) {
         return arg_syntax_error(c);
@@ -56,7 +49,7 @@ static bool parse_adding(struct call *c, struct adding *a)
         resp_error(&c->w, "ERR XX and NX options at the same time are not compatible");
     } else if (both || ((a->flags & ZSET_NX) != 0 && (a->flags & (ZSET_GT | ZSET_LT)) != 0)) {
         resp_error(&c->w, "ERR GT, LT, and/or NX options at the same time are not compatible");
-    } else if ((a->flags & ZSET_INCR) != 0 && a->pairs > 1) {
+    } else if ((a->flags & ZSET_INCR) != 0 && a->n > 1) {
         resp_error(&c->w, "ERR INCR option supports a single increment-element pair");
     } else {
         return true;
@@ -72,14 +65,14 @@ struct added {
     double score;
 };
 
-static void add_pairs(struct call *c, const struct adding *a, const double *scores,
+static void add_pairs(struct call *c, const struct zset_adding *a, const double *scores,
                       struct object *o, struct added *out)
 {
     *out = (struct added){0};
-    for (size_t i = 0; i < a->pairs && !out->nan; i++) {
+    for (size_t i = 0; i < a->n && !out->nan; i++) {
         out->score = scores[i];
         enum zset_outcome outcome =
-            zset_add(o, c->argv[a->first + 2 * i + 1], a->flags, &out->score);
+            zset_add(o, c->argv[a->first + a->step * i + a->member], a->flags, &out->score);
         out->added += outcome == ZSET_ADDED;
         out->updated += outcome == ZSET_UPDATED;
         out->processed = outcome != ZSET_LEFT;
@@ -87,7 +80,7 @@ static void add_pairs(struct call *c, const struct adding *a, const double *scor
     }
 }
 
-static void reply_added(struct call *c, const struct adding *a, const struct added *r)
+static void reply_added(struct call *c, const struct zset_adding *a, const struct added *r)
 {
     if (r->nan) {
         resp_error(&c->w, "ERR resulting score is not a number (NaN)");
@@ -100,7 +93,7 @@ static void reply_added(struct call *c, const struct adding *a, const struct add
     }
 }
 
-static void add_to_key(struct call *c, const struct adding *a, const double *scores)
+void zset_add_all(struct call *c, const struct zset_adding *a, const double *scores)
 {
     struct probe p = call_probe(c, 1);
     struct object *o;
@@ -129,16 +122,16 @@ static void add_to_key(struct call *c, const struct adding *a, const double *sco
     reply_added(c, a, &r);
 }
 
-static void add(struct call *c, const struct adding *a)
+static void add(struct call *c, const struct zset_adding *a)
 {
     double small[16];
-    double *scores = a->pairs <= ARRAY_LEN(small) ? small : mem_alloc(a->pairs * sizeof(*scores));
+    double *scores = a->n <= ARRAY_LEN(small) ? small : mem_alloc(a->n * sizeof(*scores));
     size_t i = 0;
-    while (i < a->pairs && arg_double_or(c, a->first + 2 * i, &scores[i], ERR_NOT_FLOAT)) {
+    while (i < a->n && arg_double_or(c, a->first + 2 * i, &scores[i], ERR_NOT_FLOAT)) {
         i++;
     }
-    if (i == a->pairs) {
-        add_to_key(c, a, scores);
+    if (i == a->n) {
+        zset_add_all(c, a, scores);
     }
     if (scores != small) {
         mem_free(scores);
@@ -147,7 +140,7 @@ static void add(struct call *c, const struct adding *a)
 
 void cmd_zadd(struct call *c)
 {
-    struct adding a;
+    struct zset_adding a;
     if (parse_adding(c, &a)) {
         add(c, &a);
     }
@@ -155,7 +148,7 @@ void cmd_zadd(struct call *c)
 
 void cmd_zincrby(struct call *c)
 {
-    struct adding a = {.flags = ZSET_INCR, .first = 2, .pairs = 1};
+    struct zset_adding a = {.flags = ZSET_INCR, .first = 2, .n = 1, .step = 2, .member = 1};
     add(c, &a);
 }
 

@@ -22,6 +22,18 @@ void reply_member_bytes(struct call *c, const struct zset_element *e);
 
 bool arg_double_or(struct call *c, size_t i, double *out, const char *error) MUSTCHECK;
 
+/* ZADD and what comes to the same: scores are read, members stand in argv. */
+struct zset_adding {
+    unsigned flags; /* enum zset_flag */
+    bool changed;   /* CH: counts what changed, too */
+    size_t first;   /* of the groups in argv, n of them, each of `step` words */
+    size_t n;
+    size_t step;
+    size_t member; /* which of a group's words it is, from 0 */
+};
+/* Does it to argv[1], and answers. */
+void zset_add_all(struct call *c, const struct zset_adding *a, const double *scores);
+
 /* The members from one end to another, as the arguments say it. */
 enum zrange_by { ZRANGE_RANK, ZRANGE_SCORE, ZRANGE_LEX };
 enum zrange_edge { EDGE_PLACE, EDGE_START, EDGE_END };

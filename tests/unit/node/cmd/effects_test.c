@@ -769,6 +769,9 @@ static const char *const random_commands[] = {
     "zdiffstore z 2 z z",
     "zrangestore z z n n",
     "zrandmember z n",
+    "geoadd z 13.4 38.1 v 15 37.5 v",
+    "geosearchstore z z fromlonlat 15 37 byradius 2000 km asc count 3",
+    "georadius z 15 37 200 km storedist z",
     "set k v",
     "set k v px t",
 };
