@@ -45,11 +45,11 @@ bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
         bool done = true;
         if (w->table != NULL) {
             done = table_free_step(&w->table, budget - freed, &now);
+            freed += MAX(now, 1);
         } else {
-            now = 1;
-            object_free(&w->object);
+            done = object_free_some(&w->object, budget - freed, &freed);
+            now = done;
         }
-        freed += MAX(now, 1);
         ks->stats.lazyfree_pending -= now;
         ks->stats.lazyfreed_objects += now;
         if (done) {

@@ -301,12 +301,15 @@ static void free_value(struct object *o)
         return;
     }
     struct hash_table *t = table_of(o);
-    struct members_walk w = {0};
-    for (void *e = members_next(t->members, &w); e != NULL; e = members_next(t->members, &w)) {
-        mem_free(e);
-    }
+    uint64_t freed = 0;
+    members_drain(t->members, UINT64_MAX, &freed);
     members_free(&t->members);
     mem_free(t);
+}
+
+static bool free_some(struct object *o, uint64_t budget, uint64_t *freed)
+{
+    return o->encoding != PACKED && members_drain(table_of(o)->members, budget, freed);
 }
 
 static size_t memory(const struct object *o)
@@ -513,6 +516,7 @@ struct object *hash_read_listpack(struct slice *in, struct slice key, int64_t ex
 
 const struct object_ops hash_ops = {
     .free_value = free_value,
+    .free_some = free_some,
     .memory = memory,
     .length = hash_length,
     .free_effort = free_effort,

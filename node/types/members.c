@@ -37,6 +37,7 @@ struct members {
     uint64_t count;
     size_t memory;
     uint64_t deepest; /* segments as deep as the directory */
+    uint64_t drained; /* places of the directory whose segments are gone, from the first */
     union {
         struct segment *only; /* depth 0: no directory */
         struct segment **all;
@@ -368,7 +369,7 @@ void members_free(struct members **mp)
         return;
     }
     CHECK_OBJ(m, MAGIC);
-    for (uint64_t i = 0, n = UINT64_C(1) << m->depth; i < n;) {
+    for (uint64_t i = m->drained, n = UINT64_C(1) << m->depth; i < n;) {
         struct segment *s = segment_at(m, i);
         i += span_of(m, s);
         mem_free(s);
@@ -379,6 +380,26 @@ void members_free(struct members **mp)
     m->magic = 0;
     mem_free(m);
     *mp = NULL;
+}
+
+bool members_drain(struct members *m, uint64_t budget, uint64_t *freed)
+{
+    CHECK_OBJ(m, MAGIC);
+    uint64_t before = *freed;
+    uint64_t n = UINT64_C(1) << m->depth;
+    while (m->drained < n && *freed - before < budget) {
+        struct segment *s = segment_at(m, m->drained);
+        for (uint32_t i = 0; i < s->slots; i++) {
+            if (s->slot[i] != 0) {
+                mem_free(entry_of(s->slot[i]));
+            }
+        }
+        *freed += s->count;
+        m->count -= s->count;
+        m->drained += span_of(m, s);
+        segment_free(m, s);
+    }
+    return m->drained < n;
 }
 
 uint64_t members_count(const struct members *m)

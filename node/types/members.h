@@ -12,7 +12,8 @@
  * between. A segment grows by one size of the allocator at a time and splits in two when it is at
  * its largest: no insert moves more than some 500 words. It costs 10 bytes an entry, about.
  *
- * The table never frees entries, and neither copies nor measures them. */
+ * The table neither copies nor measures entries, and frees them only where its owner lets them go
+ * bit by bit: each is one allocation. */
 #pragma once
 
 #include "common/base/obj.h"
@@ -28,6 +29,10 @@ void members_set_seed(uint64_t seed);
 struct members *members_new(unsigned head);
 /* The table; the entries are the caller's to free before. */
 void members_free(struct members **m);
+
+/* Frees some `budget` entries, with what of the table held them; *freed grows by how many. False:
+ * none is left. Then, and between, nothing but this and members_free may be called. */
+bool members_drain(struct members *m, uint64_t budget, uint64_t *freed);
 
 uint64_t members_count(const struct members *m);
 /* Of the table itself, in size classes. */

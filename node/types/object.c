@@ -88,6 +88,17 @@ void object_free(struct object **op)
     }
 }
 
+bool object_free_some(struct object **o, uint64_t budget, uint64_t *freed)
+{
+    const struct object_ops *ops = is_string(*o) ? NULL : ops_of(*o);
+    if (ops != NULL && ops->free_some != NULL && ops->free_some(*o, budget, freed)) {
+        return false;
+    }
+    object_free(o);
+    ++*freed;
+    return true;
+}
+
 struct object *object_rekey(struct object *o, struct slice key, int64_t expire_ms)
 {
     size_t value_size = object_inline_size(o);

@@ -81,6 +81,9 @@ static inline void object_set_expire(struct object *o, int64_t at_ms)
 struct object *object_new(enum object_type type, struct slice key, int64_t expire_ms,
                           size_t value_size);
 void object_free(struct object **o);
+/* Bit by bit: some `budget` elements of it; *freed grows by how many. True: *o is gone. Between,
+ * nothing else may be asked of it. */
+bool object_free_some(struct object **o, uint64_t budget, uint64_t *freed);
 /* The same value under another key and expiry; `o` is consumed. */
 struct object *object_rekey(struct object *o, struct slice key, int64_t expire_ms);
 /* A deep copy under another key and expiry. */

@@ -15,6 +15,10 @@ struct object_ops {
     /* What lies outside the object's own allocation. `memory` in size classes of the allocator,
      * exact, and without a walk: it is asked before and after every change. */
     void (*free_value)(struct object *o);
+    /* Frees about `budget` elements of a value that is about to go; *freed grows by how many.
+     * False: the rest is little, free_value does it. Between, nothing else is asked of it. NULL:
+     * every value is freed at once. */
+    bool (*free_some)(struct object *o, uint64_t budget, uint64_t *freed);
     size_t (*memory)(const struct object *o);
     size_t (*length)(const struct object *o);      /* elements; 0: the key is to go */
     size_t (*free_effort)(const struct object *o); /* allocations, about */

@@ -80,10 +80,8 @@ static struct set_table *table_new(void)
 static void table_free(struct set_table **tp)
 {
     struct set_table *t = *tp;
-    struct members_walk w = {0};
-    for (void *e = members_next(t->members, &w); e != NULL; e = members_next(t->members, &w)) {
-        mem_free(e);
-    }
+    uint64_t freed = 0;
+    members_drain(t->members, UINT64_MAX, &freed);
     members_free(&t->members);
     mem_free(t);
     *tp = NULL;
@@ -264,6 +262,11 @@ static void free_value(struct object *o)
     }
 }
 
+static bool free_some(struct object *o, uint64_t budget, uint64_t *freed)
+{
+    return o->encoding == TABLE && members_drain(table_of(o)->members, budget, freed);
+}
+
 static size_t memory(const struct object *o)
 {
     if (o->encoding == INTS) {
@@ -373,6 +376,7 @@ struct object *set_read(struct slice *in, struct slice key, int64_t expire_ms, s
 
 const struct object_ops set_ops = {
     .free_value = free_value,
+    .free_some = free_some,
     .memory = memory,
     .length = set_count,
     .free_effort = free_effort,

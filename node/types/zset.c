@@ -124,10 +124,8 @@ struct zset_tree *zset_tree_new(void)
 void zset_tree_free(struct zset_tree **tp)
 {
     struct zset_tree *t = *tp;
-    struct members_walk w = {0};
-    for (void *e = members_next(t->members, &w); e != NULL; e = members_next(t->members, &w)) {
-        mem_free(e);
-    }
+    uint64_t freed = 0;
+    members_drain(t->members, UINT64_MAX, &freed);
     ranks_free(&t->ranks);
     members_free(&t->members);
     mem_free(t);

@@ -2,6 +2,7 @@
 #include "node/keyspace/keyspace.h"
 
 #include "node/keyspace/db.h"
+#include "node/types/set.h"
 #include "node/types/string.h"
 
 #include "common/base/mem.h"
@@ -89,6 +90,32 @@ static void test_only_held_shards_have_keys(void **state)
     assert_int_equal(keyspace_shard_keys(ks, 4), 0);
     keyspace_free(&ks);
     assert_null(ks);
+}
+
+static void test_a_large_value_goes_bit_by_bit(void **state)
+{
+    (void)state;
+    struct keyspace *ks = keyspace_new(1, 1, 1);
+    keyspace_shard_create(ks, 0);
+    struct db db = {.ks = ks};
+    struct probe p = keyspace_probe_key(ks, SLICE("s"));
+    struct object *o = set_new(SLICE("s"));
+    for (int i = 0; i < 20000; i++) {
+        char name[20];
+        assert_true(set_add(o, slice_of(name, (size_t)snprintf(name, sizeof(name), "m%d", i))));
+    }
+    db_add(&db, &p, o);
+    db_remove(&db, &p, o, true);
+    assert_int_equal(ks->stats.lazyfree_pending, 1);
+    int steps = 0;
+    while (keyspace_lazyfree_step(ks, 100)) {
+        assert_int_equal(ks->stats.lazyfree_pending, 1);
+        steps++;
+    }
+    assert_true(steps > 20);
+    assert_int_equal(ks->stats.lazyfree_pending, 0);
+    assert_int_equal(ks->stats.lazyfreed_objects, 1);
+    keyspace_free(&ks);
 }
 
 static void test_shards_divide_the_slots_as_the_map_does(void **state)
@@ -358,6 +385,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_held_shards_have_keys),
+        cmocka_unit_test(test_a_large_value_goes_bit_by_bit),
         cmocka_unit_test(test_shards_divide_the_slots_as_the_map_does),
         cmocka_unit_test(test_scan_leaves_gaps_to_other_nodes),
         cmocka_unit_test(test_hostile_cursors_are_harmless),

@@ -148,6 +148,31 @@ static void test_an_entry_costs_less_than_twelve_bytes(void **state)
     model_close(&t);
 }
 
+static void test_it_goes_bit_by_bit(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 3, 400, 20000};
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
+        struct model t;
+        model_open(&t, MAX(sizes[k], 1));
+        for (size_t i = 0; i < sizes[k]; i++) {
+            put(&t, i);
+        }
+        uint64_t freed = 0;
+        uint64_t steps = 0;
+        uint64_t before = 0;
+        while (members_drain(t.m, 50, &freed)) {
+            assert_true(freed > before && freed < before + 600);
+            before = freed;
+            steps++;
+        }
+        assert_int_equal(freed, sizes[k]);
+        assert_true(steps >= sizes[k] / 600);
+        members_free(&t.m);
+        mem_free(t.in);
+    }
+}
+
 /* ---- scans ---- */
 
 struct seen {
@@ -279,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_it_holds_what_was_put_in),
         cmocka_unit_test(test_small_ones_too),
         cmocka_unit_test(test_an_entry_costs_less_than_twelve_bytes),
+        cmocka_unit_test(test_it_goes_bit_by_bit),
         cmocka_unit_test(test_a_scan_misses_none_that_stays),
         cmocka_unit_test(test_a_scan_visits_each_once_while_nothing_changes),
         cmocka_unit_test(test_each_is_as_likely),
