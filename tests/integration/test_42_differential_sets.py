@@ -13,7 +13,7 @@ SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 ROUNDS = int(os.environ.get("DIFFERENTIAL_ROUNDS", "20"))
 BATCH = 200
 
-UNORDERED = {"SMEMBERS", "SINTER", "SUNION", "SDIFF", "SSCAN", "SPOP"}
+UNORDERED = {"SMEMBERS", "SINTER", "SUNION", "SDIFF", "SSCAN", "SPOP", "ZSCAN"}
 BY_CHANCE = {"SRANDMEMBER"}
 
 
@@ -66,6 +66,69 @@ class Sets(Talk):
         k = self.key()
         return self.pick(
             ["SET", "e", 1], ["DEL", k], ["RENAME", k, self.key()], ["COPY", k, self.key(), "REPLACE"], ["GET", k], ["INCR", k], ["PERSIST", k],
+        )
+
+
+class SortedSets(Sets):
+    """With places among them."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.makers = [(20, self.scores), (10, self.ranges), (6, self.unions), (6, self.places), (2, self.others)]
+
+    def score(self):
+        if self.rng.random() < 0.3:
+            return self.pick("inf", "-inf", "1.5", "-0", "1e17", "1e300", "nan", "x", "", 2**53 + 1, -(2**62), "0.1")
+        return self.rng.randrange(-20, 40)
+
+    def bound(self):
+        return self.pick("-inf", "+inf", self.rng.randrange(40), "(%d" % self.rng.randrange(40), "(", "x", " 5")
+
+    def scores(self):
+        k = self.key()
+        if self.rng.random() < 0.03:
+            return ["ZADD", k] + [w for i in range(self.rng.randrange(1, 300)) for w in (self.rng.randrange(99), "m%d" % i)]
+        return self.pick(
+            ["ZADD", k] + self.options(["NX"], ["XX"], ["GT"], ["LT"], ["CH"]) + [self.score(), self.member()],
+            ["ZADD", k, self.rng.randrange(30), self.member(), self.rng.randrange(30), self.member()],
+            ["ZADD", k, "INCR", self.score(), self.member()], ["ZINCRBY", k, self.score(), self.member()],
+            ["ZREM", k] + self.some(self.member), ["ZPOPMIN", k], ["ZPOPMAX", k, self.pick(2, 0, -1, "x")],
+            ["ZREMRANGEBYSCORE", k, self.bound(), self.bound()], ["ZREMRANGEBYRANK", k, self.integer(), self.integer()],
+            ["ZMPOP", 2, k, self.key(), self.pick("MIN", "MAX", "x"), "COUNT", self.pick(1, 2, 0)],
+            ["BZPOPMIN", k, self.key(), "0.001"] if self.rng.random() < 0.2 else ["ZCARD", k],
+        )
+
+    def ranges(self):
+        k = self.key()
+        return self.pick(
+            ["ZRANGE", k, self.integer(), self.integer()] + self.options(["REV"], ["WITHSCORES"], ["LIMIT", 0, 1]),
+            ["ZRANGE", k, self.bound(), self.bound(), "BYSCORE"] + self.options(["REV"], ["WITHSCORES"], ["LIMIT", self.integer(), 3]),
+            ["ZRANGEBYSCORE", k, self.bound(), self.bound(), "WITHSCORES"], ["ZREVRANGEBYSCORE", k, "+inf", self.bound()],
+            ["ZCOUNT", k, self.bound(), self.bound()], ["ZRANK", k, self.member()], ["ZREVRANK", k, self.member()],
+            ["ZSCORE", k, self.member()], ["ZMSCORE", k] + self.some(self.member), ["ZSCAN", k, 0, "COUNT", 5000],
+            ["ZRANGESTORE", self.key(), k, self.integer(), self.integer()], ["OBJECT", "ENCODING", k],
+        )
+
+    def unions(self):
+        keys = self.some(self.key, 3)
+        words = self.options(["WEIGHTS"] + [self.score() for _ in keys], ["AGGREGATE", self.pick("SUM", "MIN", "MAX", "x")])
+        return self.pick(
+            ["ZUNION", len(keys)] + keys + words + ["WITHSCORES"], ["ZINTER", len(keys)] + keys + words,
+            ["ZDIFF", len(keys)] + keys + ["WITHSCORES"], ["ZUNIONSTORE", self.key(), len(keys)] + keys + words,
+            ["ZINTERSTORE", self.key(), len(keys)] + keys + words, ["ZDIFFSTORE", self.key(), len(keys)] + keys,
+            ["ZINTERCARD", len(keys)] + keys + self.options(["LIMIT", self.pick(0, 2, -1)]),
+        )
+
+    def places(self):
+        k, lon, lat = self.key(), self.rng.randrange(-179, 180), self.rng.randrange(-85, 86)
+        how = self.options(["ASC"], ["DESC"], ["COUNT", 3], ["ANY"], ["WITHDIST"], ["WITHCOORD"], ["WITHHASH"])
+        return self.pick(
+            ["GEOADD", k, lon, lat, self.member()], ["GEOADD", k, lon, lat, self.member(), lon / 2, lat / 2, self.member()],
+            ["GEOPOS", k] + self.some(self.member), ["GEOHASH", k, self.member()], ["GEODIST", k, self.member(), self.member(), "km"],
+            ["GEOSEARCH", k, "FROMLONLAT", lon, lat, "BYRADIUS", self.pick(100, 3000, 9000), "km"] + how,
+            ["GEOSEARCH", k, "FROMMEMBER", self.member(), "BYBOX", 4000, self.pick(100, 9000), "km"] + how,
+            ["GEORADIUS", k, lon, lat, 4000, "km"] + how, ["GEORADIUS", k, lon, lat, 4000, "km", "STOREDIST", self.key()],
+            ["GEOSEARCHSTORE", self.key(), k, "FROMLONLAT", lon, lat, "BYBOX", 9000, 9000, "mi"],
         )
 
 
@@ -136,7 +199,7 @@ def compare_keys(wires):
             target.command("DEL", "copy")
 
 
-@pytest.mark.parametrize("talker", [Sets])
+@pytest.mark.parametrize("talker", [Sets, SortedSets])
 @pytest.mark.parametrize("proto", [2, 3])
 def test_a_node_answers_as_redis_does(pair, proto, talker):
     for round_ in range(ROUNDS):
@@ -149,6 +212,7 @@ def test_a_node_answers_as_redis_does(pair, proto, talker):
                 wire.command("HELLO", proto)
                 wire.command("FLUSHALL")
                 wire.command("CONFIG", "SET", "set-max-intset-entries", 512 if round_ % 3 else 20)
+                wire.command("CONFIG", "SET", "zset-max-listpack-entries", 128 if round_ % 3 else 5)
             history = []
             for _ in range(6):
                 converse(wires, talk, BATCH, history)
