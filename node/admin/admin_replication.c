@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Copies of shards, as an operator and other nodes see them: ROLE, WAIT, WAITAOF, INFO replication,
- * SHOAL LINK, SHOAL SHARDS. */
+/* Copies of shards, as an operator and other nodes see them: ROLE, WAIT, WAITAOF, MIGRATE, INFO
+ * replication, SHOAL LINK, SHOAL SHARDS. */
 #include "node/admin/admin_priv.h"
 #include "node/link/link.h"
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
+#include "node/serve/migrate.h"
 #include "node/serve/replicate.h"
 #include "node/serve/replicate_priv.h"
 #include "node/serve/waiters.h"
@@ -311,4 +312,5 @@ void admin_replication(struct call_table *t)
     t->fn[CMD_ROLE] = do_role;
     t->fn[CMD_WAIT] = do_wait;
     t->fn[CMD_WAITAOF] = do_waitaof;
+    t->fn[CMD_MIGRATE] = migrate_command;
 }

@@ -4,6 +4,7 @@
 #include "node/link/link.h"
 #include "node/serve/access.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/migrate.h"
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/server.h"
@@ -94,6 +95,7 @@ void client_free(struct client **cp)
     holds_forget(s->holds, c);
     waiters_forget(c);
     parked_forget(c);
+    migrate_forget(c);
     pubsub_forget(c);
     tracking_forget(c);
     hmap_remove(&s->by_id, &c->id_node);

@@ -22,6 +22,7 @@ struct server;
 struct link_claim;
 struct waiter;
 struct parked;
+struct migration;
 struct tracking;
 
 enum client_flag {
@@ -74,6 +75,7 @@ struct client {
     uint64_t lane_from;            /* `commands` when its count began: the next has number 1 */
     struct waiter *waiter;         /* of WAIT, while CLIENT_BLOCKED */
     struct parked *parked;         /* of BLPOP and kin, while CLIENT_BLOCKED */
+    struct migration *migration;   /* of MIGRATE, while CLIENT_BLOCKED */
     struct list aside;             /* a lane's: struct parked.link */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     struct subscriber subscriber;

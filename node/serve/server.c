@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/server.h"
 
+#include "node/jobs/jobs.h"
 #include "node/serve/access.h"
 #include "node/serve/account.h"
 #include "node/serve/client.h"
@@ -523,6 +524,7 @@ void server_free(struct server **sp)
         struct client *c = container_of(it, struct client, link);
         client_free(&c);
     }
+    jobs_free(&s->resolver);
     loop_off_turn(s->loop, on_turn, s);
     replicate_stop(s);
     durable_close(s);

@@ -28,6 +28,7 @@ struct durable;
 struct channels;
 struct trackers;
 struct access;
+struct jobs;
 
 #define SERVER_MAGIC         0x73727672u
 #define SERVER_LISTENERS_MAX 16
@@ -74,6 +75,7 @@ struct server {
     struct script_settings script_settings;
     struct durable *durable;
     struct access *access; /* users */
+    struct jobs *resolver; /* looks up names for MIGRATE; NULL: none yet */
     uint64_t hash_seed;    /* of keyspaces to be made */
     struct rng rng;
     char *conf_path; /* NULL: started without a file */
