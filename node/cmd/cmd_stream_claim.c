@@ -65,7 +65,7 @@ static void forget(struct claiming *k, struct stream_id id)
 
 static bool is_idle(const struct claiming *k, const struct xstream_pending *p)
 {
-    return k->idle_min_ms == 0 || k->c->now_ms - p->delivered_ms >= k->idle_min_ms;
+    return k->idle_min_ms == 0 || xstream_since(p->delivered_ms, k->c->now_ms) >= k->idle_min_ms;
 }
 
 static bool parse_idle_min(struct call *c, int64_t *out)

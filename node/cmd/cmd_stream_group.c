@@ -361,7 +361,8 @@ static const struct xstream_pending *pending_next(struct pending_walk *w, struct
         const struct xstream_pending *p = xstream_pending_find(w->g, w->at.id);
         *id = w->at.id;
         id_at_next(&w->at);
-        if (w->o->idle_min_ms == 0 || w->now_ms - p->delivered_ms >= w->o->idle_min_ms) {
+        if (w->o->idle_min_ms == 0 ||
+            xstream_since(p->delivered_ms, w->now_ms) >= w->o->idle_min_ms) {
             w->left--;
             return p;
         }
@@ -395,7 +396,7 @@ static void reply_pending(struct call *c, const struct xstream_group *g,
         resp_array(&c->w, 4);
         reply_stream_id(&c->w, id);
         resp_bulk(&c->w, p->consumer->name);
-        resp_int(&c->w, MAX(c->now_ms - p->delivered_ms, 0));
+        resp_int(&c->w, MAX(xstream_since(p->delivered_ms, c->now_ms), 0));
         resp_int(&c->w, (int64_t)p->deliveries);
     }
 }

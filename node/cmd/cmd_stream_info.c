@@ -94,7 +94,7 @@ void cmd_xinfo_consumers(struct call *c)
         resp_map(&c->w, 3);
         field_name(c, consumer->name);
         field_int(c, "pending", consumer->pending.count);
-        field_int(c, "idle", (uint64_t)MAX(c->now_ms - consumer->seen_ms, 0));
+        field_int(c, "idle", (uint64_t)MAX(xstream_since(consumer->seen_ms, c->now_ms), 0));
     }
 }
 

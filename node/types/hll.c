@@ -18,7 +18,7 @@ enum {
     WIDE_MAX = 16384,
     VALUE_RUN_MAX = 4,
     SPARSE_VALUE_MAX = 32,
-    GROW = 300,     /* a sparse one that grows gets room for more */
+    GROW_PART = 8,  /* a sparse one that grows gets room for an eighth more */
     HISTOGRAM = 64, /* every value that 6 bits can have */
 };
 #define COUNT_ANEW (UINT64_C(1) << 63)
@@ -368,7 +368,7 @@ static enum hll_result sparse_raise(struct object **o, unsigned index, unsigned 
     }
     char *bytes;
     if (len > v.len) {
-        *o = string_resize_room(*o, len, MIN(len, (size_t)GROW), &bytes);
+        *o = string_resize_room(*o, len, len / GROW_PART, &bytes);
     } else {
         bytes = to_write(o);
     }

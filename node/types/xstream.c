@@ -521,7 +521,7 @@ int64_t xstream_count_until(const struct xstream *s, struct stream_id id)
     if (stream_id_is_zero(s->max_deleted_id) || stream_id_less(s->max_deleted_id, s->first_id)) {
         int to_first = stream_id_compare(id, s->first_id);
         if (to_first <= 0) {
-            return (int64_t)(s->entries_added - s->length) + (to_first == 0);
+            return (int64_t)(s->entries_added - s->length + (to_first == 0));
         }
     }
     return XSTREAM_READ_UNKNOWN;

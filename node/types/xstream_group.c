@@ -183,7 +183,7 @@ void xstream_group_remove(struct xstream *s, struct xstream_group *g)
 void xstream_group_read(const struct xstream *s, struct xstream_group *g, struct stream_id id)
 {
     if (g->entries_read != XSTREAM_READ_UNKNOWN && !xstream_has_gaps_after(s, id)) {
-        g->entries_read++;
+        g->entries_read = (int64_t)((uint64_t)g->entries_read + 1);
     } else if (s->entries_added > 0) {
         g->entries_read = xstream_count_until(s, id);
     }
@@ -200,7 +200,7 @@ bool xstream_group_lag(const struct xstream *s, const struct xstream_group *g, i
     if (read == XSTREAM_READ_UNKNOWN || xstream_has_gaps_after(s, g->last_id)) {
         read = xstream_count_until(s, g->last_id);
     }
-    *lag = (int64_t)s->entries_added - read;
+    *lag = (int64_t)(s->entries_added - (uint64_t)read);
     return read != XSTREAM_READ_UNKNOWN;
 }
 

@@ -24,6 +24,12 @@ struct xstream_group {
     struct xstream_names consumers;
 };
 
+/* Times come from files and clients, too: whatever they are. */
+static inline int64_t xstream_since(int64_t at_ms, int64_t now_ms)
+{
+    return (int64_t)((uint64_t)now_ms - (uint64_t)at_ms);
+}
+
 struct xstream_pending {
     int64_t delivered_ms;
     uint64_t deliveries;
