@@ -36,7 +36,11 @@ static void on_waited(struct ev_loop *ev, ev_check *w, int revents)
 {
     (void)ev;
     (void)revents;
-    read_clocks(w->data);
+    struct loop *l = w->data;
+    read_clocks(l);
+    if (UNLIKELY(l->measures_cpu)) {
+        l->cpu_from_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    }
 }
 
 struct loop *loop_new(void)
@@ -131,6 +135,14 @@ void loop_gather(struct loop *l, int64_t us)
     l->gather_us = us;
 }
 
+static void note_took(struct loop *l)
+{
+    l->took_us = clock_us(CLOCK_MONOTONIC) - l->now_us;
+    l->took_us_max = MAX(l->took_us_max, l->took_us);
+    bool whole = l->measures_cpu && l->cpu_from_us >= 0;
+    l->took_cpu_us = whole ? clock_us(CLOCK_THREAD_CPUTIME_ID) - l->cpu_from_us : -1;
+}
+
 void loop_turn(struct loop *l, bool wait)
 {
     CHECK_OBJ(l, LOOP_MAGIC);
@@ -146,7 +158,29 @@ void loop_turn(struct loop *l, bool wait)
     }
     run_hooks(l);
     run_deferred(l);
+    note_took(l);
     l->in_turn = false;
+}
+
+int64_t loop_took_us(const struct loop *l)
+{
+    return l->took_us;
+}
+
+int64_t loop_took_us_max(const struct loop *l)
+{
+    return l->took_us_max;
+}
+
+int64_t loop_took_cpu_us(const struct loop *l)
+{
+    return l->took_cpu_us;
+}
+
+void loop_measure_cpu(struct loop *l, bool on)
+{
+    l->cpu_from_us = on && !l->measures_cpu ? -1 : l->cpu_from_us; /* not from its middle on */
+    l->measures_cpu = on;
 }
 
 void loop_run(struct loop *l)

@@ -26,6 +26,12 @@ void loop_stop(struct loop *l);
 void loop_turn(struct loop *l, bool wait);
 /* Turns so far. */
 uint64_t loop_turns(const struct loop *l);
+/* How long the last turn took, its wait aside; the longest so far. On this thread's processor time
+ * (-1: not measured) only while loop_measure_cpu is on, which costs two system calls a turn. */
+int64_t loop_took_us(const struct loop *l);
+int64_t loop_took_us_max(const struct loop *l);
+int64_t loop_took_cpu_us(const struct loop *l);
+void loop_measure_cpu(struct loop *l, bool on);
 /* libev's handle, for code in common/io only. */
 struct ev_loop *loop_ev(struct loop *l);
 

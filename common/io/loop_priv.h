@@ -29,6 +29,11 @@ struct loop {
     struct ev_loop *ev;
     int64_t now_us;
     int64_t wall_ms;
+    int64_t took_us; /* the last turn, without its wait */
+    int64_t took_us_max;
+    int64_t took_cpu_us;
+    int64_t cpu_from_us;
+    bool measures_cpu;
     uint64_t turns;
     uint64_t reads; /* of streams, with bytes */
     int64_t gather_us;

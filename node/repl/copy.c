@@ -183,11 +183,27 @@ static void send_keys(struct repl *r, struct repl_shard *s, struct member *m, st
                                .term = s->pterm,
                                .copy_keys = {.copy = m->copy->number, .keys = keys}};
     m->copy->messages++;
+    m->copy->sent += keys.len;
     r->stats.copy_bytes += keys.len;
     if (r->set.copy_bandwidth > 0) {
         r->copy_tokens -= (double)keys.len;
     }
     repl_send(r, m->peer, &msg);
+}
+
+/* The next slice goes at this turn's end. */
+void copy_taken(struct repl *r, struct repl_shard *s, int peer, const struct repl_copy_taken *t)
+{
+    struct member *m = shard_is_primary(s) ? primary_member(s, peer) : NULL;
+    if (m == NULL || m->copy == NULL || m->copy->number != t->copy) {
+        return; /* it is over */
+    }
+    if (t->bytes > m->copy->sent) {
+        repl_bad(r, peer, "takes what it was not sent");
+        return;
+    }
+    m->copy->taken = MAX(m->copy->taken, t->bytes);
+    repl_dirty(r, s);
 }
 
 bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
@@ -201,7 +217,8 @@ bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
         return false;
     }
     bool limited = r->set.copy_bandwidth > 0;
-    if (queued >= r->set.link_fill || (limited && r->copy_tokens < 1) ||
+    if (queued >= r->set.link_fill || m->copy->sent - m->copy->taken >= COPY_UNTAKEN ||
+        (limited && r->copy_tokens < 1) ||
         (!PLANTED(COPY_ORDER) && !turn_send_entries(r, s, m, false))) {
         return false;
     }

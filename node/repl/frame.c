@@ -36,6 +36,7 @@ static const struct shape {
     [REPL_COPY_ABORT] = {HAS_SHARD, 1},
     [REPL_COPY_LANES] = {HAS_SHARD | HAS_BODY, 1},
     [REPL_WINDOW] = {HAS_SHARD | HAS_BODY, 2},
+    [REPL_COPY_TAKEN] = {HAS_SHARD, 2},
 };
 
 #define NUMBERS_MAX  5
@@ -108,6 +109,10 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
     case REPL_COPY_LANES:
         n[0] = m->copy_lanes.copy;
         *body = m->copy_lanes.ids;
+        break;
+    case REPL_COPY_TAKEN:
+        n[0] = m->copy_taken.copy;
+        n[1] = m->copy_taken.bytes;
         break;
     case REPL_WINDOW:
         n[0] = m->window.join;
@@ -271,6 +276,9 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
     case REPL_COPY_LANES:
         out->copy_lanes = (struct repl_copy_lanes){.copy = n[0], .ids = rest};
         return rest.len % 8 == 0;
+    case REPL_COPY_TAKEN:
+        out->copy_taken = (struct repl_copy_taken){.copy = n[0], .bytes = n[1]};
+        return true;
     case REPL_WINDOW:
         out->window = (struct repl_window){.join = n[0], .age_us = (int64_t)n[1], .bytes = rest};
         return (int64_t)n[1] >= -1 && (int64_t)n[1] < INT64_MAX / 4;

@@ -29,6 +29,7 @@ enum repl_kind {
     REPL_COPY_ABORT,
     REPL_COPY_LANES,
     REPL_WINDOW,
+    REPL_COPY_TAKEN,
     REPL_KINDS
 };
 
@@ -116,6 +117,12 @@ struct repl_window {
     struct slice bytes; /* entries, stripped; the last one is where the member's log ended */
 };
 
+/* The other way: what is on its way to a replica must not keep it from what else it is told. */
+struct repl_copy_taken {
+    uint64_t copy;
+    uint64_t bytes; /* of keys, since the copy began */
+};
+
 /* Lanes that have ended: also those of which the windows tell nothing any more. */
 struct repl_copy_lanes {
     uint64_t copy;
@@ -148,6 +155,7 @@ struct repl_message {
         struct repl_copy_end copy_end;
         struct repl_copy_lanes copy_lanes;
         struct repl_window window;
+        struct repl_copy_taken copy_taken;
         uint64_t copy_abort; /* number of the copy */
     };
 };

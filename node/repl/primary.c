@@ -571,9 +571,14 @@ static void check_removal(struct repl *r, struct repl_shard *s, struct member *m
     }
     s->trouble = true;
     if (m->remove_term == 0) {
+        const struct peer *p = peer_of(r, m->peer);
         log_event(LOG_NOTICE, "repl",
-                  "member is to leave the in-sync set shard=%d node=%.8s why=%s", s->shard,
-                  peer_of(r, m->peer)->id, why);
+                  "member is to leave the in-sync set shard=%d node=%.8s why=%s behind=%llu "
+                  "silent-ms=%lld lease-left-ms=%lld queued=%zu",
+                  s->shard, p->id, why, (unsigned long long)(s->history.version - m->acked),
+                  (long long)(r->now_us - m->progress_us) / 1000,
+                  p->held_us == NEVER ? 0LL : (long long)(p->held_us - r->now_us) / 1000,
+                  r->env.queued(r->env.arg, m->peer));
         primary_uncount(r, s, m);
         m->remove_term = s->term;
         primary_count_set(s);

@@ -385,6 +385,8 @@ static void take_shard_message(struct repl *r, int peer, const struct repl_messa
         primary_uncounted(r, s, peer, &m->counted);
     } else if (m->kind == REPL_ENTRIES && s->state == REPL_RECOVER) {
         primary_pulled(r, s, peer, m->entries.bytes);
+    } else if (m->kind == REPL_COPY_TAKEN) {
+        copy_taken(r, s, peer, &m->copy_taken);
     } else if (m->kind == REPL_COPY_ABORT && shard_is_primary(s)) {
         struct member *e = primary_member(s, peer);
         if (e != NULL && e->copy != NULL && e->copy->number == m->copy_abort) {
@@ -442,6 +444,7 @@ void repl_message(struct repl *r, int peer, const struct repl_message *m, int64_
     case REPL_COPY_ABORT:
     case REPL_COPY_LANES:
     case REPL_WINDOW:
+    case REPL_COPY_TAKEN:
         if (!resign_of_former(r, peer, m)) {
             take_shard_message(r, peer, m);
         }

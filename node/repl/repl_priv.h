@@ -31,7 +31,8 @@
 #define COPY_SLICE      (128 * 1024)
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536
-#define REVOKE_LEFT     0             /* in place of a newer term: I am no member any more */
+#define REVOKE_LEFT     0                   /* in place of a newer term: I am no member any more */
+#define COPY_UNTAKEN    ((uint64_t)2 << 20) /* bytes on their way to a replica, at most */
 #define LANES_KEPT      1024          /* ended ones that a shard tells who gets a full copy of it */
 #define WINDOW_MAX      (1024 * 1024) /* bytes of one WINDOW */
 #define ENTRIES_MAX     (256 * 1024)  /* bytes of one ENTRIES message */
@@ -44,6 +45,8 @@ struct copy {
     struct repl_place at; /* keys below have been sent */
     bool scanned;
     uint64_t messages;
+    uint64_t sent;  /* bytes of keys */
+    uint64_t taken; /* of these, as the replica says */
     /* Keys from `at` on that the replica has already: a hash set. */
     uint64_t *ahead;
     size_t ahead_cap; /* power of two */
@@ -139,6 +142,7 @@ struct repl_shard {
     uint64_t acked_durable;
     uint64_t copy; /* number of the one that runs */
     uint64_t copy_messages;
+    uint64_t copy_bytes;
     bool bare;     /* the backlog begins with this process, or not long before */
     bool resigned; /* the primary has resigned: joined again when it reopens */
 
@@ -328,6 +332,7 @@ void copy_schedule(struct repl *r);
 /* A slice, if there is room. True: more could be done at once. */
 bool copy_step(struct repl *r, struct repl_shard *s, struct member *m);
 void copy_appended(struct repl_shard *s);
+void copy_taken(struct repl *r, struct repl_shard *s, int peer, const struct repl_copy_taken *t);
 
 /* replica.c */
 void replica_enter(struct repl *r, struct repl_shard *s);

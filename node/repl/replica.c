@@ -162,6 +162,7 @@ static void take_begin(struct repl *r, struct repl_shard *s, int peer,
     s->bare = false;
     s->copy = b->copy;
     s->copy_messages = 0;
+    s->copy_bytes = 0;
     memset(s->touch, 0, (s->touch_mask + 1) * sizeof(s->touch[0]));
     s->touch_all = 0;
     backlog_open(r->backlog, s->shard, b->window_first - 1,
@@ -283,6 +284,23 @@ static void take_end(struct repl *r, struct repl_shard *s, const struct repl_cop
     repl_dirty(r, s);
 }
 
+static void take_keys(struct repl *r, struct repl_shard *s, struct slice keys)
+{
+    s->copy_messages++;
+    s->copy_bytes += keys.len;
+    if (!r->env.copy_put(r->env.arg, s->shard, keys)) {
+        break_off(r, s);
+        return;
+    }
+    struct repl_message m = {
+        .kind = REPL_COPY_TAKEN,
+        .shard = (uint32_t)s->shard,
+        .term = s->pterm,
+        .copy_taken = {.copy = s->copy, .bytes = s->copy_bytes},
+    };
+    repl_send(r, s->primary, &m);
+}
+
 static void take_copy(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
 {
     if (m->kind == REPL_COPY_BEGIN) {
@@ -298,10 +316,7 @@ static void take_copy(struct repl *r, struct repl_shard *s, int peer, const stru
         return;
     }
     if (m->kind == REPL_COPY_KEYS && m->copy_keys.copy == s->copy) {
-        s->copy_messages++;
-        if (!r->env.copy_put(r->env.arg, s->shard, m->copy_keys.keys)) {
-            break_off(r, s);
-        }
+        take_keys(r, s, m->copy_keys.keys);
     } else if (m->kind == REPL_COPY_WINDOW && m->copy_window.copy == s->copy) {
         if (!take_copy_window(r, s, &m->copy_window)) {
             repl_bad(r, peer, "copy window");
@@ -371,6 +386,7 @@ void replica_message(struct repl *r, struct repl_shard *s, int peer, const struc
     case REPL_COMMIT:
     case REPL_BEACON:
     case REPL_PROMISE:
+    case REPL_COPY_TAKEN:
     case REPL_KINDS:
     default:
         r->stats.dropped++;

@@ -277,12 +277,29 @@ bool replicate_is_full(const struct server *s)
     return s->repl != NULL && s->repl->unsent > UNSENT_MAX;
 }
 
+/* What copies cost those who are served meanwhile. */
+static void measure_copies(struct server *s)
+{
+    struct replication *r = s->repl;
+    if (r->copied_last) {
+        r->stats.copy_turn_us_max = MAX(r->stats.copy_turn_us_max, loop_took_us(s->loop));
+        r->stats.copy_turn_cpu_us_max =
+            MAX(r->stats.copy_turn_cpu_us_max, loop_took_cpu_us(s->loop));
+    }
+    bool copies = repl_copying(r->core);
+    if (copies != r->copied_last) {
+        r->copied_last = copies;
+        loop_measure_cpu(s->loop, copies);
+    }
+}
+
 void replicate_turn(struct server *s)
 {
     struct replication *r = s->repl;
     if (r == NULL) {
         return;
     }
+    measure_copies(s);
     enum repl_reads reads = repl_reads(r->core, replicate_now(r));
     if (UNLIKELY(reads != REPL_READS_HOLD || r->frozen)) {
         settle_reads(s, reads);

@@ -51,6 +51,7 @@ struct replication {
     struct copying *copies; /* by shard */
     struct str copied;
     int running_copies;
+    bool copied_last; /* a copy ran in the turn before */
     struct replicate_stats stats;
 };
 

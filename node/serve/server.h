@@ -117,7 +117,8 @@ struct server {
     struct list waiters; /* of WAIT and WAITAOF */
     struct list adopted; /* those that are to become links */
     struct loop_task adopt_task;
-    struct outbuf sink; /* replies that nobody wants */
+    struct outbuf sink;     /* replies that nobody wants */
+    int64_t cpu_sampled_us; /* of this thread, at the last cron */
     struct lanes lanes;
     struct hmap aside;   /* struct parked of lanes */
     struct holds *holds; /* replies that wait for commits */

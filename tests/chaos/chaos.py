@@ -19,6 +19,9 @@ from support.cluster import View  # noqa: E402
 from support.wait import wait_until  # noqa: E402
 
 HUB = "10.77.0.1"
+DISK_MB = 64
+# Every other error is one of the cluster, which clients are to see none of.
+ALLOWED = {"error-TRYAGAIN", "error-UNKNOWNOUTCOME"}
 
 
 def sh(*words, check=True):
@@ -64,11 +67,33 @@ class Network:
 
 
 class ChaosNode(Node):
-    def __init__(self, network, index, coordinator, **options):
+    def __init__(self, network, index, coordinator, disk_mb=0, **options):
         self.prefix = network.prefix(index) if network else []
+        self.filler = None
+        directory = temp_dir(f"shoal-node-{index}")
         if network:
             options.update(bind="0.0.0.0", announce_host=network.address(index), protected_mode="no")
-        super().__init__(coordinator=coordinator, name=f"node-{index}", **options)
+        if network and disk_mb:
+            disk = os.path.join(directory, "disk")
+            os.mkdir(disk)
+            sh("mount", "-t", "tmpfs", "-o", f"size={disk_mb}m", "tmpfs", disk)
+            self.filler = os.path.join(disk, "filler")
+            options.update(dir=disk)
+        super().__init__(coordinator=coordinator, name=f"node-{index}", directory=directory, **options)
+
+    def fill(self):
+        """Not a byte more goes to its disk."""
+        with open(self.filler, "wb", buffering=0) as file:
+            block = bytes(65536)
+            while block:
+                try:
+                    file.write(block)
+                except OSError:
+                    block = block[: len(block) // 2]
+
+    def empty(self):
+        if os.path.exists(self.filler):
+            os.remove(self.filler)
 
     def start(self):
         plain = self.argv
@@ -87,7 +112,7 @@ class Chaos:
         self.control = free_port()
         self.settings = {
             "control_port": self.control,
-            "control_bind": "0.0.0.0" if self.network else "127.0.0.1",
+            "control_bind": HUB if self.network else "127.0.0.1",
             "heartbeat_interval": "300ms",
             "assignment_delay": "500ms",
             "shards": 32,
@@ -103,13 +128,17 @@ class Chaos:
         self.view = View(self.proxy)
         host = HUB if self.network else "127.0.0.1"
         self.nodes = [
-            ChaosNode(self.network, i, f"{host}:{self.control}", appendonly=o.appendonly, loglevel=o.log_level)
+            ChaosNode(
+                self.network, i, f"{host}:{self.control}", disk_mb=DISK_MB if o.fills else 0,
+                appendonly=o.appendonly, loglevel=o.log_level, log_segment_size="4mb",
+            )  # fmt: skip
             for i in range(o.nodes)
         ]
         self.ids = {}
         self.counts = {}
         self.load = None
         self.undo = []  # (when, what, function)
+        self.lag = 0  # entries, of dead primaries' shards, as told before they died
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -150,10 +179,23 @@ class Chaos:
         for _, _, function in due:
             function()
 
+    def note_lag(self, node):
+        """What its replicas lack, as far as is known: what may be lost under async."""
+        try:
+            ids = {row["addr"].rsplit(":", 1)[1]: row["id"] for row in self.view.nodes().values()}
+            for row in self.view.shards():
+                if row["primary"] == ids.get(str(node.port)):
+                    lags = [part.split(":") for part in row["replicas"].split(",")]
+                    self.lag += min((int(part[2]) for part in lags if len(part) > 2 and part[2].isdigit()), default=0)
+        except (OSError, ValueError, KeyError):
+            self.count("lag-unknown")
+
     def kill(self):
         node = self.pick()
         if node is None:
             return
+        if self.o.mode == "async":
+            self.note_lag(node)
         node.kill()
         self.count("kills")
         self.later(0.1, 4.0, "start", lambda: node.alive() or node.start())
@@ -184,6 +226,14 @@ class Chaos:
             self.later(
                 0.2, 6.0, "heal", lambda: [net.one_way(i, k, False) for k in range(self.o.nodes) if k != i]
             )
+
+    def fill(self):
+        node = self.pick()
+        if node is None:
+            return
+        node.fill()
+        self.count("fills")
+        self.later(0.5, 4.0, "empty", node.empty)
 
     def operate(self):
         node = self.rng.choice(self.nodes)
@@ -221,7 +271,7 @@ class Chaos:
     def plan(self):
         todo = ["kill"] * self.o.kills + ["stop"] * self.o.stops + ["operate"] * self.o.operations
         if self.network:
-            todo += ["partition"] * self.o.partitions
+            todo += ["partition"] * self.o.partitions + ["fill"] * self.o.fills
         self.rng.shuffle(todo)
         return todo
 
@@ -248,11 +298,25 @@ class Chaos:
         while self.undo:
             time.sleep(0.05)
             self.run_due()
-        self.settle(60)
+        settled = self.settle(60)
         time.sleep(1.0)
         self.load.signal(signal.SIGTERM)
         self.load.popen.wait(400)
-        return self.report()
+        return self.report() and settled
+
+    def judge(self, rows):
+        """What the design allows clients to see, beside what the load itself looks for."""
+        wrong = []
+        writes = int(rows.get("acknowledged", 0))
+        allowed = set(ALLOWED) | ({"error-MISCONF"} if self.o.fills else set())
+        wrong += [f"{name} {value}" for name, value in rows.items() if name.startswith("error-") and name not in allowed]
+        if self.o.mode == "sync":
+            unknown = int(rows.get("unknown-told", 0))
+            if unknown * 100000 > writes:
+                wrong.append(f"{unknown} of {writes} writes of unknown outcome")
+            wrong += [f"{name} {value}" for name, value in rows.items()
+                      if name.startswith("unknown-of-") and not name.endswith("-DEL") and int(value)]  # fmt: skip
+        return wrong
 
     def report(self):
         rows = dict(line.split(" ", 1) for line in self.load.output().splitlines() if " " in line[:60] and line[0] != "#")
@@ -266,7 +330,12 @@ class Chaos:
         for name, value in sorted(rows.items()):
             if name.startswith("error-"):
                 print(f"{name}: {value}")
-        good = rows.get("verdict") == "good" and self.load.exit_code == 0
+        if self.o.mode == "async":
+            print(f"lag of dead primaries' shards, as last told: {self.lag} entries")
+        wrong = self.judge(rows)
+        for line in wrong:
+            print(f"not allowed: {line}")
+        good = rows.get("verdict") == "good" and self.load.exit_code == 0 and not wrong
         for node in [*self.nodes, self.proxy]:
             if not node.alive():
                 print(f"{node.name} ended with {node.exit_code}:\n{node.output(last_lines=30)}")
@@ -285,6 +354,7 @@ def main():
     p.add_argument("--stops", type=int, default=2)
     p.add_argument("--partitions", type=int, default=3)
     p.add_argument("--operations", type=int, default=3)
+    p.add_argument("--fills", type=int, default=0, help="disks that are full for a while; needs namespaces")
     p.add_argument("--overlap", type=float, default=0.15)
     p.add_argument("--rate", type=int, default=2000)
     p.add_argument("--connections", type=int, default=20)

@@ -96,6 +96,7 @@ struct load {
     uint64_t reads;
     uint64_t unknown;
     uint64_t unknown_told; /* by an error of the proxy */
+    uint64_t unknown_kind[6];
     uint64_t refused;
     uint64_t cut; /* connections */
     int64_t longest_us;
@@ -215,6 +216,7 @@ static void take_error(struct load *l, struct key *k, size_t op, struct slice te
     if (unknown) {
         l->unknown++;
         l->unknown_told += k->ops[op].kind != LINEAR_GET;
+        l->unknown_kind[k->ops[op].kind]++;
     } else {
         l->refused++;
         k->skip[op] = true;
@@ -561,6 +563,10 @@ static void print_counts(const struct load *l)
     for (int k = LINEAR_SET; k <= LINEAR_INCR; k++) {
         printf("acknowledged-%s %llu\n", linear_kind_name((enum linear_kind)k),
                (unsigned long long)l->acknowledged_kind[k]);
+    }
+    for (int k = LINEAR_SET; k <= LINEAR_INCR; k++) {
+        printf("unknown-of-%s %llu\n", linear_kind_name((enum linear_kind)k),
+               (unsigned long long)l->unknown_kind[k]);
     }
     printf("reads %llu\n", (unsigned long long)l->reads);
     printf("unknown %llu\n", (unsigned long long)l->unknown);
