@@ -441,17 +441,6 @@ void backlog_tail(const struct backlog *b, int shard, uint64_t version, size_t b
     }
 }
 
-void backlog_window(const struct backlog *b, int shard, backlog_window_fn *visit, void *arg)
-{
-    struct str out = {0};
-    for (const struct block *k = log_of(b, shard)->oldest; k != NULL; k = k->newer) {
-        str_clear(&out);
-        strip(k, UINT64_MAX, &out);
-        visit(arg, k->came_last_us, str_slice(&out));
-    }
-    str_fini(&out);
-}
-
 void backlog_stats(const struct backlog *b, struct backlog_stats *out)
 {
     *out = b->stats;

@@ -53,10 +53,6 @@ int64_t backlog_since(const struct backlog *b, int shard);
 typedef void backlog_visit_fn(void *arg, const struct entry *e);
 void backlog_lane(const struct backlog *b, int shard, uint64_t lane, uint64_t from,
                   int64_t since_us, backlog_visit_fn *visit, void *arg);
-/* Block by block, oldest first: entries without their effects, for the window of a full copy; the
- * last of them came at came_us. */
-typedef void backlog_window_fn(void *arg, int64_t came_us, struct slice stripped);
-void backlog_window(const struct backlog *b, int shard, backlog_window_fn *visit, void *arg);
 /* The last entries up to `version`, without their effects, at most about bytes_max of them, in one
  * row. since_us: all that came since then, up to that version, is among them; INT64_MIN: all ever.
  */

@@ -66,27 +66,7 @@ void repl_copies_restart(struct repl *r, int64_t now_us)
 
 /* -- beginning and end ------------------------------------------------------------------------ */
 
-struct window {
-    struct repl *r;
-    struct repl_shard *s;
-    const struct member *m;
-};
-
-static void send_window(void *arg, int64_t came_us, struct slice stripped)
-{
-    const struct window *w = arg;
-    struct repl_message m = {
-        .kind = REPL_COPY_WINDOW,
-        .shard = (uint32_t)w->s->shard,
-        .term = w->s->pterm,
-        .copy_window = {.copy = w->m->copy->number,
-                        .age_us = MAX(w->r->now_us - came_us, 0),
-                        .bytes = stripped},
-    };
-    repl_send(w->r, w->m->peer, &m);
-}
-
-/* Before the windows, which may tell of the same. */
+/* Before the window, which may tell of the same. */
 static void send_lanes(struct repl *r, const struct repl_shard *s, const struct member *m)
 {
     if (s->n_lanes == 0) {
@@ -117,7 +97,14 @@ static void start(struct repl *r, struct repl_shard *s, struct member *m)
     s->copies++;
     r->stats.copies_running++;
     r->stats.copies_begun++;
-    int64_t since = backlog_since(r->backlog, s->shard);
+    /* So many that it costs no more than a slice. */
+    struct str window = {0};
+    struct entry first = {.version = s->history.version + 1};
+    int64_t since;
+    backlog_tail(r->backlog, s->shard, s->history.version, WINDOW_MAX, &window, &since);
+    if (window.len > 0) {
+        (void)entry_read_trusted(window.ptr, &first);
+    }
     struct repl_message msg = {
         .kind = REPL_COPY_BEGIN,
         .shard = (uint32_t)s->shard,
@@ -125,13 +112,21 @@ static void start(struct repl *r, struct repl_shard *s, struct member *m)
         .copy_begin = {.copy = m->copy->number,
                        .join = m->join_number,
                        .history = s->history,
-                       .window_first = backlog_first(r->backlog, s->shard),
+                       .window_first = first.version,
                        .age_us = since == INT64_MIN ? -1 : MAX(r->now_us - since, 0)},
     };
     repl_send(r, m->peer, &msg);
     send_lanes(r, s, m);
-    struct window w = {.r = r, .s = s, .m = m};
-    backlog_window(r->backlog, s->shard, send_window, &w);
+    msg = (struct repl_message){
+        .kind = REPL_COPY_WINDOW,
+        .shard = (uint32_t)s->shard,
+        .term = s->pterm,
+        .copy_window = {.copy = m->copy->number, .bytes = str_slice(&window)},
+    };
+    if (window.len > 0) {
+        repl_send(r, m->peer, &msg);
+    }
+    str_fini(&window);
     repl_dirty(r, s);
 }
 

@@ -154,9 +154,8 @@ struct taken {
     uint64_t entries;
 };
 
-static void take_window(void *arg, int64_t came_us, struct slice in)
+static void take_window(struct taken *t, int64_t came_us, struct slice in)
 {
-    struct taken *t = arg;
     while (in.len > 0) {
         struct entry e;
         int64_t len = entry_read(in, &e);
@@ -178,7 +177,12 @@ static void test_a_window_tells_of_writes_but_is_no_log(void **state)
     }
     struct taken t = {.to = backlog_new(1, 1 << 20)};
     backlog_open(t.to, 0, backlog_first(b, 0) - 1, backlog_since(b, 0));
-    backlog_window(b, 0, take_window, &t);
+    struct str window = {0};
+    int64_t since;
+    backlog_tail(b, 0, 100, 1 << 20, &window, &since);
+    assert_int_equal(since, INT64_MIN);
+    take_window(&t, 100, str_slice(&window));
+    str_fini(&window);
     assert_int_equal(t.entries, 100);
     uint64_t n = 0;
     backlog_lane(t.to, 0, 2, 50, 0, count_entry, &n);
