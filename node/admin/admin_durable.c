@@ -3,20 +3,26 @@
 #include "node/admin/admin_priv.h"
 #include "node/serve/durable.h"
 
-static void do_save(struct call *k)
+/* `done`: what is answered when it went, or has begun; `busy`: what of. */
+static void answer(struct call *k, enum durable_answer a, const char *done, const char *busy)
 {
-    switch (durable_save(server_of(k))) {
+    switch (a) {
     case DURABLE_OK:
-        resp_ok(&k->w);
+        resp_simple(&k->w, done);
         break;
     case DURABLE_BUSY:
-        resp_error(&k->w, "ERR Background save already in progress");
+        resp_errorf(&k->w, "ERR Background %s already in progress", busy);
         break;
     case DURABLE_FAILED:
     case DURABLE_NOTHING:
         resp_error(&k->w, "ERR");
         break;
     }
+}
+
+static void do_save(struct call *k)
+{
+    answer(k, durable_save(server_of(k)), "OK", "save");
 }
 
 static void do_bgsave(struct call *k)
@@ -25,34 +31,15 @@ static void do_bgsave(struct call *k)
         resp_error(&k->w, ERR_SYNTAX);
         return;
     }
-    switch (durable_bgsave(server_of(k))) {
-    case DURABLE_OK:
-        resp_simple(&k->w, "Background saving started");
-        break;
-    case DURABLE_BUSY:
-        resp_error(&k->w, "ERR Background save already in progress");
-        break;
-    case DURABLE_FAILED:
-    case DURABLE_NOTHING:
-        resp_error(&k->w, "ERR");
-        break;
-    }
+    answer(k, durable_bgsave(server_of(k)), "Background saving started", "save");
 }
 
 static void do_rewrite(struct call *k)
 {
-    switch (durable_rewrite(server_of(k))) {
-    case DURABLE_OK:
-    case DURABLE_NOTHING: /* the log is as short as can be */
-        resp_simple(&k->w, "Background append only file rewriting started");
-        break;
-    case DURABLE_BUSY:
-        resp_error(&k->w, "ERR Background append only file rewriting already in progress");
-        break;
-    case DURABLE_FAILED:
-        resp_error(&k->w, "ERR");
-        break;
-    }
+    enum durable_answer a = durable_rewrite(server_of(k));
+    /* Nothing to be done: the log is as short as can be. */
+    answer(k, a == DURABLE_NOTHING ? DURABLE_OK : a,
+           "Background append only file rewriting started", "append only file rewriting");
 }
 
 static void do_lastsave(struct call *k)
