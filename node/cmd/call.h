@@ -49,6 +49,7 @@ struct call {
     uint32_t only; /* a shard's number + 1: of whole databases only that is meant; 0: all served */
     struct slice as;  /* the rules of SHOAL AS that it came behind; ptr NULL: none */
     void *server;     /* for handlers of node/admin and node/serve; opaque here */
+    size_t reply_max; /* a client that waits for a longer output is cut off anyway; 0: no limit */
     uint64_t changes; /* out: keys that the command changed (Redis's dirty) */
     struct call_wait wait;
     /* set by call_run */
@@ -60,6 +61,13 @@ struct call {
     struct probe probe;
     bool error_counted; /* out: the error that it answers is in the statistics already */
 };
+
+/* The reply is longer than its client may wait for: a handler that would go on for long breaks off,
+ * since the connection ends. */
+static inline bool call_reply_full(const struct call *c)
+{
+    return UNLIKELY(c->reply_max != 0 && c->w.out->bytes > c->reply_max) && !c->session->in_script;
+}
 
 typedef void (*call_fn)(struct call *c);
 

@@ -78,7 +78,7 @@ static void reply_pair(struct call *c, const struct hash_pair *pair, bool values
 static void reply_any(struct call *c, const struct object *o, uint64_t n, bool values)
 {
     reply_header(c, n, values);
-    for (; n > 0; n--) {
+    for (; n > 0 && !call_reply_full(c); n--) {
         struct hash_pair pair = hash_random(o, c->rng);
         reply_pair(c, &pair, values);
     }

@@ -326,7 +326,7 @@ static void random_members(struct call *c)
         resp_array(&c->w, 0);
     } else if (n < 0) {
         resp_array(&c->w, (size_t)-n);
-        for (; n < 0; n++) {
+        for (; n < 0 && !call_reply_full(c); n++) {
             struct set_element e = set_random(o, c->rng);
             reply_element(c, &e);
         }

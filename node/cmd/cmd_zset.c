@@ -347,7 +347,7 @@ static void random_members(struct call *c, int64_t n, bool scores)
         reply_sample(c, o, wanted, scores);
         return;
     }
-    for (; n < 0; n++) {
+    for (; n < 0 && !call_reply_full(c); n++) {
         struct zset_element e = zset_at(o, rng_below(c->rng, all));
         reply_member(c, &e, scores);
     }

@@ -567,6 +567,8 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     k->now_ms = now_ms;
     k->w.out = client_out(c);
     k->w.proto = c->session.proto;
+    k->reply_max =
+        (c->flags & CLIENT_LANE) != 0 ? 0 : s->settings->output_limits.of[client_class(c)].hard;
     k->lane = c->lane;
     k->number = c->commands + 1 - c->lane_from;
     touch(s, c);

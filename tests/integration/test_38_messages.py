@@ -283,6 +283,23 @@ def test_notifications_are_told_in_redis_words(node):
         assert other.command("CONFIG", "SET", "notify-keyspace-events", "") == b"OK"
 
 
+# --- replies that nobody may wait for ---
+
+
+def test_a_reply_without_end_ends_with_its_client(node):
+    with node.wire() as other:
+        assert other.command("HSET", "h", "a", "b") == 1
+        assert other.command("SADD", "s", "a") == 1
+        assert other.command("ZADD", "z", 1, "a") == 1
+        assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 1000000 0 0") == b"OK"
+        for words in (["HRANDFIELD", "h"], ["SRANDMEMBER", "s"], ["ZRANDMEMBER", "z"]):
+            with node.wire() as greedy:
+                greedy.send(encode(*words, -999999999))
+                assert greedy.is_closed()
+        assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0") == b"OK"
+        assert other.command("DEL", "h", "s", "z") == 3
+
+
 # --- tracking ---
 
 
