@@ -288,6 +288,7 @@ static void reply_sample(struct call *c, const struct object *o, size_t n)
         while (set_next(o, &w, &e)) {
             set_list_add(&all, &e);
         }
+        INVARIANT(all.of != NULL && all.n == count);
         for (size_t i = 0; i < n; i++) {
             size_t j = i + rng_below(c->rng, count - i);
             e = all.of[j];

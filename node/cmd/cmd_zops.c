@@ -156,7 +156,8 @@ static bool parse(struct call *c, size_t i, struct asked *a)
         return false;
     }
     if ((uint64_t)n > c->argc - i - 1) {
-        return arg_syntax_error(c);
+        arg_syntax_error(c);
+        return false;
     }
     a->n = (size_t)n;
     a->of = mem_alloc(a->n * sizeof(*a->of));

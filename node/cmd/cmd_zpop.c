@@ -163,7 +163,7 @@ static bool parse_pops(struct call *c, size_t i, struct pops *a)
 
 void cmd_zmpop(struct call *c)
 {
-    struct pops a;
+    struct pops a = {0};
     if (parse_pops(c, 1, &a) && !pop_first(c, &a)) {
         resp_nil_array(&c->w);
     }
@@ -172,7 +172,7 @@ void cmd_zmpop(struct call *c)
 void cmd_bzmpop(struct call *c)
 {
     int64_t until;
-    struct pops a;
+    struct pops a = {0};
     if (parse_pops(c, 2, &a) && arg_timeout(c, 1, &until)) {
         pop_or_wait(c, &a, until);
     }

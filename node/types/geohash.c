@@ -212,7 +212,8 @@ static unsigned steps_for(double radius_m, double lat)
     if (radius_m == 0) {
         return GEO_STEPS;
     }
-    for (; radius_m < MERCATOR_MAX; radius_m *= 2) {
+    while (radius_m < MERCATOR_MAX) {
+        radius_m *= 2;
         steps++;
     }
     steps -= 2;

@@ -726,6 +726,7 @@ static uint64_t check_node(struct checking *c, void *node, uint32_t height)
         const struct leaf *last = c->last;
         /* NOLINTNEXTLINE(misc-no-recursion): as deep as the tree */
         INVARIANT(check_node(c, n->child[i], height - 1) == n->count[i]);
+        INVARIANT(n->entry[i] != NULL);
         struct ranks_walk w = {.leaf = last == NULL ? NULL : last->next};
         INVARIANT(last == NULL || ranks_up(&w) == n->entry[i]);
         INVARIANT(n->score[i] == ranks_score(n->entry[i]));

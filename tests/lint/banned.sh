@@ -59,7 +59,8 @@ for file in "${all[@]}"; do
 done
 [ "${#ours[@]}" = 0 ] || {
     ! grep -nE '\b(TODO|FIXME|XXX)\b' "${ours[@]}" || bad=1
-    # Which bug is planted is one word that all of a test build looks at.
-    ! grep -nE '^extern [^(]*;' $(printf '%s\n' "${ours[@]}" | grep '\.h$' | grep -v '/plant\.h$') || { echo "no extern variables"; bad=1; }
+    # Which bug is planted is one word that all of a test build looks at; what a type can do is
+    # constant.
+    ! grep -nE '^extern [^(]*;' $(printf '%s\n' "${ours[@]}" | grep '\.h$' | grep -v '/plant\.h$') | grep -v 'extern const struct object_ops' || { echo "no extern variables"; bad=1; }
 }
 exit $bad
