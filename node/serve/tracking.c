@@ -27,6 +27,7 @@ struct changed_key {
     struct hmap_node node;
     struct list link;
     uint64_t writer; /* the client that did it; 0: several, or nobody's command */
+    bool copied;     /* by the log: where the key is served it is told as well */
     size_t len;
     char bytes[];
 };
@@ -51,6 +52,7 @@ struct listener {
 };
 
 struct tracking {
+    uint64_t flushed;    /* trackers.flushes when it was told to forget everything */
     uint32_t flags;      /* enum client_tracking_flag, TRACK_* */
     uint64_t redirect;   /* 0: to itself */
     struct list listens; /* struct listener.of_client, by the prefixes' text */
@@ -63,6 +65,7 @@ struct length {
 };
 
 struct trackers {
+    uint64_t flushes;
     struct tracked *keys;
     size_t clients;
     size_t effort;
@@ -74,6 +77,12 @@ struct trackers {
 };
 
 /* --- telling --- */
+
+/* A proxy's lane is told in RESP3 also where its client speaks RESP2: the proxy words it anew. */
+static int proto_of(const struct client *c)
+{
+    return (c->flags & CLIENT_LANE) != 0 ? 3 : c->session.proto;
+}
 
 /* Begins a message to the client in whose place it is told; NULL: it cannot be. The value, an array
  * of keys or a null, follows. */
@@ -95,8 +104,8 @@ static struct client *begin(struct client *c)
             return NULL;
         }
     }
-    struct resp_writer w = {.out = client_push(to), .proto = to->session.proto};
-    if (to->session.proto == 3) {
+    struct resp_writer w = {.out = client_push(to), .proto = proto_of(to)};
+    if (w.proto == 3) {
         resp_push(&w, 2);
         resp_bulkz(&w, "invalidate");
     } else if (to != c && (to->flags & CLIENT_LISTENS) != 0) {
@@ -113,7 +122,7 @@ static void tell_key(struct client *c, struct slice key)
 {
     struct client *to = begin(c);
     if (to != NULL) {
-        struct resp_writer w = {.out = client_push(to), .proto = to->session.proto};
+        struct resp_writer w = {.out = client_push(to), .proto = proto_of(to)};
         resp_array(&w, 1);
         resp_bulk(&w, key);
         client_pushed(to);
@@ -124,7 +133,7 @@ static void tell_everything(struct client *c)
 {
     struct client *to = begin(c);
     if (to != NULL) {
-        struct resp_writer w = {.out = client_push(to), .proto = to->session.proto};
+        struct resp_writer w = {.out = client_push(to), .proto = proto_of(to)};
         resp_nil(&w);
         client_pushed(to);
     }
@@ -170,18 +179,20 @@ static struct prefix *find_prefix(const struct trackers *t, struct slice text)
     return NULL;
 }
 
-static void note_changed(struct trackers *t, struct prefix *p, struct slice key, uint64_t by)
+static void note_changed(struct trackers *t, struct prefix *p, struct slice key, uint64_t by,
+                         bool copied)
 {
     uint64_t hash = hash_of(key);
     for (struct hmap_node *n = hmap_first(&p->changed, hash); n != NULL; n = hmap_same(n)) {
         struct changed_key *k = container_of(n, struct changed_key, node);
         if (slice_eq(slice_of(k->bytes, k->len), key)) {
             k->writer = k->writer == by ? by : 0;
+            k->copied = k->copied && copied;
             return;
         }
     }
     struct changed_key *k = mem_alloc(sizeof(*k) + key.len);
-    *k = (struct changed_key){.writer = by, .len = key.len};
+    *k = (struct changed_key){.writer = by, .copied = copied, .len = key.len};
     memcpy(k->bytes, key.ptr, key.len);
     hmap_insert(&p->changed, &k->node, hash);
     list_append(&p->order, &k->link);
@@ -203,12 +214,20 @@ static void forget_changes(struct prefix *p)
     p->n = 0;
 }
 
-static void put_keys(const struct prefix *p, uint64_t but, size_t n, struct str *to)
+/* A proxy hears of a key from the node that serves it. */
+static bool concerns(const struct client *c, const struct changed_key *k)
+{
+    return !((c->flags & CLIENT_LANE) != 0 && k->copied) &&
+           !((c->tracking->flags & CLIENT_TRACKING_NOLOOP) != 0 && k->writer == c->id);
+}
+
+/* `c` NULL: all of them. */
+static void put_keys(const struct prefix *p, const struct client *c, size_t n, struct str *to)
 {
     str_printf(to, "*%zu\r\n", n);
     LIST_FOREACH(it, &p->order) {
         const struct changed_key *k = container_of(it, struct changed_key, link);
-        if (but == 0 || k->writer != but) {
+        if (c == NULL || concerns(c, k)) {
             str_printf(to, "$%zu\r\n", k->len);
             str_append_slice(to, slice_of(k->bytes, k->len));
             str_appendz(to, "\r\n");
@@ -216,11 +235,11 @@ static void put_keys(const struct prefix *p, uint64_t but, size_t n, struct str 
     }
 }
 
-static size_t count_but(const struct prefix *p, uint64_t but)
+static size_t count_keys(const struct prefix *p, const struct client *c)
 {
     size_t n = 0;
     LIST_FOREACH(it, &p->order) {
-        n += container_of(it, struct changed_key, link)->writer != but;
+        n += concerns(c, container_of(it, struct changed_key, link));
     }
     return n;
 }
@@ -238,18 +257,18 @@ static void broadcast(const struct prefix *p)
 {
     struct str all = {0};
     struct str own = {0};
-    put_keys(p, 0, p->n, &all);
+    put_keys(p, NULL, p->n, &all);
     LIST_FOREACH(it, &p->clients) {
         struct client *c = container_of(it, struct listener, of_prefix)->client;
         if ((c->flags & CLIENT_CLOSING) != 0) {
             continue;
         }
-        size_t n = (c->tracking->flags & CLIENT_TRACKING_NOLOOP) != 0 ? count_but(p, c->id) : p->n;
+        size_t n = count_keys(p, c);
         if (n == p->n) {
             tell_text(c, str_slice(&all));
         } else if (n > 0) {
             str_clear(&own);
-            put_keys(p, c->id, n, &own);
+            put_keys(p, c, n, &own);
             tell_text(c, str_slice(&own));
         }
     }
@@ -273,25 +292,25 @@ static void on_changed(void *arg, const struct db *db, const struct probe *probe
 {
     struct server *s = arg;
     struct trackers *t = s->trackers;
+    bool copied = !keyspace_serves(s->ks, (int)probe->shard);
     (void)db;
-    (void)probe;
     for (size_t i = 0; i < t->n_lengths; i++) {
         if (key.len >= t->lengths[i].len) {
             struct prefix *p = find_prefix(t, slice_of(key.ptr, t->lengths[i].len));
             if (p != NULL) {
-                note_changed(t, p, key, writer(s));
+                note_changed(t, p, key, writer(s), copied);
             }
         }
     }
     tracked_take(t->keys, key, tell_clients, s);
 }
 
-static void tell_broadcasters(struct server *s)
+static void tell_broadcasters(struct server *s, bool lanes)
 {
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
-        if (c->tracking != NULL && (c->tracking->flags & CLIENT_TRACKING_BCAST) != 0 &&
-            (c->flags & CLIENT_CLOSING) == 0) {
+        if ((lanes || (c->flags & CLIENT_LANE) == 0) && c->tracking != NULL &&
+            (c->tracking->flags & CLIENT_TRACKING_BCAST) != 0 && (c->flags & CLIENT_CLOSING) == 0) {
             tell_everything(c);
         }
     }
@@ -301,8 +320,32 @@ void tracking_shard_lost(struct server *s, int shard)
 {
     if (s->trackers->clients > 0) {
         tracked_take_shard(s->trackers->keys, (uint32_t)shard, tell_clients, s);
-        tell_broadcasters(s);
+        tell_broadcasters(s, true);
     }
+}
+
+/* Once for all that it has read. */
+static void tell_flushed(void *arg, struct slice key, const uint64_t *clients, size_t n)
+{
+    const struct server *s = arg;
+    (void)key;
+    for (size_t i = 0; i < n; i++) {
+        struct client *c = server_client(s, clients[i]);
+        if (c != NULL && c->tracking != NULL && (c->flags & CLIENT_CLOSING) == 0 &&
+            c->tracking->flushed != s->trackers->flushes) {
+            c->tracking->flushed = s->trackers->flushes;
+            tell_everything(c);
+        }
+    }
+}
+
+/* A proxy flushes shard by shard: who has read something of one forgets everything, as after any
+ * flush. Of a copy proxies hear where it is served. */
+static void shard_flushed(struct server *s, int shard)
+{
+    s->trackers->flushes++;
+    tracked_take_shard(s->trackers->keys, (uint32_t)shard, tell_flushed, s);
+    tell_broadcasters(s, keyspace_serves(s->ks, shard));
 }
 
 static void on_changed_db(void *arg, int db, int shard)
@@ -310,7 +353,7 @@ static void on_changed_db(void *arg, int db, int shard)
     struct server *s = arg;
     (void)db;
     if (shard != KEYSPACE_SERVED) {
-        tracking_shard_lost(s, shard);
+        shard_flushed(s, shard);
         return;
     }
     LIST_FOREACH(it, &s->clients) {

@@ -223,30 +223,6 @@ static enum local_result do_unblock(struct local_call *c)
     return LOCAL_LATER;
 }
 
-static enum local_result do_tracking(struct local_call *c)
-{
-    client_tracking(c->argv, c->argc, c->w);
-    return LOCAL_DONE;
-}
-
-static enum local_result do_caching(struct local_call *c)
-{
-    client_caching(c->w);
-    return LOCAL_DONE;
-}
-
-static enum local_result do_getredir(struct local_call *c)
-{
-    client_getredir(c->w);
-    return LOCAL_DONE;
-}
-
-static enum local_result do_trackinginfo(struct local_call *c)
-{
-    client_trackinginfo(c->w);
-    return LOCAL_DONE;
-}
-
 /* --- PAUSE --- */
 
 struct pausing {
@@ -340,10 +316,6 @@ void admin_client(struct local_table *t)
     local_table_set(t, CMD_CLIENT_REPLY, do_reply, 0);
     local_table_set(t, CMD_CLIENT_NO_EVICT, do_no_evict, 0);
     local_table_set(t, CMD_CLIENT_UNBLOCK, do_unblock, LOCAL_ORDERED);
-    local_table_set(t, CMD_CLIENT_TRACKING, do_tracking, 0);
-    local_table_set(t, CMD_CLIENT_CACHING, do_caching, 0);
-    local_table_set(t, CMD_CLIENT_GETREDIR, do_getredir, 0);
-    local_table_set(t, CMD_CLIENT_TRACKINGINFO, do_trackinginfo, 0);
     local_table_set(t, CMD_CLIENT_PAUSE, do_pause, LOCAL_ORDERED);
     local_table_set(t, CMD_CLIENT_UNPAUSE, do_unpause, LOCAL_ORDERED);
     local_table_set(t, CMD_CLIENT_HELP, do_help, 0);

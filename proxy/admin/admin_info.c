@@ -17,7 +17,7 @@
 struct facts {
     struct counters counters;
     struct exec_counters exec;
-    uint64_t clients, blocked, client_memory, open, held, rates[3];
+    uint64_t clients, blocked, tracking, client_memory, open, held, rates[3];
     uint64_t in_most, out_most; /* the largest, not the sum */
     struct cmdstats *stats;     /* a copy; the asker's */
 };
@@ -42,6 +42,7 @@ static void visit(struct worker *w, void *arg, struct str *answer)
         size_t in = stream_in_memory(c->stream), out = stream_out_memory(c->stream);
         f.clients += !c->doomed;
         f.blocked += c->session.stop == STOP_PAUSE || exec_session_blocked(&c->session);
+        f.tracking += c->session.own != NULL;
         f.in_most = MAX(f.in_most, in);
         f.out_most = MAX(f.out_most, out);
         f.client_memory += client_memory(c);
@@ -66,6 +67,7 @@ static void add_facts(struct facts *to, struct facts *f)
 #undef COUNTER
     to->clients += f->clients;
     to->blocked += f->blocked;
+    to->tracking += f->tracking;
     to->client_memory += f->client_memory;
     to->open += f->open;
     to->held += f->held;
@@ -117,7 +119,7 @@ static void put_clients(void *arg, struct str *to)
     info_int(to, "client_recent_max_input_buffer", (int64_t)r->sum.in_most);
     info_int(to, "client_recent_max_output_buffer", (int64_t)r->sum.out_most);
     info_int(to, "blocked_clients", (int64_t)r->sum.blocked);
-    info_int(to, "tracking_clients", 0);
+    info_int(to, "tracking_clients", (int64_t)r->sum.tracking);
     info_int(to, "clients_in_timeout_table", 0);
 }
 

@@ -2,6 +2,7 @@
 /* What a connection says about itself: AUTH, HELLO, SELECT, RESET, QUIT, PING. */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/own.h"
 #include "proxy/exec/pubsub.h"
 #include "proxy/front/users.h"
 
@@ -134,6 +135,7 @@ static enum local_result do_reset(struct local_call *c)
     struct session *s = c->session;
     exec_session_reset_tx(c->exec, s);
     pubsub_forget(c->exec, s);
+    exec_untrack(c->exec, s);
     if (client_or_null(c) != NULL) {
         client_limits_changed(client_or_null(c));
     }

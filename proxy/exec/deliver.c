@@ -71,6 +71,9 @@ void request_done_in_place(struct exec *x, struct request *r, size_t bytes_befor
         s->moved(x, s);
         return;
     }
+    if (UNLIKELY(s->own != NULL)) {
+        own_replied(x, s);
+    }
     session_pushed(x, s, bytes_before);
     if (UNLIKELY(close)) {
         s->closing = true;

@@ -2,6 +2,7 @@
 #include "proxy/exec/exec.h"
 
 #include "proxy/exec/exec_priv.h"
+#include "proxy/exec/own.h"
 #include "proxy/exec/pubsub.h"
 #include "proxy/exec/tx.h"
 #include "proxy/route/router.h"
@@ -34,6 +35,8 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->paused);
     list_init(&x->stranded);
     list_init(&x->waits);
+    list_init(&x->owns);
+    list_init(&x->leaving);
     pubsub_init(x);
     list_init(&x->holders);
     list_init(&x->spent);
@@ -110,6 +113,10 @@ void exec_free(struct exec **xp)
     }
     fate_drop_all(x);
     free_spent(x);
+    LIST_FOREACH_SAFE(it, &x->leaving) {
+        struct lane *l = container_of(it, struct lane, idle);
+        lane_free(x, &l);
+    }
     LIST_FOREACH(it, &x->targets) { /* all before any is freed: answers name them */
         target_free_lanes(x, container_of(it, struct target, link));
     }
@@ -197,6 +204,9 @@ struct request *request_take(struct exec *x, struct session *s, const struct com
     s->pending++;
     r->number = ++s->commands;
     s->last_command = c;
+    if (UNLIKELY(s->own != NULL)) {
+        own_taken(s, r);
+    }
     if (x->tracing != NULL) {
         struct call kept = {0};
         call_keep_bytes(x, &kept, x->tracing, &x->park);
@@ -550,6 +560,7 @@ void exec_session_gone(struct exec *x, struct session *s)
     hold_drop(x, s);
     tx_free(x, s);
     pubsub_forget(x, s);
+    exec_untrack(x, s);
 }
 
 void exec_session_drained(struct exec *x, struct session *s)
@@ -608,6 +619,7 @@ void exec_tick(struct exec *x)
     pause_tick(x);
     waits_tick(x);
     ears_tick(x);
+    owns_tick(x);
     lanes_settle(x);
     stranded_resume(x);
     routes_drop_spare(x);

@@ -63,6 +63,9 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
     bool own_primary = UNLIKELY(router_has_cursor(c));
     enum lane_kind kind = LANE_WRITE;
     struct target *t;
+    if (UNLIKELY(s->own != NULL)) {
+        return exec_own(x, s, c, in, shard);
+    }
     if (write) {
         if (UNLIKELY(s->reads_open > 0) && write_must_wait(s, shard)) {
             session_stop(x, s, STOP_READS);

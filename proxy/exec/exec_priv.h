@@ -107,6 +107,8 @@ struct exec {
     int64_t pause_until_us;
     struct list paused;        /* struct session.wait */
     struct list stranded;      /* the same: they wait until each shard has a primary */
+    struct list owns;          /* struct own.link */
+    struct list leaving;       /* struct lane.idle: LANE_OWN that finish what is under way */
     struct list waits;         /* struct wait.link: all commands that wait or may */
     uint32_t n_blocked;        /* clients of theirs that do wait */
     int64_t strays_us;         /* when it was last looked for those that wait at the wrong node */
@@ -145,6 +147,7 @@ void session_go_on(struct exec *x, struct session *s);
 struct chunk *exec_keep(struct exec *x, struct chunk *chunk, const char **ptr, size_t len);
 
 /* --- lane.c --- */
+struct lane *lane_make(struct target *t, enum lane_kind kind, int proto);
 struct lane *lane_of(struct exec *x, struct target *t, enum lane_kind kind, int proto);
 /* Opens it if need be; false: not to be had now (the target's retry_at_us tells when). */
 bool lane_ready(struct exec *x, struct lane *l);
@@ -333,6 +336,25 @@ enum exec_verdict exec_local(struct exec *x, struct session *s, const struct com
                              const struct exec_input *in);
 enum exec_verdict exec_refuse(struct exec *x, struct session *s, const struct command *c,
                               const char *text);
+
+/* --- own.c: clients that track --- */
+enum exec_verdict exec_own(struct exec *x, struct session *s, const struct command *c,
+                           const struct exec_input *in, int shard);
+struct lane *own_lane(struct exec *x, struct session *s, struct target *t);
+/* CLIENT TRACKING as a new lane says it; the caller frees the words. */
+void own_words(const struct lane *l, struct slice **words, size_t *n);
+/* Some of its lanes may be ready now. */
+void own_check(struct exec *x, struct own *own);
+/* A lane is gone. */
+void own_lost(struct exec *x, struct lane *l);
+/* False: that push is none of tracking. */
+bool own_pushed(struct exec *x, struct lane *l, const char *ptr, size_t len);
+/* Replies left. */
+void own_replied(struct exec *x, struct session *s);
+/* A request of a tracking session was accepted. */
+void own_taken(struct session *s, struct request *r);
+void own_put_caching(struct exec *x, struct lane *l, struct call *c);
+void owns_tick(struct exec *x);
 
 /* --- pubsub.c: messages --- */
 enum exec_verdict exec_pubsub(struct exec *x, struct session *s, const struct command *c,

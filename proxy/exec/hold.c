@@ -262,7 +262,9 @@ static bool must_wait_behind(const struct exec *x, const struct call *c, const s
 
 void call_send_to(struct exec *x, struct call *c, struct target *t, enum lane_kind kind)
 {
-    struct lane *l = lane_of(x, t, kind, c->request->proto);
+    struct session *s = c->request->session;
+    bool own = s != NULL && s->own != NULL;
+    struct lane *l = own ? own_lane(x, s, t) : lane_of(x, t, kind, c->request->proto);
     c->target = t;
     if (must_wait_behind(x, c, l)) {
         call_hold(x, c, x->now_us + 1000);
@@ -301,7 +303,7 @@ void call_send(struct exec *x, struct call *c)
         break;
     default:
         t = NULL;
-        if (!c->write && !c->primary && s->writes_open == 0 && s->mixes == 0) {
+        if (!c->write && !c->primary && s->writes_open == 0 && s->mixes == 0 && s->own == NULL) {
             kind = LANE_READ;
             t = must_read_own(x, s) ? NULL : pick_reader(x, c->shard);
         }

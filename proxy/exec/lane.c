@@ -10,7 +10,7 @@
 
 #define SETTLE_US (100 * 1000)
 
-static struct lane *make(struct target *t, enum lane_kind kind, int proto)
+struct lane *lane_make(struct target *t, enum lane_kind kind, int proto)
 {
     struct lane *l = mem_zalloc(sizeof(*l));
     l->magic = LANE_MAGIC;
@@ -29,7 +29,7 @@ struct lane *lane_of(struct exec *x, struct target *t, enum lane_kind kind, int 
     (void)x;
     struct lane **l = &t->lanes[kind][proto - 2];
     if (*l == NULL) {
-        *l = make(t, kind, proto);
+        *l = lane_make(t, kind, proto);
     }
     return *l;
 }
@@ -51,6 +51,7 @@ void lane_free(struct exec *x, struct lane **lp)
         x->n_pinned--;
         l->target->n_pinned--;
     }
+    l->target->n_pinned -= l->kind == LANE_OWN;
     l->magic = 0;
     mem_free(l);
 }
@@ -106,6 +107,13 @@ static void shake_hands(struct exec *x, struct lane *l)
     } else if (l->proto == 3) {
         say_first(x, l, words, 2);
     }
+    if (l->kind == LANE_OWN && l->own != NULL) {
+        struct slice *tracking;
+        size_t n;
+        own_words(l, &tracking, &n);
+        say_first(x, l, tracking, n);
+        mem_free(tracking);
+    }
     if (l->kind == LANE_EAR) {
         words[0] = SLICE("SHOAL");
         words[1] = SLICE("EAR");
@@ -141,7 +149,8 @@ bool lane_ready(struct exec *x, struct lane *l)
     l->words = 0;
     l->counted = false;
     l->pinged = false;
-    l->acked = 0;
+    l->acked = l->said = 0;
+    l->fresh = false;
     l->heard_us = x->now_us;
     resp_skip_init(&l->skip);
     list_append(&x->lanes, &l->link);
@@ -220,6 +229,9 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
         }
         put_select(l, c);
     }
+    if (UNLIKELY(c->request->caching) && l->own != NULL) {
+        own_put_caching(x, l, c);
+    }
     if (UNLIKELY(c->probes)) {
         x->routes[c->shard].probe = c;
     }
@@ -289,6 +301,9 @@ static void stand_up(struct exec *x, struct lane *l)
         l->wire = NULL;
         outbuf_splice(l->out, &l->staged);
         x->port.lane_flush(x->port.back, l);
+    }
+    if (l->own != NULL) {
+        own_check(x, l->own);
     }
 }
 
@@ -364,7 +379,7 @@ static void lost_call(struct exec *x, struct lane *l, struct call *c, uint64_t w
 
 static const char *kind_name(const struct lane *l)
 {
-    static const char *const names[] = {"read", "write", "fate", "ear", "pinned"};
+    static const char *const names[] = {"read", "write", "fate", "ear", "own", "pinned"};
     return names[l->kind];
 }
 
@@ -397,6 +412,9 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
     }
     if (l->kind == LANE_EAR) {
         ear_lost(x, l);
+    }
+    if (l->own != NULL) {
+        own_lost(x, l);
     }
     waits_lost(x, l); /* they were sent before all others */
     while (c != NULL) {
@@ -432,7 +450,7 @@ struct lane *lane_take_pinned(struct exec *x, struct target *t, int proto)
     }
     x->n_pinned++;
     t->n_pinned++;
-    return make(t, LANE_PINNED, proto);
+    return lane_make(t, LANE_PINNED, proto);
 }
 
 void lane_give_pinned(struct exec *x, struct lane *l)
@@ -497,6 +515,9 @@ static bool word_answered(struct exec *x, struct lane *l, struct call *c, const 
         l->pinged = false;
         if (l->kind == LANE_EAR) {
             ear_answered(x, l, number);
+        } else if (l->own != NULL) {
+            l->acked = number;
+            own_check(x, l->own);
         }
         return *ptr != '-'; /* UNWATCH, PING, SHOAL UNPARK */
     }
@@ -562,7 +583,7 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
     if (UNLIKELY(*ptr == '>')) {
         if (l->kind == LANE_EAR) {
             ear_pushed(x, l, chunk, ptr, len);
-        } else {
+        } else if (l->kind != LANE_OWN || !own_pushed(x, l, ptr, len)) {
             wait_pushed(x, l, chunk, ptr, len);
         }
         return true;
@@ -588,6 +609,7 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
         return true;
     }
     account_gone(x, c);
+    l->fresh |= l->own != NULL && (c->request->command->flags & CF_WRITE) == 0;
     if (UNLIKELY(*ptr == '-')) {
         call_answered_error(x, c, chunk, ptr, len);
         return true;

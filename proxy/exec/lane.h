@@ -17,6 +17,7 @@
 #include "common/resp/skip.h"
 
 struct call;
+struct own;
 struct parked;
 struct session;
 struct target;
@@ -26,6 +27,7 @@ enum lane_kind {
     LANE_WRITE,
     LANE_FATE, /* questions for fates */
     LANE_EAR,  /* hears messages (pubsub.h) */
+    LANE_OWN,  /* of a client that tracks (own.h) */
     LANE_PINNED
 };
 #define LANE_KINDS 4 /* that a target has one of each */
@@ -62,10 +64,13 @@ struct lane {
     bool losing;          /* these are being told */
     bool pinged;          /* asked whether it still stands */
     int64_t heard_us;     /* when bytes came last */
-    uint64_t acked;       /* EAR: number of the last of its commands that was answered */
-    struct list stopped;  /* session.wait */
-    struct list link;     /* in exec's lanes */
-    struct list idle;     /* PINNED: in the target's idle ones */
+    struct own *own;      /* OWN: whose; NULL: it is leaving */
+    uint64_t said;        /* OWN: number of the last of its own words */
+    bool fresh;          /* OWN: something was read by it since its client was told to forget all */
+    uint64_t acked;      /* EAR, OWN: number of the last of its commands that was answered */
+    struct list stopped; /* session.wait */
+    struct list link;    /* in exec's lanes */
+    struct list idle;    /* PINNED: in the target's idle ones */
     void *io;
     struct resp_skip skip;
 };

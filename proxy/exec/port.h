@@ -4,6 +4,7 @@
  * once; none calls back into exec. */
 #pragma once
 
+#include "common/base/slice.h"
 #include "common/cmd/acl.h"
 
 #include <stddef.h>
@@ -35,6 +36,9 @@ struct exec_port {
     void (*session_over)(void *front, struct session *s);
     /* It began or ceased to listen to messages: other limits hold. May be NULL. */
     void (*session_class)(void *front, struct session *s);
+    /* CLIENT TRACKING REDIRECT: to tell that session instead: exec_invalidate there, or
+     * exec_redirect_broken here. */
+    void (*redirect)(void *front, struct session *from, uint64_t to, struct slice value);
     /* Calls exec_tick() at that time or a little later. */
     void (*wake_at)(void *front, int64_t at_us);
     /* A client's request is over, so long after it was accepted. May be NULL, together with

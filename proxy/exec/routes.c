@@ -316,6 +316,7 @@ void exec_set_map(struct exec *x, struct map *m)
     stranded_resume(x);
     routes_drop_spare(x);
     ears_map_changed(x);
+    owns_tick(x);
 }
 
 struct map *exec_map(const struct exec *x)

@@ -225,7 +225,18 @@ static void release_pinned(struct exec *x, struct tx *tx, bool clean)
     if (!clean && l->state == LANE_UP && l->id == tx->watch_lane_id) {
         (void)lane_say(x, l, unwatch, 1, CALL_HANDSHAKE);
     }
-    lane_give_pinned(x, l);
+    if (l->kind != LANE_OWN) {
+        lane_give_pinned(x, l);
+    }
+}
+
+void tx_lane_gone(struct session *s, const struct lane *l)
+{
+    if (s->tx != NULL && s->tx->pinned == l) {
+        s->tx->pinned = NULL;
+        s->tx->watch_shard = -1;
+        s->tx->lost = true;
+    }
 }
 
 void tx_free(struct exec *x, struct session *s)
@@ -267,11 +278,16 @@ static enum exec_verdict do_watch(struct exec *x, struct session *s, const struc
         if (x->map == NULL || !x->map->assigned) {
             return exec_refuse(x, s, c, ERR_CLUSTERDOWN);
         }
-        tx->pinned = t == NULL ? NULL : lane_take_pinned(x, t, s->proto);
+        tx->pinned = t == NULL        ? NULL
+                     : s->own != NULL ? own_lane(x, s, t)
+                                      : lane_take_pinned(x, t, s->proto);
         if (tx->pinned == NULL && t != NULL) {
             return exec_refuse(x, s, c, "ERR too many clients watch keys");
         }
         if (t == NULL || !lane_ready(x, tx->pinned)) {
+            if (tx->pinned != NULL && tx->pinned->kind == LANE_OWN) {
+                tx->pinned = NULL;
+            }
             lane_free(x, &tx->pinned);
             tx->lost = true; /* between two primaries: what is watched may change unseen */
         } else {

@@ -12,6 +12,7 @@
 #include "proxy/route/session.h"
 
 struct exec;
+struct lane;
 struct tx_run;
 
 /* A queued command was wrong: EXEC will refuse. */
@@ -23,5 +24,7 @@ bool tx_busy(const struct session *s);
 void tx_inner_moved(struct exec *x, struct session *inner);
 /* Something queued may write. */
 bool tx_may_change(const struct session *s);
+/* A lane of the session's own ends: what it watched by it may change unseen. */
+void tx_lane_gone(struct session *s, const struct lane *l);
 /* The client has gone. */
 void tx_run_orphan(struct tx_run *run);

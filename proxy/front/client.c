@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proxy/front/client.h"
 
+#include "proxy/exec/own.h"
 #include "proxy/exec/pubsub.h"
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
@@ -36,9 +37,11 @@ void client_describe(const struct client *c, struct str *to)
     const struct stream *st = c->stream;
     size_t parser = c->parser == NULL ? 0 : resp_parser_memory(c->parser);
     size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
-    char flags[8];
-    (void)snprintf(flags, sizeof(flags), "%s%s%s%s", pubsub_listens(s) ? "P" : "",
-                   s->multi ? "x" : "", exec_session_blocked(s) ? "b" : "", s->no_evict ? "e" : "");
+    struct own_view own = exec_tracking(s);
+    char flags[12];
+    (void)snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s", pubsub_listens(s) ? "P" : "",
+                   s->multi ? "x" : "", exec_session_blocked(s) ? "b" : "", own.on ? "t" : "",
+                   own.broken ? "R" : "", own.flags & OWN_BCAST ? "B" : "", s->no_evict ? "e" : "");
     const struct client_line line = {
         .id = s->id,
         .stream = st,
@@ -58,7 +61,7 @@ void client_describe(const struct client *c, struct str *to)
         .channels = pubsub_count(s, TOPIC_CHANNEL),
         .patterns = pubsub_count(s, TOPIC_PATTERN),
         .shard_channels = pubsub_count(s, TOPIC_SHARD),
-        .redirect = -1,
+        .redirect = own.on ? (int64_t)own.redirect : -1,
     };
     client_line(&line, to);
 }
@@ -391,6 +394,56 @@ static void session_over(void *front, struct session *s)
     }
 }
 
+/* --- CLIENT TRACKING REDIRECT --- */
+
+struct telling {
+    uint64_t from;
+    uint64_t to;
+    struct str value;
+};
+
+static void visit_told(struct worker *w, void *arg, struct str *answer)
+{
+    const struct telling *t = arg;
+    struct client *c = worker_client_by_id(w, t->to);
+    if (c != NULL && !c->doomed) {
+        exec_set_now(w->exec, loop_now_us(w->loop));
+        (void)exec_invalidate(w->exec, &c->session, str_slice(&t->value));
+        str_append_char(answer, 'x');
+    }
+}
+
+static void told(struct worker *asker, void *arg, struct str *answers, int n)
+{
+    struct telling *t = arg;
+    struct client *from = worker_client_by_id(asker, t->from);
+    size_t found = 0;
+    for (int i = 0; i < n; i++) {
+        found += answers[i].len;
+    }
+    if (found == 0 && from != NULL && !from->doomed) {
+        exec_redirect_broken(asker->exec, &from->session);
+    }
+    str_fini(&t->value);
+    mem_free(t);
+}
+
+/* Its own worker is tried first: mostly nobody else needs to be asked. */
+static void redirect(void *front, struct session *from, uint64_t to, struct slice value)
+{
+    struct worker *w = front;
+    struct client *c = worker_client_by_id(w, to);
+    if (c != NULL && !c->doomed) {
+        (void)exec_invalidate(w->exec, &c->session, value);
+        return;
+    }
+    struct telling *t = mem_zalloc(sizeof(*t));
+    t->from = from->id;
+    t->to = to;
+    str_append_slice(&t->value, value);
+    workers_ask(w, visit_told, t, told);
+}
+
 static void session_class(void *front, struct session *s)
 {
     (void)front;
@@ -427,6 +480,7 @@ void client_fill_port(struct exec_port *port)
     port->session_close = session_close;
     port->session_over = session_over;
     port->session_class = session_class;
+    port->redirect = redirect;
     port->wake_at = wake_at;
     port->request_over = request_over;
     port->error_reply = error_reply;

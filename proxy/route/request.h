@@ -88,6 +88,7 @@ struct request {
     bool silent;      /* CLIENT REPLY OFF/SKIP: its reply is dropped */
     bool close_after; /* QUIT and fatal errors: the client is closed behind this reply */
     bool failed;      /* its reply is an error (counters) */
+    bool caching;     /* CLIENT CACHING was said of it */
     bool queued;      /* +QUEUED: it counts when EXEC runs it */
     bool rejected;    /* it was refused before anything was done: arity, NOAUTH, ... */
     /* parked reply: one piece, or (many) a queue of its own */

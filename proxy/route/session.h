@@ -13,6 +13,7 @@ struct acl_user;
 struct call;
 struct command;
 struct exec;
+struct own;
 struct request;
 struct session;
 struct subs;
@@ -73,6 +74,7 @@ struct session {
     struct outbuf *out;    /* replies: the stream's */
     struct tx *tx;         /* NULL: no MULTI, no WATCH; exec's */
     struct session *outer; /* of an inner session: the client's own; NULL once it has gone */
+    struct own *own;       /* its tracking; NULL: it does not track; exec's */
     struct subs *subs;     /* what it listens to; NULL: nothing; exec's */
     /* An inner session finished something or may go on. */
     void (*moved)(struct exec *x, struct session *s);

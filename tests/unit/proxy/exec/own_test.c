@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Clients that track: lanes of their own, what they are told and when. */
+#include "proxy/exec/own.h"
+
+#include "common/base/mem.h"
+
+#include "tests/unit/proxy/exec/world.h"
+
+static struct person a, b;
+static int redirected;
+
+/* CLIENT TRACKING ON and its flags, in the place of the handler of proxy/admin. */
+static enum local_result fake_tracking(struct local_call *c)
+{
+    uint32_t flags = 0;
+    uint64_t redirect = 0;
+    for (size_t i = 3; i < c->argc; i++) {
+        flags |= slice_is(c->argv[i], "bcast") ? OWN_BCAST : 0;
+        flags |= slice_is(c->argv[i], "optin") ? OWN_OPTIN : 0;
+        redirect = slice_is(c->argv[i], "redirect") ? 2 : redirect;
+    }
+    if (slice_is(c->argv[2], "off")) {
+        exec_untrack(c->exec, c->session);
+        resp_ok(c->w);
+        return LOCAL_DONE;
+    }
+    exec_track(c->exec, c->session, flags, redirect, NULL, 0, c->request);
+    return LOCAL_LATER;
+}
+
+static void fake_redirect(void *front, struct session *from, uint64_t to, struct slice value)
+{
+    (void)front;
+    (void)from;
+    assert_int_equal(to, 2);
+    assert_true(exec_invalidate(world.x, &b.session, value));
+    redirected++;
+}
+
+static void begin(int nodes)
+{
+    struct exec_port port = fake_port;
+    port.redirect = fake_redirect;
+    redirected = 0;
+    world_begin();
+    local_table_set(world.local, CMD_CLIENT_TRACKING, fake_tracking, LOCAL_ORDERED);
+    world.x = exec_new(&port, world.local, &world.settings, 42);
+    exec_set_now(world.x, world.now_us);
+    give_map(map_of(nodes, false));
+    person_init(&a);
+    person_init(&b);
+    a.session.proto = b.session.proto = 3;
+    b.session.id = 2;
+}
+
+static void end(void)
+{
+    person_fini(&a);
+    person_fini(&b);
+    pass_time(100000);
+    world_end();
+}
+
+static void own_up(int node, const char *words)
+{
+    SENT(wire_to(node, LANE_OWN), "HELLO 3;%s;", words);
+    assert_true(answer(wire_to(node, LANE_OWN), "%0\r\n+OK\r\n"));
+}
+
+#define INVALID(key) ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\n" key "\r\n"
+#define ALL          ">2\r\n$10\r\ninvalidate\r\n_\r\n"
+
+static void test_a_tracking_client_has_lanes_of_its_own(void **state)
+{
+    (void)state;
+    begin(1);
+    SAY(&a, "CLIENT TRACKING ON");
+    HEARD(&a, "+OK\r\n");
+    SAY(&a, "GET x");
+    own_up(0, "CLIENT TRACKING ON");
+    SENT(wire_to(0, LANE_OWN), "GET x;");
+    assert_true(answer(wire_to(0, LANE_OWN), "$1\r\n1\r\n" INVALID("x")));
+    HEARD(&a, "$1\r\n1\r\n" INVALID("x"));
+    /* Others share theirs. */
+    SAY(&b, "GET x");
+    assert_non_null(find_wire(0, LANE_READ));
+    SAY(&a, "CLIENT TRACKING OFF");
+    pass_time(100000);
+    assert_null(find_wire(0, LANE_OWN));
+    end();
+}
+
+/* What is invalid is told behind the reply that it is about, also when that has to wait. */
+static void test_an_invalidation_stays_behind_its_reply(void **state)
+{
+    (void)state;
+    begin(2);
+    const char *zero = key_of(0, 0), *one = key_of(1, 0);
+    SAY(&a, "CLIENT TRACKING ON");
+    (void)heard(&a);
+    SAY(&a, "GET %s", zero);
+    SAY(&a, "GET %s", one);
+    own_up(0, "CLIENT TRACKING ON");
+    own_up(1, "CLIENT TRACKING ON");
+    (void)sent(wire_to(0, LANE_OWN));
+    (void)sent(wire_to(1, LANE_OWN));
+    assert_true(answer(wire_to(1, LANE_OWN), "$1\r\n1\r\n" INVALID("o")));
+    HEARD(&a, "%s", "");
+    assert_true(answer(wire_to(0, LANE_OWN), "$1\r\n0\r\n"));
+    HEARD(&a, "$1\r\n0\r\n$1\r\n1\r\n" INVALID("o"));
+    /* The same of a command that was split. */
+    SAY(&a, "MGET %s %s", zero, one);
+    assert_true(answer(wire_to(1, LANE_OWN), "*1\r\n$1\r\n1\r\n" INVALID("o")));
+    HEARD(&a, "%s", "");
+    assert_true(answer(wire_to(0, LANE_OWN), "*1\r\n$1\r\n0\r\n"));
+    HEARD(&a, "*2\r\n$1\r\n0\r\n$1\r\n1\r\n" INVALID("o"));
+    end();
+}
+
+static void test_a_flush_is_told_once(void **state)
+{
+    (void)state;
+    begin(2);
+    SAY(&a, "CLIENT TRACKING ON BCAST");
+    HEARD(&a, "%s", ""); /* until all nodes know */
+    own_up(0, "CLIENT TRACKING ON BCAST PREFIX ");
+    HEARD(&a, "%s", "");
+    own_up(1, "CLIENT TRACKING ON BCAST PREFIX ");
+    HEARD(&a, "+OK\r\n");
+    assert_true(answer(wire_to(0, LANE_OWN), ALL));
+    assert_true(answer(wire_to(1, LANE_OWN), ALL));
+    HEARD(&a, ALL);
+    pass_time(400000); /* who reads what is not known: once more behind the last */
+    HEARD(&a, ALL);
+    SAY(&a, "CLIENT TRACKING OFF");
+    SAY(&a, "CLIENT TRACKING ON");
+    (void)heard(&a);
+    SAY(&a, "GET %s", key_of(1, 0));
+    for (int i = 0; i < 1; i++) {
+        own_up(1, "CLIENT TRACKING ON");
+        (void)sent(wire_to(1, LANE_OWN));
+        assert_true(answer(wire_to(1, LANE_OWN), "$1\r\n1\r\n" ALL ALL));
+    }
+    HEARD(&a, "$1\r\n1\r\n" ALL);
+    end();
+}
+
+static void test_a_broken_lane_is_told(void **state)
+{
+    (void)state;
+    begin(1);
+    SAY(&a, "CLIENT TRACKING ON");
+    SAY(&a, "GET x");
+    own_up(0, "CLIENT TRACKING ON");
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), "$1\r\n1\r\n"));
+    HEARD(&a, "+OK\r\n$1\r\n1\r\n");
+    snap(wire_to(0, LANE_OWN), LANE_BROKEN);
+    HEARD(&a, ALL);
+    end();
+}
+
+static void test_who_is_told_instead(void **state)
+{
+    (void)state;
+    begin(1);
+    b.session.proto = 3;
+    SAY(&a, "CLIENT TRACKING ON REDIRECT 2");
+    SAY(&a, "GET x");
+    own_up(0, "CLIENT TRACKING ON");
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), "$1\r\n1\r\n" INVALID("x")));
+    HEARD(&a, "+OK\r\n$1\r\n1\r\n");
+    HEARD(&b, INVALID("x"));
+    exec_redirect_broken(world.x, &a.session);
+    HEARD(&a, ">2\r\n$21\r\ntracking-redir-broken\r\n:2\r\n");
+    assert_true(exec_tracking(&a.session).broken);
+    b.session.proto = 2;
+    assert_false(exec_invalidate(world.x, &b.session, SLICE("_\r\n")));
+    end();
+}
+
+static void test_caching_is_of_the_next_command(void **state)
+{
+    (void)state;
+    begin(2);
+    const char *one = key_of(1, 0);
+    SAY(&a, "CLIENT TRACKING ON OPTIN");
+    exec_set_caching(&a.session);
+    SAY(&a, "GET %s", one);
+    SAY(&a, "GET %s", one);
+    own_up(1, "CLIENT TRACKING ON OPTIN");
+    SENT(wire_to(1, LANE_OWN), "CLIENT CACHING YES;GET %s;GET %s;", one, one);
+    assert_true(answer(wire_to(1, LANE_OWN), "+OK\r\n$1\r\n1\r\n$1\r\n2\r\n"));
+    HEARD(&a, "+OK\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    exec_set_caching(&a.session);
+    SAY(&a, "MULTI");
+    SAY(&a, "GET %s", one);
+    SAY(&a, "EXEC");
+    SENT(wire_to(1, LANE_OWN), "CLIENT CACHING YES;MULTI;GET %s;EXEC;", one);
+    assert_true(answer(wire_to(1, LANE_OWN), "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\n1\r\n"));
+    assert_false(exec_tracking(&a.session).caching);
+    end();
+}
+
+static void test_another_protocol(void **state)
+{
+    (void)state;
+    begin(1);
+    SAY(&a, "CLIENT TRACKING ON");
+    SAY(&a, "WATCH x");
+    own_up(0, "CLIENT TRACKING ON");
+    SENT(wire_to(0, LANE_OWN), "WATCH x;"); /* by the same connection: what EXEC reads is tracked */
+    assert_true(answer(wire_to(0, LANE_OWN), "+OK\r\n"));
+    SAY(&a, "UNWATCH");
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), "+OK\r\n"));
+    a.session.proto = 2;
+    SAY(&a, "GET x");
+    SENT(wire_to(0, LANE_OWN), "HELLO 2;GET x;");
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_tracking_client_has_lanes_of_its_own),
+        cmocka_unit_test(test_an_invalidation_stays_behind_its_reply),
+        cmocka_unit_test(test_a_flush_is_told_once),
+        cmocka_unit_test(test_a_broken_lane_is_told),
+        cmocka_unit_test(test_who_is_told_instead),
+        cmocka_unit_test(test_caching_is_of_the_next_command),
+        cmocka_unit_test(test_another_protocol),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
