@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* SLOWLOG and LATENCY: what this proxy's clients waited for, over all workers. */
 #include "proxy/admin/admin_priv.h"
+#include "proxy/front/monitor.h"
 #include "proxy/front/observe.h"
 
 #include "common/base/mem.h"
@@ -76,8 +77,18 @@ static enum local_result do_latency(struct local_call *c)
     return LOCAL_LATER;
 }
 
+static enum local_result do_monitor(struct local_call *c)
+{
+    if (client_or_null(c) != NULL) {
+        monitor_start(client_or_null(c));
+    }
+    resp_ok(c->w);
+    return LOCAL_DONE;
+}
+
 void admin_observe(struct local_table *t)
 {
+    local_table_set(t, CMD_MONITOR, do_monitor, LOCAL_ORDERED);
     local_table_set(t, CMD_SLOWLOG, do_slowlog, LOCAL_ORDERED);
     local_table_set(t, CMD_LATENCY, do_latency, LOCAL_ORDERED);
 }

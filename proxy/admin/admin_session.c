@@ -4,6 +4,7 @@
 #include "proxy/exec/exec.h"
 #include "proxy/exec/own.h"
 #include "proxy/exec/pubsub.h"
+#include "proxy/front/monitor.h"
 #include "proxy/front/users.h"
 
 #include "common/app/acl_command.h"
@@ -137,6 +138,7 @@ static enum local_result do_reset(struct local_call *c)
     pubsub_forget(c->exec, s);
     exec_untrack(c->exec, s);
     if (client_or_null(c) != NULL) {
+        monitor_stop(client_or_null(c));
         client_limits_changed(client_or_null(c));
     }
     s->db = 0;

@@ -3,6 +3,7 @@
 
 #include "proxy/exec/own.h"
 #include "proxy/exec/pubsub.h"
+#include "proxy/front/monitor.h"
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
 #include "proxy/front/users.h"
@@ -39,9 +40,10 @@ void client_describe(const struct client *c, struct str *to)
     size_t out = st->out.bytes == 0 ? 0 : stream_out_memory(st);
     struct own_view own = exec_tracking(s);
     char flags[12];
-    (void)snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s", pubsub_listens(s) ? "P" : "",
-                   s->multi ? "x" : "", exec_session_blocked(s) ? "b" : "", own.on ? "t" : "",
-                   own.broken ? "R" : "", own.flags & OWN_BCAST ? "B" : "", s->no_evict ? "e" : "");
+    (void)snprintf(flags, sizeof(flags), "%s%s%s%s%s%s%s%s", c->monitor ? "O" : "",
+                   pubsub_listens(s) ? "P" : "", s->multi ? "x" : "",
+                   exec_session_blocked(s) ? "b" : "", own.on ? "t" : "", own.broken ? "R" : "",
+                   own.flags & OWN_BCAST ? "B" : "", s->no_evict ? "e" : "");
     const struct client_line line = {
         .id = s->id,
         .stream = st,
@@ -304,6 +306,7 @@ void client_free(struct client **cp)
     struct worker *w = c->worker;
     exec_set_now(w->exec, loop_now_us(w->loop));
     exec_session_gone(w->exec, &c->session);
+    monitor_stop(c);
     session_fini(&c->session);
     drop_parser(c);
     w->counters.net_in += c->stream->bytes_in;
@@ -448,6 +451,13 @@ static void session_class(void *front, struct session *s)
 {
     (void)front;
     client_limits_changed(client_of(s));
+}
+
+void client_check_output(struct client *c)
+{
+    if (c->session.out->bytes > c->session.out_watch) {
+        session_over(c->worker, &c->session);
+    }
 }
 
 static void request_over(void *front, const struct request *r, int64_t us)

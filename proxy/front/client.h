@@ -22,6 +22,7 @@ struct client {
     uint32_t magic;
     bool doomed;            /* to be freed at the end of the turn */
     bool over_soft;         /* output above the soft limit since over_soft_us */
+    bool monitor;           /* MONITOR */
     bool eof;               /* it sends no more; its last replies are under way */
     struct session session; /* id, name, db, protocol, queue */
     struct worker *worker;
@@ -47,6 +48,8 @@ void client_describe(const struct client *c, struct str *to);
 size_t client_memory(const struct client *c);
 /* Once a second: idle and output limits. */
 void client_cron(struct client *c, int64_t now_us);
+/* Something was appended to its output: the limits. */
+void client_check_output(struct client *c);
 /* Whose output limits hold for it. */
 enum output_class client_class(const struct client *c);
 /* After CONFIG SET, or when it is of another class. */

@@ -2,6 +2,7 @@
 #include "proxy/front/observe.h"
 
 #include "proxy/front/client.h"
+#include "proxy/front/monitor.h"
 #include "proxy/front/options.h"
 #include "proxy/front/worker.h"
 #include "proxy/route/request.h"
@@ -130,24 +131,35 @@ static void redact(const struct worker *w, const struct command *c, struct slice
     }
 }
 
+const struct slice *observe_words(struct worker *w, const struct request *r,
+                                  struct resp_parser *parser, struct slice *own, size_t *argc)
+{
+    resp_parser_init(parser);
+    parser->bulk_max = INT64_MAX;
+    struct slice bytes =
+        r->trace != NULL ? slice_of(r->trace, r->trace_len) : slice_of(r->call.bytes, r->call.len);
+    if (bytes.ptr != NULL && resp_parse(parser, bytes) == RESP_OK) {
+        /* What it was wrapped in for the node: SHOAL AS <rules>, SHOAL PARK. */
+        bool wrapped = r->command->id != CMD_SHOAL && slice_is(parser->argv[0], "shoal");
+        size_t skip = !wrapped ? 0 : slice_is(parser->argv[1], "as") ? 3 : 2;
+        redact(w, r->command, parser->argv + skip, parser->argc - skip);
+        *argc = parser->argc - skip;
+        return parser->argv + skip;
+    }
+    *own = slice_str(r->command->full_name);
+    *argc = 1;
+    return own;
+}
+
 static struct slowlog_entry *make_entry(struct worker *w, const struct request *r, int64_t wall_ms,
                                         int64_t us)
 {
     struct resp_parser parser;
     char peer[64] = "";
     struct slice name = SLICE("");
-    struct slice own = slice_str(r->command->full_name);
-    struct slice *argv = &own;
-    size_t argc = 1;
-    resp_parser_init(&parser);
-    parser.bulk_max = INT64_MAX;
-    struct slice bytes =
-        r->trace != NULL ? slice_of(r->trace, r->trace_len) : slice_of(r->call.bytes, r->call.len);
-    if (bytes.ptr != NULL && resp_parse(&parser, bytes) == RESP_OK) {
-        argv = parser.argv;
-        argc = parser.argc;
-        redact(w, r->command, argv, argc);
-    }
+    struct slice own;
+    size_t argc;
+    const struct slice *argv = observe_words(w, r, &parser, &own, &argc);
     struct session *s = r->session != NULL && r->session->inner ? r->session->outer : r->session;
     if (s != NULL) {
         struct client *c = client_of(s);
@@ -182,6 +194,10 @@ static void keep_notable(struct worker *w, const struct request *r, int64_t us)
 void observe_request(struct worker *w, const struct request *r, int64_t us)
 {
     struct observe *ob = w->observe;
+    /* An EXEC that was refused ends its transaction all the same. */
+    if (UNLIKELY(monitor_any(w)) && (!r->rejected || r->command->id == CMD_EXEC)) {
+        monitor_feed(w, r);
+    }
     if (UNLIKELY(r->rejected)) {
         cmdstats_rejected(ob->stats, r->command->id);
         return;

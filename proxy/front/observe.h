@@ -9,6 +9,7 @@
 #include "common/app/cmdstats.h"
 #include "common/app/latency.h"
 #include "common/app/slowlog.h"
+#include "common/resp/parse.h"
 
 struct proxy_options;
 struct request;
@@ -43,5 +44,9 @@ uint64_t observe_rate(const struct observe *ob, int which);
 
 /* A request is over, so many microseconds after it was accepted. */
 void observe_request(struct worker *w, const struct request *r, int64_t us);
+/* The words of a request that is over, secrets blackened: its name at least, in *own. The caller
+ * ends the parser, which owns them, with resp_parser_fini. */
+const struct slice *observe_words(struct worker *w, const struct request *r,
+                                  struct resp_parser *parser, struct slice *own, size_t *argc);
 /* An error reply, "-ERR ...". */
 void observe_error(struct worker *w, const char *reply, size_t len);

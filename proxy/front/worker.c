@@ -3,6 +3,7 @@
 
 #include "proxy/control/control.h"
 #include "proxy/front/client.h"
+#include "proxy/front/monitor.h"
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
 #include "proxy/front/users.h"
@@ -192,6 +193,7 @@ void worker_apply_options(struct worker *w)
     struct worker_impl *i = w->impl;
     exec_settings_of(w->options, &s);
     s.password_set = auth_needed(w->users);
+    s.trace |= monitor_any(w);
     exec_set(w->exec, &s);
     loop_gather(w->loop, w->options->gather_us);
     observe_set(w->observe, w->options);

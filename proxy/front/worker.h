@@ -44,6 +44,7 @@ struct worker {
     struct list clients; /* struct client.link, oldest first */
     struct list open;    /* struct worker_open.link */
     size_t n_clients;
+    uint32_t n_monitors; /* of them */
     struct counters counters;
     struct observe *observe;       /* calls, errors, slow log */
     struct acl_users *users;       /* a reference; see users.h */

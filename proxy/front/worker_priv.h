@@ -32,6 +32,7 @@ struct workers {
     int port;
     bool running;
     atomic_int n_busy;     /* workers that have clients yet while all stop */
+    atomic_int n_monitors; /* clients that said MONITOR */
     atomic_long n_clients; /* touched when a client comes or goes */
     atomic_ulong last_client_id;
 };
