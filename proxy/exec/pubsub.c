@@ -291,7 +291,7 @@ void pubsub_forget(struct exec *x, struct session *s)
     s->subs = NULL;
 }
 
-bool pubsub_all(const struct session *s, pubsub_name_fn fn, void *arg)
+bool pubsub_all(const struct session *s, pubsub_name_fn fn, const void *arg)
 {
     if (s->subs == NULL) {
         return true;

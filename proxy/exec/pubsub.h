@@ -31,5 +31,6 @@ static inline bool pubsub_listens(const struct session *s)
 /* From everything, silently: RESET, or it goes. */
 void pubsub_forget(struct exec *x, struct session *s);
 /* Whether all that it is subscribed to passes the check; an ACL rule has changed. */
-typedef bool (*pubsub_name_fn)(void *arg, enum topic_kind kind, const char *name, uint64_t len);
-bool pubsub_all(const struct session *s, pubsub_name_fn fn, void *arg);
+typedef bool (*pubsub_name_fn)(const void *arg, enum topic_kind kind, const char *name,
+                               uint64_t len);
+bool pubsub_all(const struct session *s, pubsub_name_fn fn, const void *arg);

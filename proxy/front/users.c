@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proxy/front/users.h"
 
+#include "proxy/exec/pubsub.h"
 #include "proxy/front/client.h"
 #include "proxy/front/options.h"
 #include "proxy/front/worker_priv.h"
@@ -97,6 +98,11 @@ void client_set_user(struct client *c, const struct acl_user *u)
     refresh(c);
 }
 
+static bool may_listen(const void *arg, enum topic_kind kind, const char *name, uint64_t len)
+{
+    return acl_channel_ok(arg, slice_of(name, len), kind == TOPIC_PATTERN);
+}
+
 void worker_take_users(struct worker *w, bool loaded, uint64_t asker)
 {
     struct acl_users *old = w->users;
@@ -109,9 +115,11 @@ void worker_take_users(struct worker *w, bool loaded, uint64_t asker)
         if (stays && u != c->session.user && !acl_user_unrestricted(u)) {
             exec_session_user_changed(&c->session);
         }
+        /* What it listens to already it may not be allowed to any more. */
+        bool listens = !stays || u == c->session.user || pubsub_all(&c->session, may_listen, u);
         c->session.user = stays ? u : acl_users_default(w->users);
         refresh(c);
-        if (!stays) {
+        if (!stays || !listens) {
             client_kill(c, c->session.id == asker ? CLIENT_KILL_AFTER_REPLY : CLIENT_KILL_NOW);
         }
     }

@@ -1,0 +1,181 @@
+"""What waits and what is pushed, through the proxy: exactly once, over failovers and moves."""
+import threading
+import time
+
+import pytest
+from support.cluster import Cluster
+from support.wait import wait_until
+from support.wire import Error, Wire, encode
+
+
+@pytest.fixture
+def cluster():
+    made = Cluster(min_nodes=3, shards=16, lease="500ms", workers=2)
+    for name in "ABC":
+        made.start_node(name)
+    made.wait_even()
+    return made
+
+
+def info(cluster, field):
+    with cluster.proxy.wire(limit=20) as wire:
+        for line in wire.command("INFO").decode().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split(":")[1])
+    return None
+
+
+def wait_blocked(cluster, count):
+    wait_until(lambda: info(cluster, "blocked_clients") == count, 20, f"{count} clients to wait")
+
+
+def test_an_element_wakes_one_client_and_the_others_wait_on(cluster):
+    waiting = [cluster.proxy.wire(limit=30) for _ in range(5)]
+    for number, wire in enumerate(waiting):
+        wire.send(encode("BLPOP", "list", "0"))
+        wait_blocked(cluster, number + 1)
+    with cluster.proxy.wire() as wire:
+        assert wire.command("RPUSH", "list", "a", "b") in (1, 2)
+        assert waiting[0].reply() == [b"list", b"a"]  # who asked first is served first
+        assert waiting[1].reply() == [b"list", b"b"]
+        wait_blocked(cluster, 3)
+        ids = [row for row in wire.command("CLIENT", "LIST").decode().splitlines() if " flags=b " in row]
+        assert len(ids) == 3
+        victim = ids[0].split("id=")[1].split()[0]
+        assert wire.command("CLIENT", "UNBLOCK", victim, "ERROR") == 1
+        assert wire.command("CLIENT", "UNBLOCK", victim) == 0
+    waiting[4].close()  # a client that goes takes nothing along
+    wait_blocked(cluster, 1)
+    with cluster.proxy.wire() as wire:
+        wire.command("RPUSH", "list", "c", "d")
+        wait_until(lambda: wire.command("LLEN", "list") == 1)
+
+
+def test_waiting_goes_on_over_a_failover(cluster):
+    keys = cluster.keys_of("A", 5)
+    waiting = {}
+    for key in keys:
+        wire = waiting[key] = cluster.proxy.wire(limit=60)
+        wire.send(encode("BLPOP", key, "0"))
+    late = cluster.proxy.wire(limit=60)
+    spread = [*cluster.keys_of("A", 2, "spread"), *cluster.keys_of("B", 1, "spread")]
+    late.send(encode("BRPOP", *spread, "0"))
+    wait_blocked(cluster, 6)
+    cluster.nodes["A"].kill()
+    wait_until(lambda: cluster.state("A") == "dead", 20)
+    with cluster.proxy.wire(limit=60) as wire:
+        for key in keys:
+            wait_until(lambda: not isinstance(wire.command("EXISTS", key), Error), 30)
+        wait_blocked(cluster, 6)
+        for key in keys:
+            assert wire.command("RPUSH", key, "x") == 1
+            assert waiting[key].reply() == [key.encode(), b"x"]
+        assert wire.command("RPUSH", spread[1], "y") == 1
+        assert late.reply() == [spread[1].encode(), b"y"]
+        assert [wire.command("LLEN", key) for key in [*keys, *spread]] == [0] * 8
+
+
+class Consumers:
+    """Clients that take elements from lists in several shards, and note each."""
+
+    def __init__(self, port, keys, count, words):
+        self.port, self.keys, self.words = port, keys, words
+        self.taken, self.errors = [], []
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        with Wire(self.port, limit=60) as wire:
+            while not self.stop.is_set():
+                reply = wire.command(self.words, *self.keys, "0.5")
+                if isinstance(reply, Error):
+                    self.errors.append(reply)
+                elif reply is not None:
+                    self.taken.append(reply[1])
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_each_element_is_taken_once_while_a_node_dies(cluster, spread):
+    keys = [name for node in "ABC" for name in cluster.keys_of(node, 1, "q")] if spread else ["{q}1", "{q}2"]
+    consumers = Consumers(cluster.proxy.port, keys, 6, "BLPOP")
+    pushed, unknown = set(), set()
+    with cluster.proxy.wire(limit=60) as wire:
+        for number in range(1500):
+            if number == 500:
+                cluster.nodes["A"].kill()
+            element = f"e{number}".encode()
+            reply = wire.command("RPUSH", keys[number % len(keys)], element)
+            (unknown if isinstance(reply, Error) else pushed).add(element)
+        wait_until(lambda: all(wire.command("LLEN", key) == 0 for key in keys), 60, "all to be taken")
+    consumers.end()
+    assert len(consumers.taken) == len(set(consumers.taken)), "an element was taken twice"
+    lost = pushed - set(consumers.taken)
+    # A take whose lane broke may be of unknown outcome: then its client was told so.
+    assert len(lost) <= len(consumers.errors), (lost, consumers.errors)
+    assert not set(consumers.taken) - pushed - unknown
+
+
+def test_subscribers_hear_on_behind_a_failover(cluster):
+    keys = cluster.keys_of("A", 3, "news")
+    with cluster.proxy.wire(limit=60) as ear, cluster.proxy.wire(limit=60) as wire:
+        ear.send(encode("SUBSCRIBE", *keys))
+        for number, key in enumerate(keys):
+            assert ear.reply() == [b"subscribe", key.encode(), number + 1]
+        ear.send(encode("PSUBSCRIBE", "news:*"))
+        assert ear.reply() == [b"psubscribe", b"news:*", 4]
+        assert wire.command("PUBLISH", keys[0], "1") == 2
+        assert {tuple(ear.reply()), tuple(ear.reply())} == {
+            (b"message", keys[0].encode(), b"1"),
+            (b"pmessage", b"news:*", keys[0].encode(), b"1"),
+        }
+        cluster.nodes["A"].kill()
+        wait_until(lambda: cluster.state("A") == "dead", 20)
+        for key in keys:
+            wait_until(lambda: not isinstance(wire.command("EXISTS", key), Error), 30)
+            assert wire.command("PUBLISH", key, "2") == 2
+            assert {tuple(ear.reply()), tuple(ear.reply())} == {
+                (b"message", key.encode(), b"2"),
+                (b"pmessage", b"news:*", key.encode(), b"2"),
+            }
+
+
+def test_a_cache_is_told_of_every_change_over_a_failover(cluster):
+    keys = cluster.keys_of("A", 20, "c")
+    cache, everything = {}, []
+    with cluster.proxy.wire(limit=60) as reader, cluster.proxy.wire(limit=60) as writer:
+        reader.command("HELLO", "3")
+        assert reader.command("CLIENT", "TRACKING", "ON") == b"OK"
+
+        def read(key):
+            """Reads one key; what is pushed before its reply counts."""
+            reader.send(encode("GET", key))
+            while True:
+                reply = reader.reply()
+                if not (isinstance(reply, list) and reply and reply[0] == b"invalidate"):
+                    cache[key] = reply
+                    return
+                if reply[1] is None:
+                    everything.append(time.monotonic())
+                    cache.clear()
+                else:
+                    for name in reply[1]:
+                        cache.pop(name.decode(), None)
+
+        for key in keys:
+            assert writer.command("SET", key, "old") == b"OK"
+            read(key)
+        cluster.nodes["A"].kill()
+        wait_until(lambda: cluster.state("A") == "dead", 20)
+        for key in keys:
+            wait_until(lambda: writer.command("SET", key, "new") == b"OK", 30)
+        read("{nothing}")
+        read(keys[0])
+        assert [key for key, value in cache.items() if value == b"old"] == []
+        assert everything
