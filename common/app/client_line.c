@@ -25,5 +25,6 @@ void client_line(const struct client_line *l, struct str *to)
                l->db, l->channels, l->patterns, l->shard_channels, l->queued, l->unread,
                in > l->unread ? in - l->unread : 0, l->argv_bytes, l->queue_bytes, OUTBUF_CHUNK,
                OUTBUF_CHUNK, st->out.count, out, l->memory, l->replying ? "rw" : "r",
-               l->last == NULL ? "NULL" : l->last->full_name, (int)l->user.len, l->user.ptr, (long long)l->redirect, l->proto);
+               l->last == NULL ? "NULL" : l->last->full_name, (int)l->user.len, l->user.ptr,
+               (long long)l->redirect, l->proto);
 }
