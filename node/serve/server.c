@@ -31,7 +31,7 @@
 #define OVER_WAIT_MS   1000 /* ... and how long they have for it */
 #define SPARE_FDS      160  /* listeners, files, and the connections beyond maxclients */
 #define STOP_GRACE_MS  3000
-#define LAZYFREE_STEP  256
+#define LAZYFREE_STEP  2048
 #define EXPIRE_LOOK    20 /* keys a step of the active expiry looks at, times effort */
 #define SLOW_TURN_US   100000
 #define RATE_PERIOD_US 100000

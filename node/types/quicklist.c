@@ -607,6 +607,17 @@ static void free_value(struct object *o)
     mem_free(l);
 }
 
+static bool free_some(struct object *o, uint64_t budget, uint64_t *freed)
+{
+    struct quicklist *l = quicklist_of(o);
+    while (l->n > 0 && budget > 0) {
+        mem_free(node_at(l, --l->n)->ptr);
+        budget--;
+        ++*freed;
+    }
+    return l->n > 0;
+}
+
 static size_t memory(const struct object *o)
 {
     const struct quicklist *l = quicklist_of(o);
@@ -794,6 +805,7 @@ struct object *quicklist_read_nodes(struct slice *in, struct slice key, int64_t 
 
 const struct object_ops quicklist_ops = {
     .free_value = free_value,
+    .free_some = free_some,
     .memory = memory,
     .length = quicklist_length,
     .free_effort = free_effort,

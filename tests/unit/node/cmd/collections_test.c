@@ -300,13 +300,55 @@ static void test_events(void **state)
     fixture_close(&f);
 }
 
+/* What is large goes bit by bit, and all of it. */
+static void test_large_values_are_freed_in_steps(void **state)
+{
+    (void)state;
+    static const char *const adds[] = {"rpush k %d-%0100d", "hset k %d %0100d", "sadd k %d-%0100d",
+                                       "zadd k %d m%0100d"};
+    struct type_limits normal = *type_limits();
+    struct type_limits small = normal;
+    small.list_size = 5;
+    type_limits_set(&small);
+    for (size_t i = 0; i < ARRAY_LEN(adds); i++) {
+        struct fixture f;
+        fixture_open(&f);
+        EXPECT(&f, "set other x", "+OK");
+        size_t before = keyspace_memory(f.ks);
+        for (int n = 0; n < 3000; n++) {
+            char line[200];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+            (void)snprintf(line, sizeof(line), adds[i], n, n);
+#pragma GCC diagnostic pop
+            assert_string_not_equal(say(&f, line), "");
+            assert_int_equal(f.changes, 1);
+        }
+        assert_true(keyspace_memory(f.ks) > before + 100000);
+        EXPECT(&f, "unlink k", ":1");
+        assert_int_equal(f.ks->stats.lazyfree_pending, 1);
+        size_t steps = 0;
+        while (keyspace_lazyfree_step(f.ks, 100)) {
+            steps++;
+        }
+        assert_true(steps >= 5);
+        assert_int_equal(f.ks->stats.lazyfree_pending, 0);
+        assert_int_equal(f.ks->stats.lazyfreed_objects, 1);
+        /* One that is still waiting goes with the keyspace. */
+        EXPECT(&f, "rpush k a b c d e f g", ":7");
+        EXPECT(&f, "unlink k", ":1");
+        fixture_close(&f);
+    }
+    type_limits_set(&normal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lists),        cmocka_unit_test(test_hashes),
         cmocka_unit_test(test_resp3_shapes), cmocka_unit_test(test_large_hashes),
         cmocka_unit_test(test_sort),         cmocka_unit_test(test_sort_by_keys_of_other_nodes),
-        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_events),       cmocka_unit_test(test_large_values_are_freed_in_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
