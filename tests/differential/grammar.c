@@ -258,11 +258,12 @@ void grammar_leave_out(struct grammar *g, const char *name)
 
 /* ---- making ---- */
 
-static const char *const kinds[] = {"str",    "list", "set", "zset", "hash",
-                                    "stream", "hll",  "geo", "even"};
-/* Sorted sets whose scores are all equal: only on them do commands by name mean anything, so no
- * other command may write to them. */
-#define EVEN (ARRAY_LEN(kinds) - 1)
+static const char *const kinds[] = {"str", "list", "set", "zset", "hash", "stream", "hll", "geo",
+                                    /* what other commands must not write to */
+                                    "even",    /* sorted sets of equal scores: else commands by name
+                                                  mean nothing */
+                                    "sorted"}; /* lists for SORT */
+enum { ALONE = 8 };                            /* the first of the latter */
 
 static size_t pick(struct rng *rng, size_t n)
 {
@@ -288,8 +289,8 @@ static void make_key(struct grammar *g, size_t kind, size_t i, size_t tag, struc
 /* Keys of the kind that the name says, now and then of another. */
 static void any_key(struct grammar *g, struct rng *rng, size_t kind, struct str *to)
 {
-    if (kind != EVEN && pick(rng, 64) < OTHER_OF_64) {
-        kind = pick(rng, EVEN);
+    if (kind < ALONE && pick(rng, 64) < OTHER_OF_64) {
+        kind = pick(rng, ALONE);
     }
     make_key(g, kind, pick(rng, KEYS_EACH), g->tag, to);
 }
@@ -381,7 +382,7 @@ static void make(struct grammar *g, struct rng *rng, struct slice name, struct s
         }
     }
     if (slice_is(name, "any")) {
-        any_key(g, rng, pick(rng, EVEN), to);
+        any_key(g, rng, pick(rng, ALONE), to);
     } else if (slice_is(name, "int")) {
         any_integer(rng, to);
     } else if (slice_is(name, "n")) { /* a count */

@@ -204,7 +204,7 @@ static struct command *remember(struct run *r, uint64_t number, const struct say
 static bool is_key(struct slice w)
 {
     static const char *const kinds[] = {"str",    "list", "set", "zset", "hash",
-                                        "stream", "hll",  "geo", "even"};
+                                        "stream", "hll",  "geo", "even", "sorted"};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         size_t n = strlen(kinds[i]);
         if (w.len > n && w.len < n + 5 && memcmp(w.ptr, kinds[i], n) == 0 && w.ptr[n] >= '0' &&
