@@ -37,6 +37,11 @@ struct source {
 static bool parse_block(struct call *c, size_t i, struct reading *r)
 {
     int64_t ms;
+    if (c->session->in_script) {
+        resp_errorf(&c->w, "ERR %.*s command is not allowed with BLOCK option from scripts",
+                    ARG_PRINT(c->argv[0]));
+        return false;
+    }
     if (!arg_int_or(c, i, &ms, "ERR timeout is not an integer or out of range")) {
         return false;
     }
