@@ -212,7 +212,7 @@ bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
         return false;
     }
     bool limited = r->set.copy_bandwidth > 0;
-    if (queued >= r->set.link_fill || m->copy->sent - m->copy->taken >= COPY_UNTAKEN ||
+    if (queued >= r->set.link_fill || m->copy->sent - m->copy->taken >= r->set.copy_untaken ||
         (limited && r->copy_tokens < 1) ||
         (!PLANTED(COPY_ORDER) && !turn_send_entries(r, s, m, false))) {
         return false;

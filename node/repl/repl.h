@@ -29,6 +29,7 @@ struct repl_settings {
     size_t backlog_max;      /* repl-backlog-size */
     uint64_t copy_bandwidth; /* rebalance-bandwidth, bytes a second for all copies; 0: no limit */
     int copies_max;          /* at a time from this node */
+    uint64_t copy_untaken;   /* bytes of a copy on their way to its replica, at most */
     size_t link_fill;        /* catch-up and copies fill a link's output up to this */
     size_t link_overrun;     /* a copy whose link's output grows beyond this breaks off */
 };

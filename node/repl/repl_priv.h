@@ -31,8 +31,7 @@
 #define COPY_SLICE      (128 * 1024)
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536
-#define REVOKE_LEFT     0                   /* in place of a newer term: I am no member any more */
-#define COPY_UNTAKEN    ((uint64_t)2 << 20) /* bytes on their way to a replica, at most */
+#define REVOKE_LEFT     0    /* in place of a newer term: I am no member any more */
 #define LANES_KEPT      1024 /* ended ones that a shard tells who gets a full copy of it */
 #define WINDOW_MAX      (2 * 1024 * 1024) /* bytes of one WINDOW */
 #define ENTRIES_MAX     (256 * 1024)      /* bytes of one ENTRIES message */

@@ -285,6 +285,15 @@ static bool has_tainted(const struct sim *s, const struct map *m, int shard)
     return any;
 }
 
+/* The coordinator knows the process that runs there now, and counts it as whole. */
+static bool is_trusted(const struct map *m, int shard, const struct sim_node *n)
+{
+    int node = map_node_by_id(m, node_id(n));
+    int at = map_shard_member(&m->shards[shard], node);
+    return node_is_up(n) && m->nodes[node].incarnation == node_incarnation(n) &&
+           !m->shards[shard].members[at].stale;
+}
+
 /* The only ones left in sync lost power without anybody knowing: the record that takes the others
  * out was on its way when they did. */
 static void check_left(struct sim *s, const struct map *m, int shard)
@@ -294,7 +303,8 @@ static void check_left(struct sim *s, const struct map *m, int shard)
         return;
     }
     for (int i = 0; i < s->n_nodes; i++) {
-        if (!l->tainted[i] && is_in_sync(m, shard, node_id(s->nodes[i]))) {
+        if (is_in_sync(m, shard, node_id(s->nodes[i])) &&
+            (!l->tainted[i] || is_trusted(m, shard, s->nodes[i]))) {
             return;
         }
     }

@@ -11,7 +11,7 @@ void client_init(struct sim_client *c, struct sim *s, struct sim_proxy *p, int i
 {
     *c = (struct sim_client){.sim = s, .proxy = p, .index = index};
     c->depth = world_chance(&s->world, 500000) ? 1 : (int)world_between(&s->world, 2, 6);
-    c->reader = world_chance(&s->world, 250000);
+    c->reader = world_chance(&s->world, 350000);
     list_init(&c->ops);
 }
 

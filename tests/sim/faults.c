@@ -228,7 +228,11 @@ static void one_fault(struct sim *s)
     int j = (int)rng_below(&w->rng, (uint64_t)w->n_hosts);
     int proxy = (int)rng_below(&w->rng, (uint64_t)s->set.proxies);
     s->counts.faults++;
-    switch (rng_below(&w->rng, 34)) {
+    if (world_chance(w, 400000)) {
+        schemes_one(s);
+        return;
+    }
+    switch (rng_below(&w->rng, 24)) {
     case 0:
     case 1:
     case 2:
@@ -285,18 +289,6 @@ static void one_fault(struct sim *s)
     case 21:
     case 22:
         net_break(w->net, i, j % s->n_nodes, true);
-        break;
-    case 23:
-    case 24:
-    case 25:
-    case 26:
-    case 27:
-    case 28:
-    case 29:
-    case 30:
-    case 31:
-    case 32:
-        schemes_one(s);
         break;
     default: /* several at once */
         for (int k = 0; k < s->n_nodes; k++) {

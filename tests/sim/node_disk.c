@@ -172,7 +172,9 @@ static void fold(struct sim_disk *d, size_t n)
         }
         record_free(r);
     }
-    memmove(d->records, d->records + n, (d->count - n) * sizeof(*d->records));
+    if (n < d->count) {
+        memmove(d->records, d->records + n, (d->count - n) * sizeof(*d->records));
+    }
     d->count -= n;
     d->written -= MIN(d->written, n);
     d->synced -= MIN(d->synced, n);

@@ -866,6 +866,7 @@ void node_start(struct sim_node *n)
     s->backlog_max = n->sim->set.backlog;
     s->copies_max = 2;
     s->link_fill = 200;
+    s->copy_untaken = 100;
     struct repl_env env = env_of_node;
     env.arg = n;
     n->repl = repl_new(n->id, n->sim->set.shards, s, &env, n->lives == 1, now);

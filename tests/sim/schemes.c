@@ -224,12 +224,25 @@ static void half_open(struct sim *s)
 
 /* --- what was not on disk --- */
 
-/* A primary is back before anybody has missed it. */
+/* A primary loses power and is back before anybody has missed it; those who have what it lost may
+ * be out of reach for a while. */
 static void blink(struct sim *s)
 {
+    struct world *w = &s->world;
     struct place p;
-    if (find_place(s, 1, &p)) {
-        faults_crash(s, p.primary, true, world_between(&s->world, 2, 80) * US_PER_MS);
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    faults_crash(s, p.primary, true, world_between(w, 2, 80) * US_PER_MS);
+    int64_t t = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) + 6 * s->set.lease_us;
+    for (int k = 0; k < p.n_others && world_chance(w, 900000); k++) {
+        world_say(w, "%d is out of reach", p.others[k]);
+        for (int i = 0; i < w->n_hosts; i++) {
+            if (i != p.others[k]) {
+                faults_cut(s, i, p.others[k], t);
+                faults_cut(s, p.others[k], i, t);
+            }
+        }
     }
 }
 
@@ -314,7 +327,8 @@ static void late_question(struct sim *s)
 void schemes_one(struct sim *s)
 {
     static void (*const all[])(struct sim *) = {
-        apart,         overtake_add,   overtake_handover, hold_back, hold_back, late_question,
-        late_question, forget_promise, late_promises,     half_open, blink,     blackout};
+        apart,         apart,     apart,         overtake_add,  overtake_handover,
+        hold_back,     hold_back, late_question, late_question, forget_promise,
+        late_promises, half_open, blink,         blackout};
     all[rng_below(&s->world.rng, ARRAY_LEN(all))](s);
 }
