@@ -61,6 +61,7 @@ struct signals *signals_new(struct loop *l, signals_fn fn, void *arg)
     INVARIANT(s->fd >= 0);
     s->fn = fn;
     s->arg = arg;
+    s->watch.meanwhile = true;
     loop_fd_start(&s->watch, l, s->fd, LOOP_READ, on_ready, s);
     return s;
 }

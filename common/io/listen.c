@@ -37,6 +37,7 @@ static void on_ready(struct loop_fd *f, int events);
 static void watch(struct listener *l)
 {
     if (l->fd >= 0 && !l->paused && !loop_timer_active(&l->retry)) {
+        l->watch.meanwhile = true;
         loop_fd_start(&l->watch, l->loop, l->fd, LOOP_READ, on_ready, l);
     }
 }

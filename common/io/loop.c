@@ -183,6 +183,31 @@ void loop_measure_cpu(struct loop *l, bool on)
     l->measures_cpu = on;
 }
 
+static struct loop_task *first_marked(struct loop *l)
+{
+    LIST_FOREACH(it, &l->tasks) {
+        struct loop_task *t = container_of(it, struct loop_task, link);
+        if (t->meanwhile) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+void loop_meanwhile(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+    CHECK_OBJ(l, LOOP_MAGIC);
+    INVARIANT(l->in_turn && !l->meanwhile);
+    l->meanwhile = true;
+    poll_events(l, EVRUN_NOWAIT);
+    fn(arg);
+    for (struct loop_task *t; (t = first_marked(l)) != NULL;) {
+        list_remove(&t->link);
+        t->fn(t);
+    }
+    l->meanwhile = false;
+}
+
 void loop_run(struct loop *l)
 {
     CHECK_OBJ(l, LOOP_MAGIC);
@@ -238,9 +263,15 @@ static ev_timer *timer_watcher(const struct loop_timer *t)
 
 static void on_timer(struct ev_loop *ev, ev_timer *w, int revents)
 {
-    (void)ev;
     (void)revents;
     struct loop_timer *t = w->data;
+    if (UNLIKELY(t->loop->meanwhile)) {
+        if (!ev_is_active(w)) { /* it was for once: it stays due */
+            ev_timer_set(w, 0.001, 0.);
+            ev_timer_start(ev, w);
+        }
+        return;
+    }
     t->fn(t);
 }
 
@@ -290,6 +321,7 @@ void loop_task_init(struct loop_task *t, loop_task_fn fn)
 {
     list_init(&t->link);
     t->fn = fn;
+    t->meanwhile = false;
 }
 
 void loop_defer(struct loop *l, struct loop_task *t)
@@ -335,6 +367,9 @@ static void on_fd(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)ev;
     struct loop_fd *f = w->data;
+    if (UNLIKELY(f->loop->meanwhile) && !f->meanwhile) {
+        return; /* it is told again */
+    }
     f->fn(f, ((revents & EV_READ) != 0 ? LOOP_READ : 0) |
                  ((revents & EV_WRITE) != 0 ? LOOP_WRITE : 0));
 }

@@ -32,6 +32,10 @@ int64_t loop_took_us(const struct loop *l);
 int64_t loop_took_us_max(const struct loop *l);
 int64_t loop_took_cpu_us(const struct loop *l);
 void loop_measure_cpu(struct loop *l, bool on);
+/* A turn within a turn, while something that takes long runs in it: only what is marked `meanwhile`
+ * is looked at (streams, descriptors, tasks), then `fn` runs, then the marked tasks. The rest keeps
+ * until the outer turn goes on; timers are late, and miss beats. */
+void loop_meanwhile(struct loop *l, void (*fn)(void *arg), void *arg);
 /* libev's handle, for code in common/io only. */
 struct ev_loop *loop_ev(struct loop *l);
 
@@ -69,6 +73,7 @@ struct loop_task;
 typedef void (*loop_task_fn)(struct loop_task *t);
 struct loop_task {
     struct list link; /* linked while deferred */
+    bool meanwhile;   /* also in loop_meanwhile */
     loop_task_fn fn;
 };
 void loop_task_init(struct loop_task *t, loop_task_fn fn);
@@ -99,6 +104,7 @@ struct loop_fd {
     int fd;
     loop_fd_fn fn;
     void *arg;
+    bool meanwhile; /* also in loop_meanwhile */
     _Alignas(8) unsigned char watcher[LOOP_WATCHER_BYTES];
 };
 void loop_fd_start(struct loop_fd *f, struct loop *l, int fd, int events, loop_fd_fn fn, void *arg);

@@ -26,6 +26,7 @@ struct loop {
     uint32_t magic;
     bool stopping;
     bool in_turn;
+    bool meanwhile; /* in loop_meanwhile */
     struct ev_loop *ev;
     int64_t now_us;
     int64_t wall_ms;

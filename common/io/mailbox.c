@@ -47,9 +47,13 @@ bool mailbox_deliver(struct mailbox *m)
 
 static void on_wake(struct ev_loop *ev, ev_async *w, int revents)
 {
-    (void)ev;
     (void)revents;
-    (void)mailbox_deliver(w->data);
+    struct mailbox *m = w->data;
+    if (UNLIKELY(m->loop->meanwhile)) {
+        ev_async_send(ev, w);
+        return;
+    }
+    (void)mailbox_deliver(m);
 }
 
 struct mailbox *mailbox_new(struct loop *l, mailbox_fn fn, void *arg)

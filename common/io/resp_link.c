@@ -301,6 +301,13 @@ void resp_link_sendf(struct resp_link *l, const char *fmt, ...)
     redisFreeCommand(text);
 }
 
+void resp_link_flush_now(struct resp_link *l)
+{
+    if (l->stream != NULL) {
+        stream_flush_now(l->stream);
+    }
+}
+
 void resp_link_close_after_flush(struct resp_link *l)
 {
     CHECK_OBJ(l, RESP_LINK_MAGIC);

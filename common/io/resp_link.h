@@ -32,6 +32,8 @@ void resp_link_free(struct resp_link **l);
 void *resp_link_owner(const struct resp_link *l);
 /* Sent at the end of the turn; after the link went down it goes nowhere. */
 void resp_link_send(struct resp_link *l, const struct slice *argv, size_t argc);
+/* Not at the end of the turn but now. */
+void resp_link_flush_now(struct resp_link *l);
 /* "%s" and "%b" as hiredis formats them. */
 void resp_link_sendf(struct resp_link *l, const char *fmt, ...);
 /* Bytes formatted elsewhere (common/resp/write.h): a reply to a tool that speaks plain RESP. */

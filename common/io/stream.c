@@ -237,6 +237,9 @@ static void read_in(struct readable *r)
 {
     struct stream *s = &container_of(r, struct whole, impl.readable)->stream;
     struct stream_impl *i = s->impl;
+    if (UNLIKELY(s->loop->meanwhile) && !i->task.meanwhile) {
+        return; /* it is told again */
+    }
     if (i->paused) {
         ev_io_stop(s->loop->ev, &i->reading); /* only now does a pause cost something */
         return;
@@ -377,6 +380,9 @@ static void on_writable(struct ev_loop *ev, ev_io *w, int revents)
     (void)ev;
     (void)revents;
     struct stream *s = w->data;
+    if (UNLIKELY(s->loop->meanwhile) && !s->impl->task.meanwhile) {
+        return;
+    }
     if (s->impl->connecting) {
         connected(s);
     } else {
@@ -535,6 +541,12 @@ void stream_pause(struct stream *s)
 {
     CHECK_OBJ(s, STREAM_MAGIC);
     s->impl->paused = true;
+}
+
+void stream_meanwhile(struct stream *s, bool yes)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    s->impl->task.meanwhile = yes;
 }
 
 void stream_resume(struct stream *s)

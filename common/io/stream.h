@@ -79,6 +79,8 @@ void stream_flush_now(struct stream *s);
  * bytes arrive during it. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
+/* Whether it is served in loop_meanwhile too; off at first. */
+void stream_meanwhile(struct stream *s, bool yes);
 bool stream_paused(const struct stream *s);
 /* Writes what is queued, then closes and reports on_close(0). Reads nothing more. */
 void stream_close_after_flush(struct stream *s);

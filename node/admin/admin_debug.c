@@ -48,7 +48,7 @@ static void debug_disable_deny_scripts(struct call *k)
 static void debug_object(struct call *k)
 {
     struct probe p = keyspace_probe_key(k->ks, k->argv[2]);
-    struct object *o = db_peek(&k->db, &p, k->argv[2]);
+    struct object *o = db_raw(&k->db, &p, k->argv[2]); /* one that has expired, too */
     if (o == NULL) {
         resp_error(&k->w, ERR_NO_KEY);
         return;
@@ -150,10 +150,10 @@ static void debug_replybuffer(struct call *k)
     resp_ok(&k->w);
 }
 
-static void reload(struct call *k, bool save, bool flush)
+static void reload(struct call *k, bool save, bool flush, bool merge)
 {
     struct errmsg err = {0};
-    switch (durable_reload(server_of(k), save, flush, &err)) {
+    switch (durable_reload(server_of(k), save, flush, merge, &err)) {
     case DURABLE_OK:
         resp_ok(&k->w);
         break;
@@ -170,24 +170,26 @@ static void reload(struct call *k, bool save, bool flush)
 
 static void debug_reload(struct call *k)
 {
-    bool save = true, flush = true;
+    bool save = true, flush = true, merge = false;
     for (size_t i = 2; i < k->argc; i++) {
         if (slice_is(k->argv[i], "nosave")) {
             save = false;
         } else if (slice_is(k->argv[i], "noflush")) {
             flush = false;
-        } else if (!slice_is(k->argv[i], "merge")) {
+        } else if (slice_is(k->argv[i], "merge")) {
+            merge = true;
+        } else {
             resp_error(&k->w, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE "
                               "options.");
             return;
         }
     }
-    reload(k, save, flush);
+    reload(k, save, flush, merge);
 }
 
 static void debug_loadaof(struct call *k)
 {
-    reload(k, true, true);
+    reload(k, true, true, false);
 }
 
 static void debug_help(struct call *k)

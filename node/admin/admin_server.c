@@ -48,6 +48,8 @@ static void do_shutdown(struct call *k)
     }
     if ((abort && other) || (save && nosave)) {
         resp_error(&k->w, ERR_SYNTAX);
+    } else if (!nosave && server_of(k)->busy) {
+        resp_error(&k->w, script_busy_error(scripts_busy(server_of(k)->scripts)));
     } else if (abort) {
         resp_error(&k->w, "ERR No shutdown in progress.");
     } else if ((save || (!nosave && server_of(k)->settings->save.n > 0)) &&
@@ -80,54 +82,6 @@ static void do_lolwut(struct call *k)
 }
 
 /* --- families of which there is nothing to list yet --- */
-
-static bool flush_mode_ok(struct call *k)
-{
-    if (k->argc == 2 ||
-        (k->argc == 3 && (slice_is(k->argv[2], "sync") || slice_is(k->argv[2], "async")))) {
-        return true;
-    }
-    return false;
-}
-
-static void do_function_flush(struct call *k)
-{
-    if (flush_mode_ok(k)) {
-        resp_ok(&k->w);
-    } else {
-        resp_error(&k->w, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
-    }
-}
-
-static void do_function_list(struct call *k)
-{
-    for (size_t i = 2; i < k->argc; i++) {
-        if (slice_is(k->argv[i], "libraryname") && i + 1 < k->argc) {
-            i++;
-        } else if (!slice_is(k->argv[i], "withcode")) {
-            resp_errorf(&k->w, "ERR Unknown argument %.*s", ARG_PRINT(k->argv[i]));
-            return;
-        }
-    }
-    resp_array(&k->w, 0);
-}
-
-static void do_script_flush(struct call *k)
-{
-    if (flush_mode_ok(k)) {
-        resp_ok(&k->w);
-    } else {
-        resp_error(&k->w, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
-    }
-}
-
-static void do_script_exists(struct call *k)
-{
-    resp_array(&k->w, k->argc - 2);
-    for (size_t i = 2; i < k->argc; i++) {
-        resp_int(&k->w, 0);
-    }
-}
 
 static void do_module_list(struct call *k)
 {
@@ -168,10 +122,6 @@ void admin_server(struct call_table *t)
     t->fn[CMD_SLAVEOF] = do_replicaof;
     t->fn[CMD_SHUTDOWN] = do_shutdown;
     t->fn[CMD_LOLWUT] = do_lolwut;
-    t->fn[CMD_FUNCTION_FLUSH] = do_function_flush;
-    t->fn[CMD_FUNCTION_LIST] = do_function_list;
-    t->fn[CMD_SCRIPT_FLUSH] = do_script_flush;
-    t->fn[CMD_SCRIPT_EXISTS] = do_script_exists;
     t->fn[CMD_MODULE_LIST] = do_module_list;
     t->fn[CMD_MONITOR] = do_monitor;
 }

@@ -42,6 +42,7 @@ struct agent {
     int64_t heard_ms; /* -1: never */
     char host[NODE_HOST_MAX];
     int coordinator_port; /* 0: none is known */
+    int64_t alive_ms;     /* agent_alive sent a heartbeat */
     char coordinator[NODE_HOST_MAX + 8];
     char why[200];
     char cluster_id[NODE_ID_LEN + 1];
@@ -256,6 +257,18 @@ static void on_heartbeat(struct loop_timer *t)
     }
     send_heartbeat(a);
     send_progress(a, false);
+}
+
+void agent_alive(struct agent *a)
+{
+    int64_t now_ms = loop_now_ms(a->loop);
+    if (a->state != AGENT_MEMBER || now_ms - a->alive_ms < a->interval_ms) {
+        return;
+    }
+    a->alive_ms = now_ms;
+    a->heard_ms = now_ms; /* it may have spoken: nobody listens */
+    send_heartbeat(a);
+    resp_link_flush_now(a->link);
 }
 
 static void on_progress(struct loop_timer *t)

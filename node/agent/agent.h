@@ -95,5 +95,8 @@ int64_t agent_heard_ms(const struct agent *a);
 /* To the coordinator, with all else of this turn; to nobody while it is not connected: who asks for
  * something asks again until the map answers. */
 void agent_report(struct agent *a, enum wire_op op, int shard, uint64_t term, const char *node);
+/* While something takes long and the loop stands still: tells the coordinator, in time and at once,
+ * that this node is alive. What comes from there waits. */
+void agent_alive(struct agent *a);
 /* Weight or zone was changed by CONFIG SET: registers again with them. */
 void agent_set(struct agent *a, uint32_t weight, const char *zone);

@@ -4,6 +4,7 @@
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
 #include "node/cmd/session_priv.h"
+#include "node/keyspace/effect.h"
 
 #include "common/base/mem.h"
 #include "common/cmd/keys.h"
@@ -153,7 +154,8 @@ void call_run(const struct call_table *t, struct call *c)
         resp_simple(&c->w, "QUEUED");
         return;
     }
-    if (LIKELY(c->ks->collector == NULL)) {
+    /* Open: a slow script is under way, and this one of the few commands that may run beside it. */
+    if (LIKELY(c->ks->collector == NULL) || c->ks->collector->open) {
         run_handler(c, false);
     } else {
         run_recorded(c);

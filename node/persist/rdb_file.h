@@ -39,6 +39,8 @@ struct rdb_save_port {
 struct rdb_save *rdb_save_new(struct disk *disk, const char *name, struct keyspace *ks,
                               bool compress, int64_t wall_ms, const struct rdb_save_port *port,
                               int *error);
+/* A library of functions, before the first step. */
+void rdb_save_library(struct rdb_save *s, struct slice code);
 /* No job may be under way (rdb_save_busy). */
 void rdb_save_free(struct rdb_save **s);
 
@@ -65,11 +67,14 @@ struct rdb_target {
     int64_t now_ms; /* what expired before is left out */
     /* Takes `o`. idle_s, freq: -1 if not told. */
     void (*key)(void *arg, int db, struct object *o, int64_t idle_s, int freq);
+    /* A library of functions; false: it cannot be taken (`why`), and the file is bad. NULL: they
+     * are counted only. */
+    bool (*library)(void *arg, struct slice code, struct str *why);
 };
 struct rdb_counts {
     uint64_t keys;
     uint64_t expired;
-    uint64_t functions; /* left out */
+    uint64_t functions; /* libraries of them */
 };
 /* Keys are given while it reads; what was given counts only if the answer is RDB_GOOD. */
 enum rdb_found rdb_load(struct disk *disk, const char *name, const struct rdb_target *target,

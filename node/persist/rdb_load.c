@@ -28,6 +28,7 @@ struct loading {
     bool end;
     struct str key;
     struct str value;
+    struct str why; /* of a library that cannot be taken */
 };
 
 static bool take(struct slice *in, char *to, size_t n)
@@ -44,6 +45,19 @@ static bool skip_string(struct loading *l, struct slice *in)
 {
     struct slice v;
     return rdb_read_string(in, &l->value, &v);
+}
+
+static bool read_library(struct loading *l, struct slice *in)
+{
+    struct slice code;
+    if (!rdb_read_string(in, &l->value, &code)) {
+        return false;
+    }
+    if (l->target->library != NULL && !l->target->library(l->target->arg, code, &l->why)) {
+        return false;
+    }
+    l->counts->functions++;
+    return true;
 }
 
 static void begin_key(struct loading *l)
@@ -93,11 +107,7 @@ static bool read_entry(struct loading *l, struct slice *in)
     case RDB_OPCODE_RESIZEDB:
         return rdb_read_len(in, &n, NULL) && rdb_read_len(in, &m, NULL);
     case RDB_OPCODE_FUNCTION2:
-        if (!skip_string(l, in)) {
-            return false;
-        }
-        l->counts->functions++;
-        return true;
+        return read_library(l, in);
     case RDB_OPCODE_SELECTDB:
         if (!rdb_read_len(in, &n, NULL) || n >= DBS_MAX) {
             return false;
@@ -162,6 +172,9 @@ static void explain(const struct loading *l, uint64_t at, struct errmsg *err)
     } else if (l->version > VERSION_MAX) {
         errmsg_set(err, "RDB version %d is newer than what is understood (%d)", l->version,
                    VERSION_MAX);
+    } else if (l->why.len > 0) {
+        errmsg_set(err, "at byte %llu: a library of functions: %s", (unsigned long long)at,
+                   str_cstr(&l->why));
     } else if (l->bad_type != 0) {
         errmsg_set(err, "at byte %llu: a value of type %u, which this version does not serve",
                    (unsigned long long)at, l->bad_type - 1);
@@ -174,6 +187,7 @@ static void fini(struct loading *l)
 {
     str_fini(&l->key);
     str_fini(&l->value);
+    str_fini(&l->why);
 }
 
 bool rdb_parse(struct slice in, const struct rdb_target *target, struct rdb_counts *counts,
@@ -266,7 +280,7 @@ static bool load_window(struct loading *l, struct window *w, struct errmsg *err)
             continue;
         }
         /* Not whole, or malformed: the next try has more of it to see. */
-        good = l->bad_type == 0 && slide(w, w->len - before.len, &error);
+        good = l->bad_type == 0 && l->why.len == 0 && slide(w, w->len - before.len, &error);
         rest = slice_of(w->bytes, w->len);
     }
     good = good && check_end(l, w, rest, &error);

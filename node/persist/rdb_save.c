@@ -203,6 +203,13 @@ struct rdb_save *rdb_save_new(struct disk *disk, const char *name, struct keyspa
     return s;
 }
 
+void rdb_save_library(struct rdb_save *s, struct slice code)
+{
+    CHECK_OBJ(s, MAGIC);
+    str_append_char(&s->block, (char)RDB_OPCODE_FUNCTION2);
+    rdb_write_string(&s->block, code, s->compress);
+}
+
 void rdb_save_free(struct rdb_save **sp)
 {
     struct rdb_save *s = *sp;

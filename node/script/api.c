@@ -106,7 +106,7 @@ static bool is_refused(struct script_run *run, struct call *c, struct str *why)
     enum acl_answer denied = call_check_user(run->call, c->cmd, c->argv, c->argc, "lua");
     if (denied != ACL_YES) {
         str_printf(why, "ERR %s", acl_script_error(denied));
-    } else if ((flags & CF_WRITE) != 0 && run->read_only) {
+    } else if ((flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0 && run->read_only) {
         str_appendz(why, "ERR Write commands are not allowed from read-only scripts.");
     } else if ((flags & CF_DENYOOM) != 0 && (run->flags & SCRIPT_ALLOW_OOM) == 0 && !run->wrote &&
                out_of_memory(c)) {

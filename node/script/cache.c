@@ -77,6 +77,15 @@ static bool read_shebang(struct slice *code, unsigned *flags, struct str *wrong)
     return good;
 }
 
+unsigned cache_flags_of(struct slice text)
+{
+    unsigned flags;
+    struct str wrong = {0};
+    bool good = read_shebang(&text, &flags, &wrong);
+    str_fini(&wrong);
+    return good ? flags : SCRIPT_COMPAT;
+}
+
 /* ---- the cache ---- */
 
 static uint64_t hash_of(const struct scripts *s, struct slice v)
@@ -95,7 +104,7 @@ static struct cached *find_text(struct scripts *s, struct slice text, uint64_t h
     return NULL;
 }
 
-struct cached *cache_by_sha(struct scripts *s, struct slice sha)
+struct cached *cache_by_sha(const struct scripts *s, struct slice sha)
 {
     char lower[SHA1_HEX_LEN];
     if (sha.len != SHA1_HEX_LEN) {

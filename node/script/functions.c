@@ -15,7 +15,7 @@
 
 /* ---- finding ---- */
 
-struct function *functions_find(struct scripts *s, struct slice name)
+struct function *functions_find(const struct scripts *s, struct slice name)
 {
     uint64_t hash = hash_name(name.ptr, name.len);
     for (struct hmap_node *n = hmap_first(&s->by_name, hash); n != NULL; n = hmap_same(n)) {

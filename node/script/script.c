@@ -155,6 +155,30 @@ static const char *why_not(struct call *c, unsigned flags, bool read_only, struc
     return NULL;
 }
 
+static unsigned flags_of(const struct scripts *s, const struct command *cmd, struct slice what)
+{
+    const struct cached *k;
+    const struct function *f;
+    switch ((int)cmd->id) {
+    case CMD_EVAL:
+        return cache_flags_of(what);
+    case CMD_EVALSHA:
+        k = cache_by_sha(s, what);
+        return k == NULL ? SCRIPT_COMPAT : k->flags;
+    case CMD_FCALL:
+        f = functions_find(s, what);
+        return f == NULL ? SCRIPT_COMPAT : f->flags;
+    default:
+        return SCRIPT_NO_WRITES; /* those that only read */
+    }
+}
+
+bool scripts_may_write(const struct scripts *s, const struct command *cmd, const struct slice *argv,
+                       size_t argc)
+{
+    return argc < 2 || (flags_of(s, cmd, argv[1]) & SCRIPT_NO_WRITES) == 0;
+}
+
 bool script_may_begin(struct call *c, unsigned flags, bool read_only)
 {
     if ((flags & SCRIPT_COMPAT) != 0) {
@@ -249,6 +273,9 @@ void script_run(struct call *c, struct engine *e, struct script_run *run, int64_
     s->run = run;
     bool good = run_with(c, e, 3, (size_t)n_keys);
     s->run = NULL;
+    if (run->timed_out) {
+        s->port.ended(s->port.arg);
+    }
     if (good) {
         how.resp3 = run->session.proto == 3;
         convert_to_reply(e->lua, &c->w, &how);
@@ -276,6 +303,11 @@ enum script_kind scripts_running(const struct scripts *s)
 enum script_kind scripts_busy(const struct scripts *s)
 {
     return s->run != NULL && s->run->timed_out ? s->run->kind : SCRIPT_NONE;
+}
+
+bool scripts_has_written(const struct scripts *s)
+{
+    return s->run != NULL && s->run->wrote;
 }
 
 void scripts_abort(struct scripts *s)

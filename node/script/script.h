@@ -24,6 +24,8 @@ struct script_port {
     int64_t (*now_us)(void *arg); /* a clock that never goes back */
     /* The script is about to run. Returns how deep its reply may nest. */
     unsigned (*began)(void *arg, struct call *c);
+    /* It is over, after `busy` was called. */
+    void (*ended)(void *arg);
     /* Whether `inner` may be called; false: the error, with its code, is in `why`. The table's
      * flags are looked at already. */
     bool (*may_call)(void *arg, const struct call *c, const struct call *inner, struct str *why);
@@ -52,14 +54,22 @@ void scripts_free(struct scripts **s);
 /* Fills in the commands, which find `s` by t->scripts. */
 void scripts_handlers(struct call_table *t, struct scripts *s);
 
+/* Whether the script that these words run may write, by what it says of itself. */
+bool scripts_may_write(const struct scripts *s, const struct command *cmd, const struct slice *argv,
+                       size_t argc);
+
 /* ---- while one runs ---- */
 
 enum script_kind { SCRIPT_NONE, SCRIPT_EVAL, SCRIPT_FUNCTION };
 /* What runs now and has gone beyond the threshold: everybody else is told so. */
 enum script_kind scripts_busy(const struct scripts *s);
 enum script_kind scripts_running(const struct scripts *s);
-/* Ends it at the next chance, written or not: the program ends. */
+/* Whether it has begun to write. */
+bool scripts_has_written(const struct scripts *s);
+/* Ends it at the next chance: the program ends. */
 void scripts_abort(struct scripts *s);
+/* What everybody else is answered meanwhile. */
+const char *script_busy_error(enum script_kind kind);
 
 /* ---- libraries as one payload (FUNCTION DUMP's), for files and other nodes ---- */
 

@@ -140,7 +140,6 @@ struct script_run {
 #define LOAD_TIMEOUT_MS 500
 /* Lua's instructions between two looks at the clock. */
 #define TICK_INSTRUCTIONS 100000
-const char *script_busy_error(enum script_kind kind);
 
 struct library;
 struct function;
@@ -195,7 +194,9 @@ struct cached {
 };
 /* NULL: answered with what is wrong with it. */
 struct cached *cache_script(struct call *c, struct slice text);
-struct cached *cache_by_sha(struct scripts *s, struct slice sha);
+/* What the script says of itself; SCRIPT_COMPAT if nothing, or nothing that makes sense. */
+unsigned cache_flags_of(struct slice text);
+struct cached *cache_by_sha(const struct scripts *s, struct slice sha);
 void cache_clear(struct scripts *s);
 
 /* ---- libraries (functions.c) ---- */
@@ -209,7 +210,7 @@ struct function {
     unsigned flags;
     int ref;
 };
-struct function *functions_find(struct scripts *s, struct slice name);
+struct function *functions_find(const struct scripts *s, struct slice name);
 /* redis.register_function: NULL or the error. Takes the function on top of the stack if it is fine.
  */
 const char *functions_register(struct engine *e, struct slice name, struct slice description,

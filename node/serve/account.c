@@ -129,6 +129,7 @@ static void after(struct call *k)
 {
     struct server *s = k->server;
     uint64_t now = ticks_now(&s->scale);
+    bool shown = command_is_script(k->cmd) && s->script_ticks != 0;
     uint64_t from = started(s, k->cmd);
     int64_t ns = (int64_t)ticks_to_ns(&s->scale, now - from);
     s->ticks_last = now;
@@ -150,7 +151,7 @@ static void after(struct call *k)
     if (UNLIKELY(ns >= s->slow_ns)) {
         note_slow(s, k, ns / 1000);
     }
-    if (UNLIKELY(s->n_monitors > 0) && !k->wait.again) {
+    if (UNLIKELY(s->n_monitors > 0) && !k->wait.again && !shown) {
         monitor_feed(s, k);
     }
 }

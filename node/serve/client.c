@@ -42,6 +42,7 @@ struct client *client_new(struct server *s, int fd)
     if (s->settings->tcp_keepalive_ms > 0) {
         stream_keepalive(c->stream, (int)(s->settings->tcp_keepalive_ms / 1000));
     }
+    stream_meanwhile(c->stream, true);
     stream_peer(c->stream, c->peer, sizeof(c->peer));
     if (addr_peer_is_local(fd)) {
         c->flags |= CLIENT_LOCAL;

@@ -82,6 +82,18 @@ static void reject(struct server *s, struct client *c, struct call *k, const cha
     account_rejected(s, k->cmd, k->w.code);
 }
 
+static void reject_busy(struct server *s, struct client *c, struct call *k)
+{
+    const char *why = script_busy_error(scripts_busy(s->scripts));
+    if (k->cmd->id != CMD_EXEC || !c->session.in_multi) {
+        reject(s, c, k, why);
+        return;
+    }
+    session_discard(&c->session, s->ks);
+    resp_errorf(&k->w, "EXECABORT Transaction discarded because of: %s", why);
+    account_rejected(s, k->cmd, k->w.code);
+}
+
 static bool is_protected(const struct server *s, const struct client *c, const struct call *k)
 {
     int64_t how = k->cmd->id == CMD_DEBUG ? s->settings->enable_debug_command : PROTECT_NO;
@@ -383,6 +395,10 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
             return false;
         }
     }
+    if (UNLIKELY(s->busy) && (cmd->flags & CF_ALLOW_BUSY) == 0 && cmd->id != CMD_SHOAL) {
+        reject_busy(s, c, k);
+        return false;
+    }
     if (UNLIKELY(c->session.in_multi && (cmd->flags & CF_NO_MULTI) != 0)) {
         reject(s, c, k, "ERR Command not allowed inside a transaction");
         return false;
@@ -550,6 +566,17 @@ static void end_as(struct client *c)
     c->session.user = acl_user_unrestricted(c->user) ? NULL : c->user;
 }
 
+/* What nodes and proxies ask each other cannot be answered in the midst of a script; but a new lane
+ * may begin, by which its proxy learns that this node is busy. */
+static bool waits_for_script(struct server *s, struct client *c, const struct call *k)
+{
+    if (k->cmd->id != CMD_SHOAL || (k->argc > 1 && slice_is(k->argv[1], "lane"))) {
+        return false;
+    }
+    pause_client(s, c);
+    return true;
+}
+
 static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_ms)
 {
     struct client *c = b->clients[i];
@@ -576,7 +603,8 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         resp_ok(&k->w);
         client_close_after_reply(c);
     } else if (allowed(s, c, k) && (LIKELY(k->as.ptr == NULL) || begin_as(c, k))) {
-        if (UNLIKELY(s->pause != PAUSE_NONE && pause_holds(s, c, k))) {
+        if (UNLIKELY(s->pause != PAUSE_NONE && pause_holds(s, c, k)) ||
+            (UNLIKELY(s->busy) && waits_for_script(s, c, k))) {
             end_as(c);
             put_back(b, c, i);
             s->current = NULL;
@@ -611,7 +639,7 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     if (UNLIKELY(c->tracking != NULL)) {
         tracking_command_over(c, k);
     }
-    if (UNLIKELY(s->ks->blocked_keys > 0)) {
+    if (UNLIKELY(s->ks->blocked_keys > 0) && !s->busy) {
         parked_serve(s);
     }
 }
@@ -635,7 +663,7 @@ void dispatch_run(struct server *s)
             call_prefetch_object(&b->calls[i + AHEAD]);
         }
         run_one(s, b, i, now_ms);
-        if (UNLIKELY(replicate_is_full(s))) {
+        if (UNLIKELY(replicate_is_full(s)) && !s->busy) {
             replicate_turn(s);
         }
     }
@@ -734,6 +762,91 @@ static void wait_for_more(struct client *c)
     }
 }
 
+/* --- while a slow script runs --- */
+
+/* Whether its stream is in the midst of something: it has to wait for the script's end. */
+static bool is_engaged(const struct server *s, const struct client *c)
+{
+    return c == s->current || c == s->collecting;
+}
+
+static void let_wait(struct server *s, bool wait)
+{
+    struct client *engaged[] = {s->current, s->collecting};
+    for (size_t i = 0; i < ARRAY_LEN(engaged); i++) {
+        if (engaged[i] != NULL) {
+            stream_meanwhile(engaged[i]->stream, !wait);
+        }
+    }
+}
+
+/* Those behind the script are read anew, and answered as if they had come now. */
+static void give_rest_back(struct server *s)
+{
+    struct batch *b = s->batch;
+    for (uint32_t i = b->at + 1; i < b->n; i++) {
+        struct client *c = b->clients[i];
+        if (c != NULL && !is_engaged(s, c)) {
+            put_back(b, c, i);
+            if ((c->flags & CLIENT_STOPPED) == 0) {
+                stream_pause(c->stream);
+                stream_resume(c->stream); /* there is something to read */
+            }
+        }
+    }
+}
+
+static void meanwhile_begin(struct server *s)
+{
+    INVARIANT(s->batch->running);
+    /* Replies to what ran before leave now: the log comes first. */
+    durable_turn(s);
+    settle_touched(s);
+    give_rest_back(s);
+    let_wait(s, true);
+    s->batch_outer = s->batch;
+    s->batch = batch_new();
+    s->batch->hook_turn = loop_turns(s->loop); /* data is run as it comes */
+    s->busy = true;
+}
+
+static void run_meanwhile(void *arg)
+{
+    dispatch_run(arg);
+}
+
+void dispatch_meanwhile(struct server *s)
+{
+    if (!s->busy) {
+        meanwhile_begin(s);
+    }
+    struct client *current = s->current;
+    struct client *executing = s->executing;
+    struct client *collecting = s->collecting;
+    bool ran = s->ran;
+    s->executing = NULL;
+    loop_meanwhile(s->loop, run_meanwhile, s);
+    s->current = current;
+    s->executing = executing;
+    s->collecting = collecting;
+    s->ran = ran;
+}
+
+void dispatch_meanwhile_end(struct server *s)
+{
+    if (!s->busy) {
+        return;
+    }
+    INVARIANT(s->batch->n == 0);
+    batch_free(&s->batch);
+    s->batch = s->batch_outer;
+    s->batch_outer = NULL;
+    s->busy = false;
+    let_wait(s, false);
+    touch(s, s->current);
+    pause_release(s);
+}
+
 static void collect(struct client *c)
 {
     struct server *s = c->server;
@@ -775,15 +888,20 @@ void dispatch_data(struct client *c)
 {
     CHECK_OBJ(c, CLIENT_MAGIC);
     struct server *s = c->server;
+    struct client *outer = s->collecting;
+    s->collecting = c;
     collect(c);
     if ((c->flags & CLIENT_BLOCKED) != 0 && inbuf_unread(&c->stream->in).len > BEHIND_MAX) {
         stream_pause(c->stream);
     }
     if (s->batch->hook_turn == loop_turns(s->loop)) {
         dispatch_run(s); /* the turn's hook has been: nobody else would run it */
-        tracking_turn(s);
-        replicate_turn(s);
+        if (LIKELY(!s->busy)) {
+            tracking_turn(s);
+            replicate_turn(s);
+        }
     }
+    s->collecting = outer;
 }
 
 void dispatch_turn_is_due(struct server *s)

@@ -39,5 +39,9 @@ size_t dispatch_argv_bytes(const struct server *s);
 /* Other nodes said something: what follows from it leaves with this turn, also when the turn's hook
  * has been already. */
 void dispatch_turn_is_due(struct server *s);
+/* While a slow script runs: the first time what stands behind it in its batch goes back to where it
+ * came from; then others are read and answered, in a batch of their own. */
+void dispatch_meanwhile(struct server *s);
+void dispatch_meanwhile_end(struct server *s);
 /* For loop_on_turn; `arg` is the server. */
 void dispatch_turn(void *arg);

@@ -383,7 +383,11 @@ bool durable_begin_log(struct durable *d, const struct recovered *r, struct errm
         return false;
     }
     durable_log_clock(d);
-    return true;
+    error = durable_write_libraries(d);
+    if (error != 0) {
+        errmsg_set(err, "%s/" DURABLE_LIBRARIES ": %s", DATA_DIR, strerror(error));
+    }
+    return error == 0;
 }
 
 const struct history *durable_history(const struct durable *d, int shard)
@@ -457,7 +461,7 @@ bool durable_recover(struct server *s, struct errmsg *err)
     d->syncs = jobs_new(s->loop, "sync");
     d->files = jobs_new(s->loop, "snapshots");
     if (good && d->disk != NULL) {
-        good = read_disk(d, &r, err);
+        good = read_disk(d, &r, err) && durable_read_libraries(d, err);
         if (good) {
             take_shards(d, &r);
             d->position = r.position;
@@ -476,6 +480,7 @@ bool durable_recover(struct server *s, struct errmsg *err)
         }
     }
     bool fresh = r.keys == 0 && r.entries == 0;
+    d->replaces_libraries = true;
     recovered_fini(&r);
     if (good && s->settings->stand_alone) {
         good = recover_alone(d, fresh, err);

@@ -76,6 +76,11 @@ void durable_listen(struct server *s, durable_fn *fn);
 const char *durable_refusal(struct server *s);
 void durable_settings_changed(struct server *s);
 
+/* Libraries of functions came or went: on disk when this returns. False: they could not be (`why`).
+ */
+struct str;
+bool durable_libraries_changed(struct server *s, struct str *why) MUSTCHECK;
+
 /* ---- commands ---- */
 
 enum durable_answer { DURABLE_OK, DURABLE_BUSY, DURABLE_FAILED, DURABLE_NOTHING };
@@ -84,7 +89,8 @@ enum durable_answer durable_bgsave(struct server *s); /* BGSAVE */
 /* BGREWRITEAOF: snapshots of all shards, so that the log before them goes. */
 enum durable_answer durable_rewrite(struct server *s);
 /* DEBUG RELOAD: all keys to dump.rdb's form and back. */
-enum durable_answer durable_reload(struct server *s, bool save, bool flush, struct errmsg *err);
+enum durable_answer durable_reload(struct server *s, bool save, bool flush, bool merge,
+                                   struct errmsg *err);
 int64_t durable_last_save_s(const struct server *s); /* LASTSAVE */
 
 struct str;

@@ -73,11 +73,12 @@ struct durable {
     uint64_t saves;
     uint64_t snapshots;
     uint64_t snapshot_failures;
-    int64_t stall_us_max; /* the longest slice */
-    uint64_t boot;        /* of the machine; 0: not known */
-    int64_t clock_us;     /* last told to the log */
-    uint64_t clock_end;   /* where the log ended then */
-    struct tails *tails;  /* of the log that was found; NULL: not needed any more */
+    int64_t stall_us_max;    /* the longest slice */
+    uint64_t boot;           /* of the machine; 0: not known */
+    int64_t clock_us;        /* last told to the log */
+    uint64_t clock_end;      /* where the log ended then */
+    struct tails *tails;     /* of the log that was found; NULL: not needed any more */
+    bool replaces_libraries; /* what a dump brings is no error where there is one already */
     int64_t recovered_us;
     uint64_t recovered_keys;
     uint64_t recovered_entries;
@@ -100,6 +101,12 @@ bool durable_any_wanted(const struct durable *d);
 uint64_t durable_boot(void);
 /* Into the log: what is in it before this has come by now. */
 void durable_log_clock(struct durable *d);
+
+/* durable_libraries.c */
+
+#define DURABLE_LIBRARIES "libraries"
+int durable_write_libraries(struct durable *d);
+bool durable_read_libraries(struct durable *d, struct errmsg *err);
 
 /* durable_switch.c */
 

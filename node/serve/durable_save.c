@@ -331,6 +331,11 @@ static void note_changes(struct durable *d)
 
 /* --- dump.rdb --- */
 
+static void save_library(void *arg, struct slice code)
+{
+    rdb_save_library(arg, code);
+}
+
 static int begin_rdb(struct durable *d, const struct rdb_save_port *port)
 {
     int error;
@@ -338,6 +343,9 @@ static int begin_rdb(struct durable *d, const struct rdb_save_port *port)
     d->saving_since_ms = loop_now_ms(d->s->loop);
     d->rdb = rdb_save_new(d->dump_disk, d->s->settings->dbfilename, d->s->ks,
                           d->s->settings->rdbcompression, loop_wall_ms(d->s->loop), port, &error);
+    if (d->rdb != NULL) {
+        scripts_each_library(d->s->scripts, save_library, d->rdb);
+    }
     return d->rdb == NULL ? error : 0;
 }
 
@@ -674,13 +682,20 @@ static void take_key(void *arg, int dbi, struct object *o, int64_t idle_s, int f
     }
 }
 
+static bool take_library(void *arg, struct slice code, struct str *why)
+{
+    const struct importing *im = arg;
+    return scripts_load(im->d->s->scripts, code, im->d->replaces_libraries, why);
+}
+
 bool durable_load_rdb(struct durable *d, const char *path, bool *found, struct errmsg *err)
 {
     const char *name = strrchr(path, '/');
     struct str folder = {0};
     struct rdb_counts counts;
     struct importing im = {.d = d};
-    struct rdb_target t = {.arg = &im, .now_ms = loop_wall_ms(d->s->loop), .key = take_key};
+    struct rdb_target t = {
+        .arg = &im, .now_ms = loop_wall_ms(d->s->loop), .key = take_key, .library = take_library};
     str_append(&folder, path, name == NULL ? 0 : (size_t)(name - path));
     const char *in = name == NULL ? "." : folder.len == 0 ? "/" : str_cstr(&folder);
     struct disk *disk = disk_posix_new(in, err);
@@ -694,7 +709,7 @@ bool durable_load_rdb(struct durable *d, const char *path, bool *found, struct e
     *found = what == RDB_GOOD;
     if (what == RDB_GOOD) {
         log_event(LOG_NOTICE, DURABLE_AREA,
-                  "loaded file=\"%s\" keys=%llu expired=%llu foreign=%llu functions_left_out=%llu "
+                  "loaded file=\"%s\" keys=%llu expired=%llu foreign=%llu libraries=%llu "
                   "ms=%lld",
                   path, (unsigned long long)counts.keys, (unsigned long long)counts.expired,
                   (unsigned long long)im.foreign, (unsigned long long)counts.functions,
@@ -703,7 +718,8 @@ bool durable_load_rdb(struct durable *d, const char *path, bool *found, struct e
     return what != RDB_BAD;
 }
 
-enum durable_answer durable_reload(struct server *s, bool save, bool flush, struct errmsg *err)
+enum durable_answer durable_reload(struct server *s, bool save, bool flush, bool merge,
+                                   struct errmsg *err)
 {
     struct durable *d = s->durable;
     struct rdb_save_port port = {.arg = d, .run = run_rdb_here};
@@ -729,9 +745,13 @@ enum durable_answer durable_reload(struct server *s, bool save, bool flush, stru
             keyspace_flush(s->ks, -1, i, false, loop_wall_ms(s->loop));
         }
     }
+    if (flush) {
+        scripts_clear_libraries(s->scripts);
+    }
     struct str path = {0};
     bool found;
     str_printf(&path, "%s/%s", s->settings->dir, s->settings->dbfilename);
+    d->replaces_libraries = merge;
     bool good = durable_load_rdb(d, str_cstr(&path), &found, err);
     if (good && !found) {
         errmsg_set(err, "%s: no such file", s->settings->dbfilename);

@@ -28,7 +28,8 @@ static void note_name(void *arg, const char *name)
 {
     struct file_names *l = arg;
     uint64_t seq;
-    if (wal_parse_name(name, &seq) || (strncmp(name, "shard.", 6) == 0 && strlen(name) < 32)) {
+    if (wal_parse_name(name, &seq) || (strncmp(name, "shard.", 6) == 0 && strlen(name) < 32) ||
+        strcmp(name, DURABLE_LIBRARIES) == 0) {
         l->of = mem_realloc(l->of, (l->n + 1) * sizeof(*l->of));
         (void)snprintf(l->of[l->n++], sizeof(*l->of), "%s", name);
     }

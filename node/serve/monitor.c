@@ -12,7 +12,8 @@ static void print_command(struct server *s, const struct call *k, struct str *to
 {
     int64_t now_us = ticks_wall_us();
     str_printf(to, "+%lld.%06lld [%d %s]", (long long)(now_us / 1000000),
-               (long long)(now_us % 1000000), k->session->db, s->current->peer);
+               (long long)(now_us % 1000000), k->session->db,
+               k->session->in_script ? "lua" : s->current->peer);
     struct slice *room = mem_alloc(k->argc * sizeof(*room));
     const struct slice *shown = account_shown(k, room, k->argc);
     for (size_t i = 0; i < k->argc; i++) {
@@ -26,7 +27,8 @@ static void print_command(struct server *s, const struct call *k, struct str *to
 void monitor_feed(struct server *s, const struct call *k)
 {
     const uint32_t hidden = CF_ADMIN | CF_SKIP_MONITOR;
-    if ((k->cmd->flags & hidden) != 0) {
+    /* A script is shown as it begins, before what it calls. */
+    if ((k->cmd->flags & hidden) != 0 && !command_is_script(k->cmd)) {
         return;
     }
     struct str line = {0};

@@ -45,6 +45,14 @@ void pause_end(struct server *s)
     s->pause_until_us = 0;
     set_expiry(s);
     loop_timer_stop(&s->pause_timer);
+    pause_release(s);
+}
+
+void pause_release(struct server *s)
+{
+    if (s->pause != PAUSE_NONE) {
+        return;
+    }
     LIST_FOREACH_SAFE(it, &s->paused) {
         struct client *c = container_of(it, struct client, waiting);
         list_remove(&c->waiting);
@@ -69,14 +77,21 @@ void pause_fini(struct server *s)
     loop_timer_fini(&s->pause_expiry_timer);
 }
 
+static bool command_changes(const struct server *s, const struct command *cmd,
+                            const struct slice *argv, size_t argc)
+{
+    return command_is_script(cmd) ? scripts_may_write(s->scripts, cmd, argv, argc)
+                                  : (cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0;
+}
+
 static bool may_change(const struct client *c, const struct call *k)
 {
-    const uint32_t changing = CF_WRITE | CF_MAY_REPLICATE;
     if (k->cmd->id != CMD_EXEC) {
-        return (k->cmd->flags & changing) != 0;
+        return command_changes(c->server, k->cmd, k->argv, k->argc);
     }
     for (size_t i = 0; i < c->session.queued; i++) {
-        if (c->session.queue[i].cmd->flags & changing) {
+        const struct queued *q = &c->session.queue[i];
+        if (command_changes(c->server, q->cmd, q->argv, q->argc)) {
             return true;
         }
     }
@@ -88,8 +103,13 @@ bool pause_holds(struct server *s, struct client *c, const struct call *k)
     if (s->pause == PAUSE_NONE || (s->pause == PAUSE_WRITE && !may_change(c, k))) {
         return false;
     }
+    pause_client(s, c);
+    return true;
+}
+
+void pause_client(struct server *s, struct client *c)
+{
     c->flags |= CLIENT_PAUSED;
     list_append(&s->paused, &c->waiting);
     stream_pause(c->stream);
-    return true;
 }

@@ -14,5 +14,8 @@ void pause_end(struct server *s);
 /* No key expires for so long, from now; 0: they do again. */
 void pause_expiry(struct server *s, int64_t for_ms);
 void pause_fini(struct server *s);
+/* One client waits, until pause_release or the end of a pause that is on. */
+void pause_client(struct server *s, struct client *c);
+void pause_release(struct server *s);
 /* True: the command must wait, and its client does from now on. */
 bool pause_holds(struct server *s, struct client *c, const struct call *k);

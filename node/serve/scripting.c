@@ -5,12 +5,16 @@
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
+#include "node/serve/monitor.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
 
+#include "common/app/daemon.h"
 #include "common/base/log.h"
 #include "common/cmd/keys.h"
 #include "common/cmd/slot.h"
+
+#include <unistd.h>
 
 /* Arrays in arrays: what a proxy looks through, and what our stack has room for. */
 #define DEPTH_LANE  24
@@ -26,6 +30,9 @@ static unsigned began(void *arg, struct call *c)
 {
     struct server *s = arg;
     s->script_ticks = s->ticks_last;
+    if (s->n_monitors > 0) {
+        monitor_feed(s, c);
+    }
     if (s->repl != NULL && !c->session->in_exec) {
         replicate_exec(s, -1);
     }
@@ -107,16 +114,37 @@ static void script_logs(void *arg, int level, struct slice text)
     str_fini(&quoted);
 }
 
+static void ended(void *arg)
+{
+    dispatch_meanwhile_end(arg);
+}
+
+/* The node is to end and the script has written: nobody has seen that yet, and nobody will. It is
+ * in no log, so after the start it was never run. */
+NORETURN static void leave(struct server *s)
+{
+    log_event(LOG_WARNING, "script", "ended with the server, in the midst of its writes");
+    daemon_remove_pidfile(s->settings->pidfile);
+    _exit(0);
+}
+
 static void busy(void *arg)
 {
-    (void)arg;
+    struct server *s = arg;
+    dispatch_meanwhile(s);
+    if (s->agent != NULL) {
+        agent_alive(s->agent);
+    }
+    if (s->stopping && scripts_has_written(s->scripts)) {
+        leave(s);
+    } else if (s->stopping) {
+        scripts_abort(s->scripts);
+    }
 }
 
 static bool libraries_changed(void *arg, struct str *why)
 {
-    (void)arg;
-    (void)why;
-    return true;
+    return durable_libraries_changed(arg, why);
 }
 
 /* ---- life ---- */
@@ -132,6 +160,7 @@ void scripting_init(struct server *s)
         .arg = s,
         .now_us = now_us,
         .began = began,
+        .ended = ended,
         .may_call = may_call,
         .may_write = may_write,
         .rejected = rejected,

@@ -125,10 +125,13 @@ struct server {
 
     /* execution */
     struct batch *batch;
-    struct client *touched; /* replied to in this batch: output limits are checked at its end */
-    uint64_t ticks_last;    /* end of the last command: start of the next */
-    uint64_t exec_ticks;    /* start of the running EXEC */
-    uint64_t script_ticks;  /* start of the running script */
+    struct batch *batch_outer; /* whose command is a slow script; NULL: none is */
+    struct client *collecting; /* whose bytes are being parsed */
+    bool busy;                 /* a slow script runs: others are answered BUSY */
+    struct client *touched;    /* replied to in this batch: output limits are checked at its end */
+    uint64_t ticks_last;       /* end of the last command: start of the next */
+    uint64_t exec_ticks;       /* start of the running EXEC */
+    uint64_t script_ticks;     /* start of the running script */
     struct ticks_scale scale;
     bool ran; /* the handler was reached: not rejected */
     struct key_list *keys;
