@@ -332,7 +332,7 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
     case ROUTE_EACH:
         return exec_each(x, s, c, in);
     case ROUTE_NODES:
-        return exec_all(x, s, c, in, false);
+        return router_urgent(c) ? exec_urgent(x, s, c, in) : exec_all(x, s, c, in, false);
     case ROUTE_SCAN:
         return exec_scan(x, s, c, in);
     case ROUTE_RANDOMKEY:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Commands about the whole keyspace or all nodes: DBSIZE, KEYS, FLUSHALL; RANDOMKEY. */
 #include "proxy/exec/exec_priv.h"
+#include "proxy/route/router.h"
 
 #include "common/base/num.h"
 
@@ -171,7 +172,12 @@ void all_answered(struct exec *x, struct request *r)
 {
     struct outbuf o = {0};
     struct resp_writer w = {.out = &o, .proto = r->proto};
-    merge_parts(r, &w);
+    if (router_urgent(r->command) && r->gather->n_parts > 0) {
+        const struct part *p = script_best(r->command, r->gather);
+        outbuf_append_from(&o, p->reply_chunk, p->reply, p->reply_len);
+    } else {
+        merge_parts(r, &w);
+    }
     request_reply_out(x, r, &o);
 }
 

@@ -312,6 +312,12 @@ bool exec_room_for(struct exec *x, struct session *s, struct target *t);
 void merge_parts(struct request *r, struct resp_writer *w);
 void merge_keys(struct request *r, struct resp_writer *w);
 
+/* --- script.c: scripts and functions at all nodes --- */
+enum exec_verdict exec_urgent(struct exec *x, struct session *s, const struct command *c,
+                              const struct exec_input *in);
+/* Of the nodes' answers to such a command the one that says most. */
+const struct part *script_best(const struct command *c, const struct gather *g);
+
 /* --- starters: the request is taken, or the session stopped --- */
 enum exec_verdict exec_one(struct exec *x, struct session *s, const struct command *c,
                            const struct exec_input *in, int shard);

@@ -3,6 +3,7 @@
  * limits of number, bytes and time; each client's in the order in which it sent them, and none goes
  * before the ones ahead of it. */
 #include "proxy/exec/exec_priv.h"
+#include "proxy/route/router.h"
 
 #include "common/cmd/slot.h"
 
@@ -297,6 +298,7 @@ void call_send(struct exec *x, struct call *c)
             call_error(x, c, ERR_CLUSTERDOWN);
             return;
         }
+        kind = router_urgent(c->request->command) ? LANE_URGENT : kind;
         break;
     case CALL_ANY:
         t = x->any;

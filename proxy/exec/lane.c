@@ -379,7 +379,7 @@ static void lost_call(struct exec *x, struct lane *l, struct call *c, uint64_t w
 
 static const char *kind_name(const struct lane *l)
 {
-    static const char *const names[] = {"read", "write", "fate", "ear", "own", "pinned"};
+    static const char *const names[] = {"read", "write", "fate", "ear", "urgent", "own", "pinned"};
     return names[l->kind];
 }
 

@@ -25,12 +25,13 @@ struct target;
 enum lane_kind {
     LANE_READ,
     LANE_WRITE,
-    LANE_FATE, /* questions for fates */
-    LANE_EAR,  /* hears messages (pubsub.h) */
-    LANE_OWN,  /* of a client that tracks (own.h) */
+    LANE_FATE,   /* questions for fates */
+    LANE_EAR,    /* hears messages (pubsub.h) */
+    LANE_URGENT, /* what must not stand behind a slow script: SCRIPT KILL */
+    LANE_OWN,    /* of a client that tracks (own.h) */
     LANE_PINNED
 };
-#define LANE_KINDS 4 /* that a target has one of each */
+#define LANE_KINDS 5 /* that a target has one of each */
 enum lane_state { LANE_DOWN, LANE_CONNECTING, LANE_UP };
 
 #define LANE_MAGIC   0x1a9e5a11u

@@ -35,6 +35,18 @@ enum route router_of(const struct command *c)
     default:
         break;
     }
+    switch (c->id) { /* replicas run functions too, and scripts that only read */
+    case CMD_FUNCTION_LOAD:
+    case CMD_FUNCTION_DELETE:
+    case CMD_FUNCTION_FLUSH:
+    case CMD_FUNCTION_RESTORE:
+    case CMD_FUNCTION_KILL:
+    case CMD_FUNCTION_STATS:
+    case CMD_SCRIPT_KILL:
+        return ROUTE_NODES;
+    default:
+        break;
+    }
     if (c->flags & CF_BLOCKING) {
         return ROUTE_WAIT;
     }
@@ -53,6 +65,11 @@ enum route router_of(const struct command *c)
 bool router_has_cursor(const struct command *c)
 {
     return c->id == CMD_HSCAN || c->id == CMD_SSCAN || c->id == CMD_ZSCAN;
+}
+
+bool router_urgent(const struct command *c)
+{
+    return c->id == CMD_SCRIPT_KILL || c->id == CMD_FUNCTION_KILL || c->id == CMD_FUNCTION_STATS;
 }
 
 bool router_splits(const struct command *c)

@@ -25,6 +25,8 @@ enum route router_of(const struct command *c);
 /* Walks within one key, a call at a time: the cursor means something to the copy that gave it, and
  * to no other, so the primary is asked. */
 bool router_has_cursor(const struct command *c);
+/* What a node answers beside a slow script: it must not stand behind that one on a lane. */
+bool router_urgent(const struct command *c);
 /* Whether a command with keys of several shards may be cut into one per node. */
 bool router_splits(const struct command *c);
 /* How many arguments belong to each of its keys (MSET, MSETNX: 2). */
