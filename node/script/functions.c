@@ -9,6 +9,8 @@
 #include "common/base/mem.h"
 #include "common/base/words.h"
 
+#include <stdlib.h>
+
 #define BAD_NAME                                                                                   \
     "Library names can only contain letters, numbers, or underscores(_) and must be at least one " \
     "character long"
@@ -396,14 +398,28 @@ void scripts_clear_libraries(struct scripts *s)
     functions_clear(s);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct library *const *x = a;
+    const struct library *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* By their names: the same set is the same bytes on every node. */
 void scripts_dump(const struct scripts *s, struct str *to)
 {
     size_t start = to->len;
-    HMAP_FOREACH(n, &s->libraries) {
-        const struct library *l = container_of(n, struct library, node);
-        str_append_char(to, (char)RDB_OPCODE_FUNCTION2);
-        rdb_write_string(to, str_slice(&l->code), true);
+    size_t n = 0;
+    const struct library **sorted = mem_alloc((s->libraries.count + 1) * sizeof(*sorted));
+    HMAP_FOREACH(it, &s->libraries) {
+        sorted[n++] = container_of(it, struct library, node);
     }
+    qsort(sorted, n, sizeof(*sorted), by_name);
+    for (size_t i = 0; i < n; i++) {
+        str_append_char(to, (char)RDB_OPCODE_FUNCTION2);
+        rdb_write_string(to, str_slice(&sorted[i]->code), true);
+    }
+    mem_free(sorted);
     rdb_write_tail(to, start);
 }
 

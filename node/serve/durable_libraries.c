@@ -2,18 +2,23 @@
 /* Libraries of functions beside the log: a file of their own, replaced whole at each change. */
 #include "node/serve/durable_priv.h"
 
+#include "common/base/bytes.h"
 #include "common/base/log.h"
 #include "common/io/disk_posix.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define NAME DURABLE_LIBRARIES
+#define NAME          DURABLE_LIBRARIES
+#define VERSION_BYTES 8 /* of the set, before FUNCTION DUMP's payload */
 
 int durable_write_libraries(struct durable *d)
 {
     struct str payload = {0};
     struct disk_file *f;
+    char version[VERSION_BYTES];
+    put_le64(version, d->s->libraries_version);
+    str_append(&payload, version, sizeof(version));
     scripts_dump(d->s->scripts, &payload);
     int error = disk_open(d->disk, NAME ".new", DISK_CREATE, &f);
     if (error == 0) {
@@ -45,6 +50,17 @@ static int read_file(struct durable *d, struct str *to)
     return error;
 }
 
+static bool restore(struct durable *d, struct slice file, struct str *why)
+{
+    if (file.len < VERSION_BYTES) {
+        str_appendz(why, "too short");
+        return false;
+    }
+    struct slice payload = slice_of(file.ptr + VERSION_BYTES, file.len - VERSION_BYTES);
+    d->s->libraries_version = get_le64(file.ptr);
+    return scripts_restore(d->s->scripts, payload, why);
+}
+
 bool durable_read_libraries(struct durable *d, struct errmsg *err)
 {
     struct str payload = {0};
@@ -52,7 +68,7 @@ bool durable_read_libraries(struct durable *d, struct errmsg *err)
     int error = read_file(d, &payload);
     if (error != 0 && error != ENOENT) {
         str_appendz(&why, strerror(error));
-    } else if (error == 0 && !scripts_restore(d->s->scripts, str_slice(&payload), &why)) {
+    } else if (error == 0 && !restore(d, str_slice(&payload), &why)) {
         error = EINVAL;
     }
     bool good = error == 0 || error == ENOENT;

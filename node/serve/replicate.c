@@ -6,6 +6,7 @@
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
+#include "node/serve/libraries.h"
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/replicate_priv.h"
@@ -170,6 +171,7 @@ static void link_up(void *arg, struct link *l)
     r->links[peer] = l;
     r->batch++;
     repl_peer_up(r->core, peer, link_incarnation(l), replicate_now(r));
+    libraries_link_up(s, l);
 }
 
 static void link_down(void *arg, struct link *l)
@@ -212,6 +214,9 @@ static void link_frames_come(void *arg, struct link *l, struct slice frames)
 
 static bool link_frame_came(void *arg, struct link *l, struct slice bytes)
 {
+    if (UNLIKELY(bytes.len > 0 && (unsigned char)bytes.ptr[0] == LIBRARIES_FRAME)) {
+        return libraries_frame(arg, l, bytes);
+    }
     struct server *s = arg;
     struct replication *r = s->repl;
     struct repl_message m;

@@ -5,6 +5,7 @@
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
+#include "node/serve/libraries.h"
 #include "node/serve/monitor.h"
 #include "node/serve/replicate.h"
 #include "node/serve/server.h"
@@ -142,9 +143,9 @@ static void busy(void *arg)
     }
 }
 
-static bool libraries_changed(void *arg, struct str *why)
+static bool keep_libraries(void *arg, struct str *why)
 {
-    return durable_libraries_changed(arg, why);
+    return libraries_changed(arg, why);
 }
 
 /* ---- life ---- */
@@ -166,7 +167,7 @@ void scripting_init(struct server *s)
         .rejected = rejected,
         .busy = busy,
         .log = script_logs,
-        .libraries_changed = libraries_changed,
+        .libraries_changed = keep_libraries,
     };
     s->script_settings.deprecated_api = s->settings->lua_enable_deprecated_api;
     s->script_settings.in_cluster = !s->settings->stand_alone;

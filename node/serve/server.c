@@ -8,6 +8,7 @@
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/holds.h"
+#include "node/serve/libraries.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
@@ -315,6 +316,7 @@ static void on_cron(struct loop_timer *t)
     sample_rates(s);
     expire_keys(s);
     tracking_limit(s);
+    libraries_tick(s);
     walk_clients(s);
 }
 

@@ -73,6 +73,8 @@ struct server {
     struct call_table table;
     struct scripts *scripts;
     struct script_settings script_settings;
+    uint64_t libraries_version; /* of the set of libraries (libraries.h); 0: never had any */
+    int64_t libraries_tell_us;  /* when other nodes are told of it; 0: they were */
     struct durable *durable;
     struct access *access; /* users */
     struct jobs *resolver; /* looks up names for MIGRATE; NULL: none yet */
