@@ -14,7 +14,8 @@ struct scripted {
     int64_t step_us;    /* the clock goes on by so much each time it is read */
     const char *refuse; /* what port.may_call answers; NULL: it may */
     void (*on_busy)(struct scripted *t);
-    uint64_t busy; /* times */
+    uint64_t busy;  /* times */
+    uint64_t ended; /* times, after busy */
     uint64_t rejected;
     uint64_t told; /* of changed libraries */
     bool cannot_keep;
@@ -67,6 +68,11 @@ static inline void port_busy(void *arg)
     }
 }
 
+static inline void port_ended(void *arg)
+{
+    ((struct scripted *)arg)->ended++;
+}
+
 static inline void port_log(void *arg, int level, struct slice text)
 {
     (void)arg;
@@ -96,6 +102,7 @@ static inline void scripted_open(struct scripted *t)
         .may_write = port_may_write,
         .rejected = port_rejected,
         .busy = port_busy,
+        .ended = port_ended,
         .log = port_log,
         .libraries_changed = port_libraries_changed,
     };
