@@ -4,6 +4,7 @@
 #include "proxy/exec/exec_priv.h"
 #include "proxy/exec/own.h"
 #include "proxy/exec/pubsub.h"
+#include "proxy/exec/script.h"
 #include "proxy/exec/tx.h"
 #include "proxy/route/router.h"
 
@@ -38,6 +39,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->owns);
     list_init(&x->leaving);
     pubsub_init(x);
+    x->seen = scripts_seen_new(seed);
     list_init(&x->holders);
     list_init(&x->spent);
     list_init(&x->fates);
@@ -133,6 +135,7 @@ void exec_free(struct exec **xp)
     }
     session_fini(&x->nobody);
     pubsub_fini(x);
+    scripts_seen_free(&x->seen);
     map_unref(&x->map);
     key_list_fini(&x->keys);
     resp_parser_fini(&x->parser);
@@ -324,6 +327,9 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
         return exec_one(x, s, c, in, (int)slot_to_shard(slot, x->shards));
     }
     case ROUTE_KEYS:
+        if (UNLIKELY(c->id == CMD_EVAL || c->id == CMD_EVAL_RO)) {
+            script_note(x, c, in->argv, in->argc);
+        }
         return exec_by_keys(x, s, c, in);
     case ROUTE_LOCAL:
         return exec_local(x, s, c, in);
@@ -332,6 +338,9 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
     case ROUTE_EACH:
         return exec_each(x, s, c, in);
     case ROUTE_NODES:
+        if (c->id == CMD_SCRIPT_LOAD) {
+            script_note(x, c, in->argv, in->argc);
+        }
         return router_urgent(c) ? exec_urgent(x, s, c, in) : exec_all(x, s, c, in, false);
     case ROUTE_SCAN:
         return exec_scan(x, s, c, in);

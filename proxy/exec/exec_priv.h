@@ -90,8 +90,9 @@ struct exec {
     struct list spent;  /* dedicated ones to be freed at the next tick */
     struct target *any; /* where keyless commands go */
     uint64_t lane_id_last;
-    uint64_t lane_id_first; /* what hashes are seeded with */
-    struct hmap topics;     /* pubsub.c */
+    uint64_t lane_id_first;    /* what hashes are seeded with */
+    struct scripts_seen *seen; /* script.c */
+    struct hmap topics;        /* pubsub.c */
     struct list sub_ops;
     struct publisher *publisher;
     uint32_t n_pinned;

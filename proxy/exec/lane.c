@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proxy/exec/encode.h"
 #include "proxy/exec/exec_priv.h"
+#include "proxy/exec/script.h"
 #include "proxy/exec/tx.h"
 
 #include "common/base/log.h"
@@ -546,6 +547,9 @@ void call_answered_error(struct exec *x, struct call *c, struct chunk *chunk, co
                          size_t len)
 {
     enum node_answer answer = retry_classify(slice_of(ptr, len));
+    if (UNLIKELY(script_repair(x, c, ptr, len))) {
+        return;
+    }
     if (answer == ANSWER_REPLY) {
         answer = (enum node_answer)c->refused;
         c->refused = ANSWER_REPLY;

@@ -58,6 +58,19 @@ def test_a_slow_script_is_killed_through_the_proxy(cluster):
         assert other.command("SCRIPT", "KILL").startswith("NOTBUSY")
 
 
+def test_a_node_that_lacks_a_script_is_given_it(cluster):
+    with cluster.proxy.wire(limit=30) as wire:
+        digest = wire.command("SCRIPT", "LOAD", "return redis.call('incr', KEYS[1])")
+        for node in cluster.nodes.values():
+            with node.wire() as own:
+                assert own.command("SCRIPT", "FLUSH") == b"OK"
+        for i in range(30):
+            assert wire.command("EVALSHA", digest, 1, f"s{i}") == 1
+        assert wire.command("EVALSHA_RO", digest, 1, "s0").startswith("ERR Write commands")
+        assert wire.command("EVALSHA", "0" * 40, 1, "s0").startswith("NOSCRIPT")
+        assert wire.command("EVAL", "return redis.error_reply('NOSCRIPT mine')", 1, "s0") == "NOSCRIPT mine"
+
+
 def test_what_a_script_writes_is_on_the_replica(cluster):
     with cluster.proxy.wire(limit=30) as wire:
         script = "for i = 1, 10 do redis.call('incr', KEYS[1]) end return redis.call('get', KEYS[1])"
