@@ -173,7 +173,8 @@ static bool parse_end(struct call *c, size_t i, enum quicklist_end *end)
     } else if (arg_is(c, i, "RIGHT")) {
         *end = QUICKLIST_RIGHT;
     } else {
-        return arg_syntax_error(c);
+        arg_syntax_error(c);
+        return false;
     }
     return true;
 }
@@ -182,13 +183,15 @@ static bool parse_end(struct call *c, size_t i, enum quicklist_end *end)
 static bool parse_pops(struct call *c, size_t i, struct pops *a)
 {
     int64_t n;
+    *a = (struct pops){.count = -1};
     if (!arg_count(c, i, 1, &n, "ERR numkeys should be greater than 0")) {
         return false;
     }
     if ((uint64_t)n >= c->argc - i - 1) {
         return arg_syntax_error(c);
     }
-    *a = (struct pops){.first = i + 1, .n = (size_t)n, .count = -1};
+    a->first = i + 1;
+    a->n = (size_t)n;
     i += (size_t)n + 1;
     if (!parse_end(c, i++, &a->end)) {
         return false;

@@ -441,10 +441,11 @@ static void sort_with(struct call *c, struct sort_args *a, const struct object *
         first = 0;
     } else {
         weigh(c, &s);
-        if (!s.bad && n > 0) {
+        if (!s.bad && s.items != NULL) {
             qsort_r(s.items, s.n, sizeof(*s.items), compare_items, &s);
         }
     }
+    INVARIANT(n == 0 || s.items != NULL);
     if (s.bad) {
         resp_error(&c->w, "ERR One or more scores can't be converted into double");
     } else if (a->store == 0) {

@@ -636,7 +636,7 @@ static void copy_value(const struct object *o, struct object *to)
     *c = *l;
     c->nodes = l->cap == 0 ? NULL : mem_alloc(ring_memory(l));
     c->first = 0;
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; c->nodes != NULL && i < l->n; i++) {
         c->nodes[i] = *node_at(l, i);
         c->nodes[i].ptr = mem_memdup(c->nodes[i].ptr, node_memory(&c->nodes[i]));
     }
