@@ -73,7 +73,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(FUZZ_SRC))
 ALL_C := $(shell find common proxy node tests -name '*.[ch]' 2>/dev/null)
 
-.PHONY: deps-missing all run test unit integration bdd clients compat compat-all compat-chaos fuzz fuzz-short bench lint format install lint-settings clean help deps
+.PHONY: deps-missing all run test unit integration bdd clients compat compat-all compat-own compat-chaos fuzz fuzz-short bench lint format install lint-settings clean help deps
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -143,6 +143,8 @@ compat: all
 	$(Q)$(TEST_ENV) redis-compat/run
 compat-all: all
 	$(Q)$(TEST_ENV) redis-compat/run node proxy cluster single
+compat-own: all
+	$(Q)$(TEST_ENV) redis-compat/run own-all
 compat-chaos: all
 	$(Q)$(TEST_ENV) redis-compat/run chaos
 

@@ -71,10 +71,14 @@ static void on_signal(void *arg, int signo)
     case SIGINT:
         log_event(LOG_NOTICE, "server", "signal received name=%s node=%s",
                   signo == SIGTERM ? "SIGTERM" : "SIGINT", p->server->id);
-        daemon_notify("STOPPING=1");
         if (p->server->stopping) {
             loop_stop(p->loop); /* asked twice: at once */
+        } else if (p->settings.save.n > 0 && p->settings.stand_alone &&
+                   !durable_last_save(p->server)) {
+            log_event(LOG_WARNING, "server", "Error trying to save the DB, can't exit. node=%s",
+                      p->server->id);
         } else {
+            daemon_notify("STOPPING=1");
             server_stop(p->server);
         }
         break;
@@ -210,11 +214,11 @@ int main(int argc, char **argv)
         rc = 1;
     } else {
         INVARIANT(p.server != NULL);
-        log_event(LOG_NOTICE, "server", "ready port=%d node=%s%s", p.server->port, p.server->id,
-                  p.settings.stand_alone ? " stand-alone=yes" : "");
+        log_event(LOG_NOTICE, "server", "Ready to accept connections port=%d node=%s%s",
+                  p.server->port, p.server->id, p.settings.stand_alone ? " stand-alone=yes" : "");
         daemon_notify("READY=1");
         loop_run(p.loop);
-        log_event(LOG_NOTICE, "server", "stopped node=%s", p.server->id);
+        log_event(LOG_NOTICE, "server", "stopped, ready to exit, bye bye... node=%s", p.server->id);
     }
     finish(&p);
     return rc;

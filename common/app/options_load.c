@@ -96,7 +96,8 @@ static bool load_words(struct loader *l, const struct words *w)
 {
     const struct option *o = options_find(l->table, w->argv[0]);
     bool many = o == NULL || o->type == OPT_STR || o->type == OPT_CUSTOM;
-    if (o != NULL && (w->argc < 2 || (w->argc > 2 && !many))) {
+    bool may_be_bare = o != NULL && o->type == OPT_CUSTOM; /* `save` alone: none */
+    if (o != NULL && ((w->argc < 2 && !may_be_bare) || (w->argc > 2 && !many))) {
         errmsg_set(l->err, "wrong number of arguments");
         return false;
     }

@@ -25,6 +25,10 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
     if (strcmp(o->name, "weight") == 0 || strcmp(o->name, "zone") == 0) {
         membership_changed(s);
     }
+    if (strncmp(o->name, "oom-score-adj", 13) == 0 &&
+        !oom_score_apply(&s->oom_score, s->settings, err)) {
+        return false;
+    }
     if (strcmp(o->name, "requirepass") == 0) {
         access_requirepass(s);
     }

@@ -7,6 +7,7 @@
 #include "node/serve/durable.h"
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
+#include "node/serve/replicate.h"
 #include "node/serve/tracking.h"
 
 #include "common/app/cmdstats.h"
@@ -108,11 +109,18 @@ static void put_memory(void *arg, struct str *to)
                (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE));
     put_script_memory(s, to);
     info_bytes(to, "maxmemory", (size_t)s->settings->maxmemory);
-    str_printf(to, "maxmemory_policy:noeviction\r\n");
+    struct str policy = {0};
+    const struct option *o = options_find(settings_options(), SLICE("maxmemory-policy"));
+    options_print(settings_options(), s->settings, o, &policy);
+    str_printf(to, "maxmemory_policy:%s\r\n", str_cstr(&policy));
+    str_fini(&policy);
     str_printf(to, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
                (double)m.rss / (double)MAX(m.used, 1), (long long)m.rss - (long long)m.used);
-    str_printf(
-        to, "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\nmem_clients_slaves:0\r\n");
+    size_t backlog = replicate_memory(s);
+    str_printf(to,
+               "mem_not_counted_for_evict:%zu\r\nmem_replication_backlog:%zu\r\n"
+               "mem_clients_slaves:0\r\n",
+               backlog, backlog);
     str_printf(to, "mem_clients_normal:%zu\r\nmem_aof_buffer:0\r\nmem_allocator:%s\r\n", clients,
                m.name);
     str_printf(
@@ -156,8 +164,12 @@ static void put_stats(void *arg, struct str *to)
     str_printf(to, "log_entries:%llu\r\nlog_effects:%llu\r\nlog_effect_bytes:%llu\r\n",
                log == NULL ? 0 : (ull)log->entries, log == NULL ? 0 : (ull)log->effects,
                log == NULL ? 0 : (ull)log->bytes);
-    str_printf(to, "evicted_keys:0\r\nevicted_clients:%llu\r\ntotal_eviction_exceeded_time:0\r\n",
+    str_printf(to, "evicted_keys:%llu\r\nevicted_clients:%llu\r\n", (ull)k->evicted_keys,
                (ull)t->evicted_clients);
+    int64_t now_us = loop_now_us(s->loop);
+    str_printf(to, "total_eviction_exceeded_time:%lld\r\ncurrent_eviction_exceeded_time:%lld\r\n",
+               (long long)t->evicting_us / 1000,
+               s->evicting_since_us == 0 ? 0 : (long long)(now_us - s->evicting_since_us) / 1000);
     str_printf(to, "keyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n", (ull)k->hits, (ull)k->misses);
     str_printf(to, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
                channels_count(s->channels, SUBJECT_CHANNEL),

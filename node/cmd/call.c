@@ -5,6 +5,7 @@
 #include "node/cmd/record.h"
 #include "node/cmd/session_priv.h"
 #include "node/keyspace/effect.h"
+#include "node/keyspace/evict.h"
 
 #include "common/base/mem.h"
 #include "common/cmd/keys.h"
@@ -47,13 +48,23 @@ static bool runs_in_multi(const struct command *cmd)
 
 /* Whether what this command may come to need is not to be had. In a transaction the queue itself
  * takes memory, so all but the ways out of it are refused. */
-static bool out_of_memory(const struct call *c)
+static bool out_of_memory(struct call *c)
 {
-    uint64_t max = c->ks->settings.maxmemory;
-    if (LIKELY(max == 0) || mem_used() <= max) {
+    const struct session *s = c->session;
+    if (LIKELY(evict_excess(c->ks) == 0)) {
         return false;
     }
-    const struct session *s = c->session;
+    if (c->table->relieve != NULL) {
+        c->table->relieve(c);
+    }
+    switch (keyspace_evict(c->ks, c->now_ms, evict_patience(c->ks->settings.maxmemory_tenacity))) {
+    case EVICT_ENOUGH:
+        return false;
+    case EVICT_GOES_ON: /* the server goes on with it */
+        return false;
+    case EVICT_FAILED:
+        break;
+    }
     if (c->cmd->id == CMD_EXEC) {
         return s->tx_denyoom;
     }

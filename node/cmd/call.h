@@ -79,6 +79,8 @@ struct call_table {
      * MONITOR. */
     call_fn before;
     call_fn after;
+    /* Memory is above maxmemory, before any key is evicted for it; may be NULL. */
+    call_fn relieve;
     /* The session's user may not run this; `at` as acl_check told. For the log; may be NULL. */
     void (*denied)(struct call *c, const struct command *cmd, const struct slice *argv,
                    enum acl_answer why, size_t at, const char *context);

@@ -3,6 +3,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
 #include "node/cmd/record.h"
+#include "node/keyspace/evict.h"
 #include "node/keyspace/notify.h"
 
 /* ---- many keys ---- */
@@ -203,7 +204,9 @@ void cmd_object_refcount(struct call *c)
 {
     const struct object *o = object_or_nil(c);
     if (o != NULL) {
-        resp_int(&c->w, object_refcount(o));
+        const struct keyspace_settings *k = &c->ks->settings;
+        bool apart = k->maxmemory != 0 && evict_keeps_clocks(k->maxmemory_policy);
+        resp_int(&c->w, apart ? 1 : object_refcount(o));
     }
 }
 

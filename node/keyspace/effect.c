@@ -204,10 +204,10 @@ void effect_changed(const struct db *db, const struct probe *p, struct slice key
     }
 }
 
-static void tell_expired(const struct db *db, const struct probe *p, struct slice key)
+/* The removal of a key is told on, as a DEL that nobody asked for. */
+static void tell_gone(const struct db *db, const struct probe *p, struct slice key)
 {
     struct collector *e = db->ks->collector;
-    db->ks->stats.expired_keys++;
     if (LIKELY(e == NULL)) {
         keyspace_changed(db, p, key);
         return;
@@ -229,9 +229,19 @@ void keyspace_expired(const struct db *db, const struct probe *p, struct slice k
 {
     enum change_cause was = db->ks->cause;
     db->ks->cause = was == CHANGE_BY_COMMAND ? CHANGE_BY_EXPIRY : was;
-    tell_expired(db, p, key);
+    db->ks->stats.expired_keys++;
+    tell_gone(db, p, key);
     db->ks->cause = was;
     notify(db, NOTIFY_EXPIRED, "expired", key);
+}
+
+void keyspace_evicted(const struct db *db, const struct probe *p, struct slice key)
+{
+    enum change_cause was = db->ks->cause;
+    db->ks->cause = CHANGE_BY_EVICTION;
+    tell_gone(db, p, key);
+    db->ks->cause = was;
+    notify(db, NOTIFY_EVICTED, "evicted", key);
 }
 
 void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys)

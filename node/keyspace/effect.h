@@ -116,6 +116,8 @@ static inline void keyspace_changed(const struct db *db, const struct probe *p, 
 }
 /* It was removed because its time was over: nobody's command. */
 void keyspace_expired(const struct db *db, const struct probe *p, struct slice key);
+/* It was evicted: the same. */
+void keyspace_evicted(const struct db *db, const struct probe *p, struct slice key);
 /* Database `db` (-1: all) of a shard was emptied of `keys`; two changed places. In an open group a
  * command did it, and it goes to the log; else an entry that is applied. */
 void effect_flush(struct keyspace *ks, int shard, int db, uint64_t keys);

@@ -3,6 +3,7 @@
 
 #include "node/keyspace/blocked.h"
 #include "node/keyspace/effect.h"
+#include "node/keyspace/evict.h"
 #include "node/keyspace/guard.h"
 #include "node/keyspace/lazyfree.h"
 #include "node/keyspace/table.h"
@@ -40,6 +41,9 @@ struct keyspace *keyspace_new(int n_shards, int n_dbs, uint64_t seed)
     list_init(&ks->lazyfree);
     ks->settings = (struct keyspace_settings){
         .proto_max_bulk_len = INT64_C(512) * 1024 * 1024,
+        .maxmemory_policy = EVICT_NOTHING,
+        .maxmemory_samples = 5,
+        .maxmemory_tenacity = 10,
         .lfu_log_factor = 10,
         .lfu_decay_time = 1,
         .active_expire = true,
@@ -71,6 +75,7 @@ void keyspace_free(struct keyspace **ksp)
     }
     watches_free(&ks->watches);
     blocked_free(&ks->blocked);
+    evictor_free(&ks->evictor);
     mem_free(ks->dbs);
     mem_free(ks->shards);
     ks->magic = 0;

@@ -22,10 +22,15 @@ struct blocked;
 struct db;
 struct probe;
 struct collector;
+struct evictor;
 
 /* Read by everyone, changed by CONFIG SET between commands. */
 struct keyspace_settings {
-    uint64_t maxmemory;         /* bytes; 0: no limit */
+    uint64_t maxmemory;       /* bytes; 0: no limit */
+    int64_t maxmemory_policy; /* enum evict_policy */
+    int64_t maxmemory_samples;
+    int64_t maxmemory_tenacity;
+    bool lazy_eviction;         /* lazyfree-lazy-eviction */
     int64_t proto_max_bulk_len; /* longest string that a command may make */
     bool lfu;                   /* maxmemory-policy *-lfu: the clock counts frequency */
     int lfu_log_factor;
@@ -50,8 +55,11 @@ struct keyspace_stats {
     uint64_t expire_cycle_us; /* the caller of keyspace_expire_cycle adds */
     uint64_t lazyfreed_objects;
     uint64_t lazyfree_pending; /* objects waiting to be freed */
-    uint64_t dirty;            /* changes since the start */
-    uint64_t applied;          /* those of them that the log brought, from a primary or a file */
+    size_t lazyfree_bytes;     /* and what they take */
+    uint64_t evicted_keys;
+    size_t evicted_bytes;
+    uint64_t dirty;   /* changes since the start */
+    uint64_t applied; /* those of them that the log brought, from a primary or a file */
 };
 
 struct shard {
@@ -96,8 +104,11 @@ struct keyspace {
     /* notify.h; NULL: nobody */
     void (*notify)(void *arg, int db, uint32_t class, const char *event, struct slice key);
     void *notify_arg;
-    struct list lazyfree; /* what keyspace_lazyfree_step frees */
-    uint64_t sampling;    /* where samples are taken, and LFU's dice: nothing that matters */
+    bool evicting;           /* more keys have to go: keyspace_evict is to be called again */
+    struct evictor *evictor; /* evict.h; NULL: nothing was evicted yet */
+    size_t uncounted;        /* memory that maxmemory does not mean: set by who knows */
+    struct list lazyfree;    /* what keyspace_lazyfree_step frees */
+    uint64_t sampling;       /* where samples are taken, and LFU's dice: nothing that matters */
     struct {
         int db;
         int shard;

@@ -12,12 +12,15 @@ struct waiting {
     struct list link;
     struct table *table;
     struct object *object;
+    size_t bytes;
 };
 
 static void queue(struct keyspace *ks, struct table *t, struct object *o, uint64_t objects)
 {
     struct waiting *w = mem_alloc(sizeof(*w));
     *w = (struct waiting){.table = t, .object = o};
+    w->bytes = t != NULL ? table_memory(t) : object_memory(o);
+    ks->stats.lazyfree_bytes += w->bytes;
     list_append(&ks->lazyfree, &w->link);
     ks->stats.lazyfree_pending += objects;
 }
@@ -53,6 +56,7 @@ bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
         ks->stats.lazyfree_pending -= now;
         ks->stats.lazyfreed_objects += now;
         if (done) {
+            ks->stats.lazyfree_bytes -= w->bytes;
             list_remove(&w->link);
             mem_free(w);
         }

@@ -855,6 +855,42 @@ uint64_t table_scan_expired(struct table *t, uint64_t cursor, int64_t now_ms, ui
     return next;
 }
 
+/* What lies in one bucket, wherever it belongs. True: something. */
+static bool visit_lying(const struct bucket *b, table_visit_fn *visit, void *arg)
+{
+    bool any = false;
+    for (unsigned i = 0; (b->meta & EXPIRES_BIT) != 0 && i < SLOTS; i++) {
+        if (b->tags[i] != 0) {
+            visit(arg, slot_object(b->slots[i]));
+            any = true;
+        }
+    }
+    return any;
+}
+
+uint64_t table_scan_expiring(const struct table *t, uint64_t cursor, table_visit_fn *visit,
+                             void *arg)
+{
+    bool found = false;
+    INVARIANT(cursor < TABLE_SCAN_END);
+    while (cursor < TABLE_SCAN_END && !found) {
+        const struct segment *s = unpack(t->dir[dir_index(t, cursor << 16)]);
+        uint64_t span = TABLE_SCAN_END >> s->depth;
+        uint64_t begin = cursor & ~(span - 1);
+        unsigned at = bucket_at(position(cursor << 16, s->depth), s->buckets_n);
+        unsigned n = s->buckets_n;
+        for (; at < n && !found; at++) {
+            for (const struct segment *link = s; link != NULL; link = link->more) {
+                found |=
+                    link->expire_min != INT64_MAX && visit_lying(&link->buckets[at], visit, arg);
+            }
+        }
+        uint64_t next = ((uint64_t)at << POSITION_BITS) + n - 1;
+        cursor = at == n ? begin + span : begin + next / n * (span >> POSITION_BITS);
+    }
+    return cursor;
+}
+
 struct object *table_random(const struct table *t, uint64_t random_a, uint64_t random_b)
 {
     const struct segment *s = unpack(t->dir[dir_index(t, random_a)]);

@@ -134,6 +134,30 @@ static void drop(struct client *c)
     }
 }
 
+struct hearing {
+    const struct acl_user *user;
+    bool pattern;
+    bool refused;
+};
+
+static void check_subscription(void *arg, struct subscriber *s, struct slice name)
+{
+    struct hearing *h = arg;
+    (void)s;
+    h->refused |= !acl_channel_ok(h->user, name, h->pattern);
+}
+
+/* It listens to something that its user may not hear any more. */
+static bool hears_too_much(const struct client *c, const struct acl_user *u)
+{
+    struct hearing h = {.user = u};
+    for (int what = 0; what < SUBJECTS; what++) {
+        h.pattern = what == SUBJECT_PATTERN;
+        channels_of(&c->subscriber, (enum subject)what, check_subscription, &h);
+    }
+    return h.refused;
+}
+
 void access_install(struct server *s, struct acl_users *users, bool loaded)
 {
     struct acl_users *old = s->access->users;
@@ -142,7 +166,8 @@ void access_install(struct server *s, struct acl_users *users, bool loaded)
         struct client *c = container_of(it, struct client, link);
         struct slice name = acl_user_name(c->user);
         const struct acl_user *u = acl_users_find(users, name);
-        bool stays = u != NULL && (!loaded || slice_eq(name, SLICE(ACL_DEFAULT)));
+        bool stays = u != NULL && (!loaded || slice_eq(name, SLICE(ACL_DEFAULT))) &&
+                     (u == c->user || !hears_too_much(c, u));
         c->user = stays ? u : acl_users_default(users);
         refresh(c);
         if (!stays) {

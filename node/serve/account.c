@@ -242,6 +242,7 @@ void account_reset(struct server *s)
     k->hits = 0;
     k->misses = 0;
     k->expired_keys = 0;
+    k->evicted_keys = 0;
     k->expired_time_cap_reached = 0;
     k->lazyfreed_objects = 0;
 }

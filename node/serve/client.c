@@ -17,7 +17,11 @@
 #include "common/base/mem.h"
 #include "common/io/addr.h"
 
+#define STRANGER_OUTPUT_MAX (64 * 1024)
 #define CLIENT_FLAG_LETTERS 16 /* with the end */
+/* About what one of these takes, with a short name. */
+#define WATCH_BYTES        160
+#define SUBSCRIPTION_BYTES 224
 
 static void on_data(struct stream *st)
 {
@@ -77,6 +81,7 @@ static void leave_roles(struct client *c)
     }
     list_remove(&c->waiting);
     s->clients_memory -= c->memory_seen;
+    s->dying_bytes -= c->dying_bytes;
 }
 
 void client_free(struct client **cp)
@@ -209,6 +214,8 @@ void client_check_output(struct client *c)
     const struct output_limit *l = &s->settings->output_limits.of[client_class(c)];
     size_t used = stream_out_memory(c->stream);
     bool over = l->hard != 0 && used >= l->hard;
+    /* Who has not said who it is may not make this process keep much for it. */
+    over |= c->parser.unauthenticated && c->stream->out.bytes > STRANGER_OUTPUT_MAX;
     if (l->soft == 0 || used < l->soft) {
         c->soft_since_ms = 0;
     } else if (c->soft_since_ms == 0) {
@@ -272,6 +279,9 @@ void client_pushed(struct client *c)
     if (!push_waits(c)) {
         stream_flush_later(c->stream);
         client_check_output(c);
+        if (UNLIKELY(c->server->settings->maxmemory_clients.amount != 0)) {
+            client_account(c);
+        }
     }
 }
 
@@ -310,6 +320,8 @@ void client_account(struct client *c)
         log_event(LOG_NOTICE, "client", "closed: maxmemory-clients client=%llu addr=%s bytes=%zu",
                   (unsigned long long)victim->id, victim->peer, victim->memory_seen);
         s->clients_memory -= victim->memory_seen;
+        victim->dying_bytes = victim->memory_seen;
+        s->dying_bytes += victim->dying_bytes;
         victim->memory_seen = 0;
         client_kill(victim);
     }
@@ -317,8 +329,15 @@ void client_account(struct client *c)
 
 size_t client_memory(const struct client *c)
 {
-    return sizeof(*c) + stream_in_memory(c->stream) + stream_out_memory(c->stream) +
-           resp_parser_memory(&c->parser) + c->session.queue_bytes;
+    /* What a long value has announced counts before it is here. */
+    size_t coming = inbuf_unread(&c->stream->in).len + c->stream->want;
+    return sizeof(*c) + MAX(stream_in_memory(c->stream), coming) + stream_out_memory(c->stream) +
+           resp_parser_memory(&c->parser) + c->session.queue_bytes +
+           c->session.watcher.count * WATCH_BYTES +
+           ((size_t)c->subscriber.count[SUBJECT_CHANNEL] + c->subscriber.count[SUBJECT_PATTERN] +
+            c->subscriber.count[SUBJECT_SHARD]) *
+               SUBSCRIPTION_BYTES +
+           tracking_memory(c);
 }
 
 static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS])
@@ -351,6 +370,8 @@ void client_describe(const struct client *c, struct str *to)
     const struct server *s = c->server;
     const struct stream *st = c->stream;
     bool current = c == s->current;
+    /* Without what is parsed already of a command that is not whole yet. */
+    size_t unread = inbuf_unread(&st->in).len;
     char flags[CLIENT_FLAG_LETTERS];
     const struct client_line line = {
         .id = c->id,
@@ -362,7 +383,7 @@ void client_describe(const struct client *c, struct str *to)
         .db = c->session.db,
         .queued = c->session.in_multi ? (int)c->session.queued : -1,
         /* The command under way was taken from the buffer already; Redis counts it. */
-        .unread = inbuf_unread(&st->in).len + (current ? dispatch_raw_bytes(s) : 0),
+        .unread = unread - MIN(c->parser.pos, unread) + (current ? dispatch_raw_bytes(s) : 0),
         .argv_bytes = current ? dispatch_argv_bytes(s) : 0,
         .queue_bytes = c->session.queue_bytes,
         .memory = client_memory(c),

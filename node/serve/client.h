@@ -84,6 +84,7 @@ struct client {
     struct list ear;           /* server->ears: a proxy worker listens by it */
     struct outbuf pushes;      /* made while its own command runs: they come behind the reply */
     size_t memory_seen;        /* its share of server->clients_memory */
+    size_t dying_bytes;        /* what it takes, since it was closed for maxmemory-clients */
     uint32_t in_batch;         /* its commands that wait in the batch */
     char peer[64];
 };

@@ -417,6 +417,23 @@ static void touch(struct server *s, struct client *c)
     }
 }
 
+/* Memory is above its limit: clients that take more than they may go before any key does. */
+static void relieve(struct call *k)
+{
+    struct server *s = k->server;
+    if (s->settings->maxmemory_clients.amount != 0) {
+        LIST_FOREACH(it, &s->clients) {
+            client_account(container_of(it, struct client, link));
+        }
+        s->ks->uncounted = replicate_memory(s) + s->dying_bytes;
+    }
+}
+
+void dispatch_table(struct server *s)
+{
+    s->table.relieve = relieve;
+}
+
 static void settle_touched(struct server *s)
 {
     bool limited = s->settings->maxmemory_clients.amount != 0;
@@ -593,7 +610,6 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     s->ran = false;
     k->now_ms = now_ms;
     k->w.out = client_out(c);
-    k->w.proto = c->session.proto;
     k->reply_max =
         (c->flags & CLIENT_LANE) != 0 ? 0 : s->settings->output_limits.of[client_class(c)].hard;
     k->lane = c->lane;
@@ -623,6 +639,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         }
         if (UNLIKELY(k->wait.asked)) {
             parked_begin(s, c, k, (enum park_mode)b->park[i]);
+        }
+        if (UNLIKELY(call_reply_full(k))) {
+            client_check_output(c); /* nothing that comes next should still see it */
         }
         if (UNLIKELY(k->as.ptr != NULL)) {
             end_as(c);
@@ -888,9 +907,16 @@ void dispatch_data(struct client *c)
 {
     CHECK_OBJ(c, CLIENT_MAGIC);
     struct server *s = c->server;
+    bool limited = s->settings->maxmemory_clients.amount != 0;
+    if (UNLIKELY(limited)) { /* what came may be too much before it is a whole command */
+        client_account(c);
+    }
     struct client *outer = s->collecting;
     s->collecting = c;
     collect(c);
+    if (UNLIKELY(limited) && (c->flags & CLIENT_CLOSING) == 0) {
+        client_account(c);
+    }
     if ((c->flags & CLIENT_BLOCKED) != 0 && inbuf_unread(&c->stream->in).len > BEHIND_MAX) {
         stream_pause(c->stream);
     }

@@ -17,6 +17,8 @@ struct command;
 struct resp_writer;
 
 struct batch *batch_new(void);
+/* Fills in what commands ask of this floor. */
+void dispatch_table(struct server *s);
 void batch_free(struct batch **b);
 
 /* A command that waited runs again, as if it came now; k->wait tells whether it waits on. `head`:

@@ -585,7 +585,7 @@ enum durable_answer durable_save(struct server *s)
     if (error != 0) {
         rdb_failed(d, error);
     }
-    return error == 0 ? DURABLE_OK : DURABLE_FAILED;
+    return error == 0 && !d->last_save_failed ? DURABLE_OK : DURABLE_FAILED;
 }
 
 enum durable_answer durable_bgsave(struct server *s)

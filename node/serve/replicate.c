@@ -298,6 +298,15 @@ static void measure_copies(struct server *s)
     }
 }
 
+size_t replicate_memory(const struct server *s)
+{
+    struct backlog_stats b = {0};
+    if (s->repl != NULL) {
+        backlog_stats(repl_backlog(s->repl->core), &b);
+    }
+    return b.bytes;
+}
+
 void replicate_turn(struct server *s)
 {
     struct replication *r = s->repl;

@@ -44,6 +44,8 @@ void replicate_settings_changed(struct server *s);
 
 /* The end of a turn: see above. */
 void replicate_turn(struct server *s);
+/* What the log keeps in memory for copies: maxmemory does not mean it. */
+size_t replicate_memory(const struct server *s);
 /* So much was written in this turn that replicas must get it before the backlog loses it: time for
  * replicate_turn, between two commands. */
 bool replicate_is_full(const struct server *s);

@@ -2,6 +2,7 @@
 #include "node/serve/server.h"
 
 #include "node/jobs/jobs.h"
+#include "node/keyspace/evict.h"
 #include "node/serve/access.h"
 #include "node/serve/account.h"
 #include "node/serve/client.h"
@@ -33,6 +34,7 @@
 #define SPARE_FDS      160  /* listeners, files, and the connections beyond maxclients */
 #define STOP_GRACE_MS  3000
 #define LAZYFREE_STEP  2048
+#define EVICT_STEP     500 /* keys a turn beyond what commands need */
 #define EXPIRE_LOOK    20 /* keys a step of the active expiry looks at, times effort */
 #define SLOW_TURN_US   100000
 #define RATE_PERIOD_US 100000
@@ -329,6 +331,33 @@ static void on_lazyfree(struct loop_timer *t)
     }
 }
 
+/* Keys that have to go though no command waits for it: maxmemory was lowered, or a command's
+ * patience was over. */
+static void evict_more(struct server *s)
+{
+    if (s->ks->settings.maxmemory != 0) {
+        s->ks->uncounted = replicate_memory(s) + s->dying_bytes;
+    }
+    if (LIKELY(!s->ks->evicting)) {
+        return;
+    }
+    int64_t now_us = loop_now_us(s->loop);
+    (void)keyspace_evict(s->ks, loop_wall_ms(s->loop), EVICT_STEP);
+    replicate_turn(s);
+    if (s->ks->evicting) {
+        s->evicting_since_us = s->evicting_since_us == 0 ? now_us : s->evicting_since_us;
+        loop_timer_start(&s->evict_timer, 1, 0); /* another turn, though nothing may come */
+    } else if (s->evicting_since_us != 0) {
+        s->stats.evicting_us += now_us - s->evicting_since_us;
+        s->evicting_since_us = 0;
+    }
+}
+
+static void on_evict_timer(struct loop_timer *t)
+{
+    (void)t; /* the turn that it makes does the work */
+}
+
 static void on_turn(void *arg)
 {
     struct server *s = arg;
@@ -336,6 +365,7 @@ static void on_turn(void *arg)
         tell_slow_turn(s);
     }
     dispatch_turn(s);
+    evict_more(s);
     if (!list_empty(&s->ks->lazyfree) && !loop_timer_active(&s->lazyfree_timer)) {
         loop_timer_start(&s->lazyfree_timer, 1, 1);
     }
@@ -348,6 +378,14 @@ void server_settings_changed(struct server *s)
     k->maxmemory = (uint64_t)o->maxmemory;
     k->proto_max_bulk_len = o->proto_max_bulk_len;
     k->notify_events = o->notify_events;
+    k->maxmemory_policy = o->maxmemory_policy;
+    k->maxmemory_samples = o->maxmemory_samples;
+    k->maxmemory_tenacity = o->maxmemory_tenacity;
+    k->lfu = evict_uses_lfu(o->maxmemory_policy);
+    k->lfu_log_factor = (int)o->lfu_log_factor;
+    k->lfu_decay_time = (int)o->lfu_decay_time;
+    k->lazy_eviction = o->lazyfree_lazy_eviction;
+    s->ks->evicting = o->maxmemory != 0; /* looked at once */
     k->lazy_expire = o->lazyfree_lazy_expire;
     k->lazy_server_del = o->lazyfree_lazy_server_del;
     k->lazy_user_del = o->lazyfree_lazy_user_del;
@@ -369,6 +407,7 @@ void server_settings_changed(struct server *s)
         struct client *c = container_of(it, struct client, link);
         c->parser.bulk_max = o->proto_max_bulk_len;
         stream_keepalive(c->stream, (int)(o->tcp_keepalive_ms / 1000));
+        client_account(c);
     }
     loop_timer_start(&s->cron_timer, 1000 / o->hz, 1000 / o->hz);
     account_settings_changed(s);
@@ -478,6 +517,7 @@ static void on_adopt(struct loop_task *t)
 static void start_timers(struct server *s)
 {
     loop_timer_init(&s->cron_timer, s->loop, on_cron, s);
+    loop_timer_init(&s->evict_timer, s->loop, on_evict_timer, s);
     loop_timer_init(&s->lazyfree_timer, s->loop, on_lazyfree, s);
     loop_timer_init(&s->stop_timer, s->loop, on_stop_turn, s);
     pause_init(s);
@@ -522,11 +562,13 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     s->keys = mem_alloc(sizeof(*s->keys));
     key_list_init(s->keys);
     call_table_data(&s->table);
+    dispatch_table(s);
     account_init(s);
     scripting_init(s);
     raise_fd_limit(s);
     start_timers(s);
-    if (!access_init(s, err) || !make_data(s, err) || !server_listen(s, err)) {
+    if (!oom_score_apply(&s->oom_score, settings, err) || !access_init(s, err) ||
+        !make_data(s, err) || !server_listen(s, err)) {
         server_free(&s);
     } else if (settings->stand_alone && durable_logs(s)) {
         replicate_start(s, s->ks->n_shards, true);
@@ -552,6 +594,7 @@ void server_free(struct server **sp)
     replicate_stop(s);
     durable_close(s);
     loop_timer_fini(&s->cron_timer);
+    loop_timer_fini(&s->evict_timer);
     loop_timer_fini(&s->lazyfree_timer);
     loop_timer_fini(&s->stop_timer);
     pause_fini(s);

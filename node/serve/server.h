@@ -9,6 +9,7 @@
 #include "node/cmd/call.h"
 #include "node/script/script.h"
 #include "node/serve/lanes.h"
+#include "node/serve/oom_score.h"
 #include "node/serve/settings.h"
 
 #include "common/base/err.h"
@@ -51,6 +52,7 @@ struct server_stats {
     uint64_t query_limit_kills;
     uint64_t idle_kills;
     uint64_t evicted_clients; /* maxmemory-clients */
+    int64_t evicting_us;      /* memory was above the limit, and keys went */
     uint64_t auth_failures;
     uint64_t redirects;     /* MOVED */
     uint64_t slot_refusals; /* CLUSTERDOWN, TRYAGAIN */
@@ -77,6 +79,7 @@ struct server {
     int64_t libraries_tell_us;  /* when other nodes are told of it; 0: they were */
     struct durable *durable;
     struct access *access; /* users */
+    struct oom_score oom_score;
     struct jobs *resolver; /* looks up names for MIGRATE; NULL: none yet */
     uint64_t hash_seed;    /* of keyspaces to be made */
     struct rng rng;
@@ -109,6 +112,7 @@ struct server {
     size_t n_lanes;
     size_t n_monitors;
     size_t clients_memory; /* sum of what they were last seen to take */
+    size_t dying_bytes;    /* of clients that are closed and not yet freed: nobody's any more */
     size_t n_over;         /* beyond maxclients, still to be refused or to become lanes */
     uint64_t next_client_id;
     struct client *current;   /* whose command runs */
@@ -148,6 +152,8 @@ struct server {
     /* periodic and statistics */
     struct loop_timer cron_timer;
     struct loop_timer lazyfree_timer;
+    struct loop_timer evict_timer;
+    int64_t evicting_since_us; /* loop time; 0: it is not */
     struct server_stats stats;
     struct rate ops;
     struct rate bytes_in;

@@ -13,7 +13,11 @@ static const char *const log_format_names[] = {"text", "json", NULL};
 static const char *const protection_names[] = {"no", "yes", "local", NULL};
 static const char *const pubsub_default_names[] = {"allchannels", "resetchannels", NULL};
 static const char *const appendfsync_names[] = {"always", "everysec", "no", NULL};
-static const char *const maxmemory_policy_names[] = {"noeviction", NULL};
+/* As enum evict_policy numbers them. */
+static const char *const maxmemory_policy_names[] = {
+    "volatile-lru",   "volatile-lfu", "volatile-random",
+    "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
+    "allkeys-random", "noeviction",   NULL};
 
 /* The next word of `v`, cut off from it; false at the end. */
 static bool next_word(struct slice *v, struct slice *word)
@@ -77,6 +81,38 @@ uint64_t settings_clients_limit(const struct settings *s)
 {
     const struct memory_share *m = &s->maxmemory_clients;
     return m->percent ? (uint64_t)s->maxmemory / 100 * m->amount : m->amount;
+}
+
+/* --- oom-score-adj-values --- */
+
+static const char *const oom_score_adj_names[] = {"no", "yes", "relative", "absolute", NULL};
+
+static bool oom_values_parse(void *field, struct slice value, struct errmsg *err)
+{
+    struct oom_score_values next = {{0}};
+    struct slice word;
+    int n = 0;
+    while (next_word(&value, &word)) {
+        int64_t v;
+        if (n == 3 || !num_parse_i64(word, &v) || v < -2000 || v > 2000) {
+            errmsg_set(err, "Invalid oom-score-adj-values, elements must be between -2000 and "
+                            "2000.");
+            return false;
+        }
+        next.of[n++] = (int)v;
+    }
+    if (n != 3) {
+        errmsg_set(err, "wrong number of arguments");
+        return false;
+    }
+    *(struct oom_score_values *)field = next;
+    return true;
+}
+
+static void oom_values_print(const void *field, struct str *to)
+{
+    const struct oom_score_values *v = field;
+    str_printf(to, "%d %d %d", v->of[0], v->of[1], v->of[2]);
 }
 
 /* --- save --- */

@@ -24,6 +24,12 @@ struct memory_share {
     bool percent;
 };
 
+/* oom-score-adj; yes is relative. */
+enum oom_score_adj { OOM_SCORE_NO, OOM_SCORE_YES, OOM_SCORE_RELATIVE, OOM_SCORE_ABSOLUTE };
+struct oom_score_values {
+    int of[3];
+};
+
 enum pubsub_default { PUBSUB_OPEN, PUBSUB_CLOSED };
 enum protection { PROTECT_NO, PROTECT_YES, PROTECT_LOCAL };
 

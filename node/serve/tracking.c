@@ -56,6 +56,7 @@ struct tracking {
     uint32_t flags;      /* enum client_tracking_flag, TRACK_* */
     uint64_t redirect;   /* 0: to itself */
     struct list listens; /* struct listener.of_client, by the prefixes' text */
+    size_t n_listens;
 };
 
 /* How many prefixes there are of a length. */
@@ -501,6 +502,16 @@ static void listen_to(struct client *c, struct slice text)
     *l = (struct listener){.client = c, .prefix = p};
     list_append(&p->clients, &l->of_prefix);
     list_append(at, &l->of_client);
+    c->tracking->n_listens++;
+}
+
+size_t tracking_memory(const struct client *c)
+{
+    /* A prefix that it alone listens to is its own. */
+    return c->tracking == NULL
+               ? 0
+               : sizeof(*c->tracking) + c->tracking->n_listens *
+                                            (sizeof(struct listener) + sizeof(struct prefix) + 32);
 }
 
 static void listen_no_more(struct trackers *t, struct listener *l)

@@ -35,6 +35,9 @@ int64_t tracking_redirect(const struct client *c);
 /* Appends its letters of CLIENT LIST. */
 size_t tracking_letters(const struct client *c, char *to);
 
+/* What it takes, about. */
+size_t tracking_memory(const struct client *c);
+
 /* A handler is done: what it read is remembered. Only while ks->changed is set: somebody tracks. */
 void tracking_after(struct server *s, const struct call *k);
 /* The client's command is over: CLIENT CACHING was for that. */

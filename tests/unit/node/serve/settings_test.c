@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/settings.h"
 
+#include "node/keyspace/evict.h"
+
 #include "tests/unit/unit.h"
 
 static bool set(struct settings *s, const char *name, const char *value, struct errmsg *err)
@@ -60,7 +62,15 @@ static void test_what_is_not_kept_yet_cannot_be_asked_for(void **state)
     assert_true(set(&s, "appendonly", "yes", &err));
     assert_true(set(&s, "appendonly", "no", &err));
     assert_false(set(&s, "appendonly", "maybe", &err));
-    assert_false(set(&s, "maxmemory-policy", "allkeys-lru", &err));
+    assert_true(set(&s, "maxmemory-policy", "allkeys-lru", &err));
+    assert_int_equal(s.maxmemory_policy, EVICT_ALLKEYS_LRU);
+    assert_true(set(&s, "maxmemory-policy", "noeviction", &err));
+    assert_int_equal(s.maxmemory_policy, EVICT_NOTHING);
+    assert_false(set(&s, "maxmemory-policy", "some", &err));
+    assert_true(set(&s, "oom-score-adj-values", "1 -2 3", &err));
+    assert_int_equal(s.oom_score_adj_values.of[1], -2);
+    assert_false(set(&s, "oom-score-adj-values", "1 2001 3", &err));
+    assert_false(set(&s, "oom-score-adj-values", "1 2", &err));
     options_fini(settings_options(), &s);
 }
 
