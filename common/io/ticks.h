@@ -53,6 +53,14 @@ static inline uint64_t ticks_to_ns(const struct ticks_scale *s, uint64_t ticks)
     return (uint64_t)(((unsigned __int128)ticks * s->factor) >> 24);
 }
 
+/* Microseconds of processor time that the calling thread has had. */
+static inline int64_t ticks_thread_cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 /* Finds out what the machine offers; takes about two milliseconds. */
 void ticks_scale_init(struct ticks_scale *s);
 /* Once a second or so. */

@@ -70,8 +70,9 @@ static bool is_idle(const struct claiming *k, const struct xstream_pending *p)
 
 static bool parse_idle_min(struct call *c, int64_t *out)
 {
-    char error[64] = "ERR Invalid min-idle-time argument for ";
-    strcat(error, c->cmd->id == CMD_XCLAIM ? "XCLAIM" : "XAUTOCLAIM");
+    const char *error = c->cmd->id == CMD_XCLAIM
+                            ? "ERR Invalid min-idle-time argument for XCLAIM"
+                            : "ERR Invalid min-idle-time argument for XAUTOCLAIM";
     if (!arg_int_or(c, 4, out, error)) {
         return false;
     }

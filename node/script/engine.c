@@ -11,11 +11,17 @@
 #define STEP_SIZE     50
 /* From here on an allocation that fails is an error in the script and not the end of the node. */
 #define LARGE (1 << 20)
+/* Tables that refer to one table many times grow without bounds when they are written out. */
+#define TEXT_MAX ((size_t)4 << 30)
 
 static void *allocate(void *ud, void *ptr, size_t old, size_t size)
 {
     struct engine *e = ud;
     void *out = NULL;
+    size_t max = e->scripts->settings->memory_max;
+    if (UNLIKELY(max != 0) && size > (ptr == NULL ? 0 : old) && e->bytes + size > max) {
+        return NULL;
+    }
     if (size == 0) {
         mem_free(ptr);
     } else if (size < LARGE) {
@@ -242,6 +248,14 @@ void error_take(lua_State *lua, const char *name, struct script_error *out)
     lua_rawget(lua, -2);
     out->counted = lua_toboolean(lua, -1);
     lua_pop(lua, 2);
+}
+
+void engine_check_text(struct engine *e, lua_State *lua, const struct str *text)
+{
+    size_t max = e->scripts->settings->memory_max;
+    if (text->len > (max == 0 ? TEXT_MAX : max)) {
+        luaL_error(lua, "text too long");
+    }
 }
 
 void engine_rest(struct engine *e)

@@ -265,6 +265,7 @@ static void encode_table(struct encoder *e)
 /* The value on top, left there. */
 static void encode_value(struct encoder *e)
 {
+    engine_check_text(engine_of(e->lua), e->lua, e->to);
     switch (lua_type(e->lua, -1)) {
     case LUA_TSTRING:
         encode_string(e, -1);

@@ -136,6 +136,7 @@ static void pack_table(lua_State *lua, struct str *to, int level)
 static void pack_value(lua_State *lua, struct str *to, int level)
 {
     luaL_checkstack(lua, 6, "in function mp_encode_lua_type");
+    engine_check_text(engine_of(lua), lua, to);
     switch (lua_type(lua, -1)) {
     case LUA_TSTRING: {
         size_t len;

@@ -245,7 +245,7 @@ static lua_Number get_integer(const char *from, size_t size, bool big, bool is_s
     if (!is_signed) {
         return (lua_Number)v;
     }
-    if (size < sizeof(v) && (v & 1ULL << (8 * size - 1)) != 0 && size > 0) {
+    if (size > 0 && size < sizeof(v) && (v & 1ULL << (8 * size - 1)) != 0) {
         v |= ~0ULL << (8 * size);
     }
     return (lua_Number)(int64_t)v;

@@ -45,6 +45,7 @@ struct script_settings {
     int64_t busy_threshold_ms; /* 0: never busy */
     bool in_cluster;
     bool deprecated_api; /* getfenv, setfenv, newproxy; read when a state is made */
+    size_t memory_max;   /* of one Lua state, and of the texts it makes; 0: what the machine has */
     bool deny_off;       /* DEBUG SET-DISABLE-DENY-SCRIPTS */
 };
 

@@ -70,6 +70,8 @@ struct script_error {
     bool counted;
 };
 void error_take(lua_State *lua, const char *name, struct script_error *out);
+/* A text that a script makes grow; too long: an error in it. */
+void engine_check_text(struct engine *e, lua_State *lua, const struct str *text);
 /* At the end of a run: garbage, and what the script may have changed. */
 void engine_rest(struct engine *e);
 

@@ -35,7 +35,7 @@
 #define STOP_GRACE_MS  3000
 #define LAZYFREE_STEP  2048
 #define EVICT_STEP     500 /* keys a turn beyond what commands need */
-#define EXPIRE_LOOK    20 /* keys a step of the active expiry looks at, times effort */
+#define EXPIRE_LOOK    20  /* keys a step of the active expiry looks at, times effort */
 #define SLOW_TURN_US   100000
 #define RATE_PERIOD_US 100000
 
@@ -288,26 +288,19 @@ static void expire_keys(struct server *s)
     account_expire_cycle(s, spent_ns);
 }
 
-static int64_t cpu_us(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 /* Everybody waited for it, other nodes' leases too. `cpu-ms` is at most a cron period more than the
  * turn's own: much less than `ms` means that something else had the processor, or the disk. */
 static void tell_slow_turn(const struct server *s)
 {
     log_event(LOG_NOTICE, "loop", "a turn took long ms=%lld cpu-ms=%lld",
               (long long)loop_took_us(s->loop) / 1000,
-              (long long)(cpu_us() - s->cpu_sampled_us) / 1000);
+              (long long)(ticks_thread_cpu_us() - s->cpu_sampled_us) / 1000);
 }
 
 static void on_cron(struct loop_timer *t)
 {
     struct server *s = t->arg;
-    s->cpu_sampled_us = cpu_us();
+    s->cpu_sampled_us = ticks_thread_cpu_us();
     durable_tick(s);
     if (s->cron_paused) {
         return;
