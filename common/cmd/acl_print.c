@@ -113,7 +113,10 @@ static void print_keys(const struct acl_selector *s, struct str *to)
     for (size_t i = 0; i < s->n_keys; i++) {
         const struct acl_pattern *p = &s->keys[i];
         str_appendz(to, i > 0 ? " " : "");
-        str_appendz(to, p->may == ACL_MAY_READ ? "%R" : p->may == ACL_MAY_WRITE ? "%W" : "");
+        /* As "~*" it would be read back as allkeys, which nothing may follow; Redis prints that. */
+        bool lone_star = p->len == 1 && p->text[0] == '*';
+        const char *both = lone_star ? "%RW" : "";
+        str_appendz(to, p->may == ACL_MAY_READ ? "%R" : p->may == ACL_MAY_WRITE ? "%W" : both);
         str_append_char(to, '~');
         str_append(to, p->text, p->len);
     }

@@ -110,6 +110,7 @@ static void test_rules_print_as_redis_prints_them(void **state)
                   "u off resetchannels +@all -@string +get -config +config|get");
     assert_prints("+select|0 +select|1 +select|0 +debug|object",
                   "u off resetchannels -@all +select|0 +select|1 +debug|object");
+    assert_prints("%RW~* ~a", "u off %RW~* ~a resetchannels -@all");
     assert_prints("%R~a %W~a %RW~b", "u off ~a ~b resetchannels -@all");
     assert_prints("reset (+get ~x) (&y)",
                   "u off sanitize-payload resetchannels -@all (~x resetchannels -@all +get) "
