@@ -93,8 +93,10 @@ def test_conf_file_shows_each_directive_and_its_default(which, request):
             text += file.read()
     with server.wire() as wire:
         reply = [word.decode() for word in wire.command("CONFIG", "GET", "*")]
-    missing = [name for name in reply[::2] if f"\n#{name} " not in text and f"\n{name} " not in text]
-    assert not missing
+    # Redis's older names of some are shown too; the file has the present ones.
+    names = {name.replace("-ziplist-", "-listpack-") for name in reply[::2]}
+    names = {"busy-reply-threshold" if name == "lua-time-limit" else name for name in names}
+    assert not [name for name in names if f"\n#{name} " not in text and f"\n{name} " not in text]
 
 STOCK = "/etc/redis/redis.conf"
 QUIET = ["--daemonize", "no", "--pidfile", "", "--logfile", ""]
