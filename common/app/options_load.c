@@ -2,8 +2,8 @@
 #include "common/app/options.h"
 #include "common/app/options_priv.h"
 #include "common/app/redis_directives.h"
-#include "common/base/words.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 #include <errno.h>
 #include <glob.h>

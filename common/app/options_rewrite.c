@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common/app/options.h"
 #include "common/app/options_priv.h"
-#include "common/base/words.h"
 #include "common/base/mem.h"
+#include "common/base/words.h"
 
 #include <errno.h>
 #include <fcntl.h>
