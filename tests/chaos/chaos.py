@@ -279,7 +279,7 @@ class Chaos:
         wait_until(self.view.served, 30, "every shard to have a primary")
         wait_until(self.healthy, 30, "every shard to have its copies")
         self.start_load()
-        time.sleep(1.0)
+        time.sleep(1.0)  # nothing is waited for: load in peace, so that faults meet a cluster with data
         for i, what in enumerate(self.plan()):
             if not self.load.alive():
                 break
@@ -299,7 +299,7 @@ class Chaos:
             time.sleep(0.05)
             self.run_due()
         settled = self.settle(60)
-        time.sleep(1.0)
+        time.sleep(1.0)  # ... and a second of it after the last fault, for its reads to be judged too
         self.load.signal(signal.SIGTERM)
         self.load.popen.wait(400)
         return self.report() and settled
