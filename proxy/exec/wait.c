@@ -213,7 +213,7 @@ void wait_leave(struct exec *x, struct wait *w)
 
 static void note_blocked(struct exec *x, struct wait *w)
 {
-    if (!w->blocked) {
+    if (!w->blocked && !w->stop) {
         x->counters.waits++;
         set_blocked(x, w, true);
     }
@@ -277,6 +277,9 @@ bool wait_parks(struct exec *x, struct lane *l, struct call *c, struct chunk *ch
     }
     call_own_bytes(c);
     note_blocked(x, w);
+    if (w->stop) {
+        say_unpark(x, l, c->number, w->stop_error ? "ERROR" : "TIMEOUT");
+    }
     return true;
 }
 
@@ -456,6 +459,10 @@ bool wait_renew(struct exec *x, struct call *c)
     struct wait *w = c->request->wait;
     bool again = w->sent;
     w->sent = true;
+    if (w->stop && c->kind == CALL_ONE) {
+        wait_end(x, c->request, w->stop_error);
+        return false;
+    }
     if (!again || w->until_us == INT64_MAX) {
         return true;
     }
@@ -495,27 +502,27 @@ bool wait_gone(struct exec *x, struct request *r)
     return parked;
 }
 
+/* Whoever asks next finds a client that does not wait, though its end may take a moment: the node's
+ * word, or what had become of it where its lane broke. */
 bool exec_unblock(struct exec *x, struct session *s, bool error)
 {
     struct request *r = s->head;
-    if (r == NULL || r->wait == NULL || !r->wait->blocked) {
+    if (!exec_session_blocked(s)) {
         return false;
     }
     struct wait *w = r->wait;
+    w->stop = true;
+    w->stop_error = error;
+    set_blocked(x, w, false);
     if (w->n_legs > 0) {
         wait_stop(x, w, error);
-        return true;
-    }
-    if (w->lane != NULL) {
+    } else if (w->lane != NULL) {
         say_unpark(x, w->lane, r->call.number, error ? "ERROR" : "TIMEOUT");
-        return true;
-    }
-    if (s->held_head == &r->call && r->call.fate == NULL) { /* between two primaries */
+    } else if (s->held_head == &r->call && r->call.fate == NULL) { /* between two primaries */
         hold_take(x, &r->call);
         wait_end(x, r, error);
-        return true;
     }
-    return false;
+    return true;
 }
 
 bool exec_session_blocked(const struct session *s)

@@ -57,8 +57,8 @@ struct wait {
     bool sent;           /* before: its words may tell a time that has passed by now */
     bool blocked;        /* counted among those that wait */
     bool asking;         /* several shards: one is being asked */
-    bool stop;           /* ... and when it has nothing, the command is over: */
-    bool stop_error;     /* with an error, not with nil */
+    bool stop;           /* if it has nothing (CLIENT UNBLOCK; several shards: its time is over), */
+    bool stop_error;     /* ... it ends with an error, not with nil */
     struct lane *lane;   /* one shard: parked there */
     uint32_t asked;      /* leg, while asking */
     struct chunk *words; /* several shards: the command as it came */

@@ -97,9 +97,43 @@ static void test_unblock(void **state)
     assert_false(exec_unblock(world.x, &a.session, false)); /* not known to wait yet */
     assert_true(answer(w, "+PARKED\r\n"));
     assert_true(exec_unblock(world.x, &a.session, true));
+    assert_int_equal(exec_blocked(world.x), 0);
+    assert_false(exec_unblock(world.x, &a.session, true)); /* it is, though not at the node yet */
     SENT(w, "SHOAL UNPARK 1 ERROR;");
     assert_true(answer(w, ">3\r\n$4\r\npark\r\n:1\r\n-UNBLOCKED client\r\n:1\r\n"));
     HEARD(&a, "-UNBLOCKED client\r\n");
+    end();
+}
+
+/* Who asked was told that it is: then it does not wait on elsewhere. */
+static void test_unblocked_while_its_lane_breaks(void **state)
+{
+    (void)state;
+    world_begin();
+    world.settings.lanes_announced = true;
+    world_start(1);
+    person_init(&a);
+    person_init(&b);
+    SAY(&a, "BLPOP x 0");
+    struct wire *w = wire_to(0, LANE_WRITE);
+    (void)sent(w);
+    assert_true(answer(w, ":16\r\n"));
+    (void)sent(w);
+    assert_true(answer(w, "+PARKED\r\n"));
+    assert_true(exec_unblock(world.x, &a.session, true));
+    (void)sent(w);
+    snap(w, LANE_BROKEN);
+    pass_time(2000);
+    struct wire *fate = wire_to(0, LANE_FATE);
+    (void)sent(fate);
+    assert_true(answer(fate, ":16\r\n"));
+    assert_non_null(strstr(sent(fate), "SHOAL FATE"));
+    assert_false(exec_unblock(world.x, &a.session, true));
+    assert_true(answer(fate, "*2\r\n:1\r\n*0\r\n"));
+    pass_time(2000);
+    HEARD(&a, "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    assert_int_equal(exec_blocked(world.x), 0);
+    assert_int_equal(exec_open_requests(world.x), 0);
     end();
 }
 
@@ -372,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_others_go_on_while_one_waits),
         cmocka_unit_test(test_a_client_that_goes_is_taken_off),
         cmocka_unit_test(test_unblock),
+        cmocka_unit_test(test_unblocked_while_its_lane_breaks),
         cmocka_unit_test(test_what_waits_goes_where_its_shard_goes),
         cmocka_unit_test(test_its_own_time_ends_while_nobody_serves),
         cmocka_unit_test(test_a_broken_lane),
