@@ -24,6 +24,7 @@ static void debug_sleep(struct call *k)
     struct timespec t = {.tv_sec = (time_t)seconds,
                          .tv_nsec = (long)((seconds - floor(seconds)) * 1e9)};
     nanosleep(&t, NULL);
+    loop_update_now(server_of(k)->loop); /* keys may have expired meanwhile */
     resp_ok(&k->w);
 }
 

@@ -5,6 +5,7 @@
 #include "node/keyspace/effect.h"
 #include "node/keyspace/watch.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
 #include "node/serve/replicate.h"
@@ -151,10 +152,12 @@ static void put_stats(void *arg, struct str *to)
     str_printf(to, "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n");
     str_printf(to, "instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n",
                (double)rate_now(&s->bytes_in) / 1024, (double)rate_now(&s->bytes_out) / 1024);
-    str_printf(
-        to,
-        "rejected_connections:%llu\r\nsync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n",
-        (ull)t->rejected_connections);
+    const struct follow_stats *f = follow_stats(s);
+    str_printf(to,
+               "rejected_connections:%llu\r\nsync_full:%llu\r\nsync_partial_ok:%llu\r\n"
+               "sync_partial_err:%llu\r\n",
+               (ull)t->rejected_connections, (ull)f->full, (ull)f->partial,
+               (ull)f->partial_refused);
     str_printf(
         to,
         "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n",

@@ -4,6 +4,7 @@
 #include "node/admin/admin_priv.h"
 #include "node/link/link.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/holds.h"
 #include "node/serve/migrate.h"
 #include "node/serve/replicate.h"
@@ -127,6 +128,19 @@ static void count_one(void *arg, const struct map_node *n, int peer)
     v->n++;
 }
 
+static void role_of_follower(void *arg, const struct follow_view *f)
+{
+    struct shown *v = arg;
+    if (f->online && v->w == NULL) {
+        v->n++;
+    } else if (f->online) {
+        resp_array(v->w, 3);
+        resp_bulkz(v->w, f->host);
+        resp_bulk_int(v->w, f->port);
+        resp_bulk_int(v->w, (int64_t)f->acked);
+    }
+}
+
 static void role_of(void *arg, const struct map_node *n, int peer)
 {
     const struct shown *v = arg;
@@ -136,18 +150,27 @@ static void role_of(void *arg, const struct map_node *n, int peer)
     resp_bulk_int(v->w, (int64_t)v->totals->of[peer].acked);
 }
 
+/* In a cluster the stream for Redis's replicas is a thing apart. */
+static uint64_t offset_of(const struct server *s, const struct totals *t)
+{
+    return s->settings->stand_alone ? follow_offset(s) : t->versions;
+}
+
 static void do_role(struct call *k)
 {
     const struct server *s = server_of(k);
     struct totals *t = mem_alloc(sizeof(*t));
     add_up(s, t);
-    struct shown v = {.totals = t, .w = &k->w};
+    struct shown v = {.totals = t};
     each_replica(s, t, count_one, &v);
+    (void)follow_each(s, role_of_follower, &v);
+    v.w = &k->w;
     resp_array(&k->w, 3);
     resp_bulkz(&k->w, "master");
-    resp_int(&k->w, (int64_t)t->versions);
+    resp_int(&k->w, (int64_t)offset_of(s, t));
     resp_array(&k->w, v.n);
     each_replica(s, t, role_of, &v);
+    (void)follow_each(s, role_of_follower, &v);
     mem_free(t);
 }
 
@@ -162,6 +185,16 @@ static void info_of(void *arg, const struct map_node *n, int peer)
                (ull)v->totals->of[peer].acked, (long long)v->totals->of[peer].lag_us / 1000000, of,
                in_sync, (ull)v->totals->of[peer].lag_versions, (ull)v->totals->of[peer].lag_bytes,
                (long long)v->totals->of[peer].lag_us / 1000);
+}
+
+static void info_of_follower(void *arg, const struct follow_view *f)
+{
+    struct shown *v = arg;
+    if (v->text != NULL) {
+        str_printf(v->text, "slave%zu:ip=%s,port=%d,state=%s,offset=%llu,lag=%lld\r\n", v->n,
+                   f->host, f->port, f->state, (ull)f->acked, (long long)f->lag_s);
+    }
+    v->n++;
 }
 
 static void put_core(const struct server *s, struct str *to)
@@ -214,15 +247,20 @@ void admin_put_replication(void *arg, struct str *to)
     const struct server *s = arg;
     struct totals *t = mem_alloc(sizeof(*t));
     add_up(s, t);
-    struct shown v = {.totals = t, .text = to};
+    struct shown v = {.totals = t};
     each_replica(s, t, count_one, &v);
+    (void)follow_each(s, info_of_follower, &v);
+    v.text = to;
     str_printf(to, "role:master\r\nconnected_slaves:%zu\r\n", v.n);
     v.n = 0;
     each_replica(s, t, info_of, &v);
+    (void)follow_each(s, info_of_follower, &v);
     str_printf(to, "master_failover_state:no-failover\r\n");
-    str_printf(to, "master_replid:%s\r\nmaster_replid2:%040d\r\n", s->run_id, 0);
-    str_printf(to, "master_repl_offset:%llu\r\nsecond_repl_offset:-1\r\n", (ull)t->versions);
+    str_printf(to, "master_replid:%s\r\nmaster_replid2:%040d\r\n",
+               s->settings->stand_alone ? follow_id(s) : s->run_id, 0);
+    str_printf(to, "master_repl_offset:%llu\r\nsecond_repl_offset:-1\r\n", (ull)offset_of(s, t));
     mem_free(t);
+    follow_info(s, to);
     if (s->repl != NULL) {
         put_core(s, to);
     } else {
@@ -313,6 +351,9 @@ static void do_waitaof(struct call *k)
 void admin_replication(struct call_table *t)
 {
     t->fn[CMD_ROLE] = do_role;
+    t->fn[CMD_SYNC] = follow_sync;
+    t->fn[CMD_PSYNC] = follow_sync;
+    t->fn[CMD_REPLCONF] = follow_conf;
     t->fn[CMD_WAIT] = do_wait;
     t->fn[CMD_WAITAOF] = do_waitaof;
     t->fn[CMD_MIGRATE] = migrate_command;

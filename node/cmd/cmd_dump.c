@@ -105,8 +105,25 @@ static struct object *read_payload(struct call *c, const struct restoring *r)
 }
 
 /* The same with the time absolute. The access clock is no part of the data. */
+static void say_restored_feed(struct call *c, const struct restoring *r)
+{
+    enum { WORDS_MAX = 16 };
+    struct slice words[WORDS_MAX];
+    char digits[NUM_I64_MAX_LEN];
+    if (r->absolute || r->at_ms == OBJECT_NO_EXPIRE || c->argc >= WORDS_MAX) {
+        return; /* its own words do; so many are no use */
+    }
+    memcpy(words, c->argv, c->argc * sizeof(*words));
+    words[2] = slice_of(digits, num_print_i64(digits, r->at_ms));
+    words[c->argc] = SLICE("ABSTTL");
+    record_say_feed(c, words, c->argc + 1);
+}
+
 static void say_restored(struct call *c, const struct probe *p, const struct restoring *r)
 {
+    if (record_followed(c)) {
+        say_restored_feed(c, r);
+    }
     if (r->absolute && r->replace) {
         return; /* its own words do */
     }
@@ -114,7 +131,7 @@ static void say_restored(struct call *c, const struct probe *p, const struct res
     struct slice words[8] = {SLICE("RESTORE"), c->argv[1],       {.ptr = digits},
                              c->argv[3],       SLICE("REPLACE"), SLICE("ABSTTL")};
     words[2].len = num_print_i64(digits, r->at_ms == OBJECT_NO_EXPIRE ? 0 : r->at_ms);
-    record_say(c, p, words, 6);
+    record_say_log(c, p, words, 6);
 }
 
 void cmd_restore(struct call *c)
@@ -141,7 +158,7 @@ void cmd_restore(struct call *c)
         db_may_expire(&c->db, &p)) {
         object_free(&o); /* over before it begins */
         if (old != NULL) {
-            record_say_del(c, &p, c->argv[1]);
+            record_say_del(c, &p, c->argv[1], c->ks->settings.lazy_server_del);
             notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
         }
         resp_ok(&c->w);

@@ -5,6 +5,8 @@
 #include "node/cmd/record.h"
 #include "node/keyspace/notify.h"
 
+#include "common/base/num.h"
+
 enum condition {
     IF_NONE = 1 << 0,    /* NX */
     IF_ANY = 1 << 1,     /* XX */
@@ -50,6 +52,24 @@ static bool conditions_hold(unsigned conditions, int64_t now_at, int64_t new_at)
            !((conditions & IF_LESS) != 0 && !none && new_at >= now_at);
 }
 
+/* Those who follow get the conditions, too. */
+static void say_expiry(struct call *c, const struct probe *p, int64_t at)
+{
+    enum { WORDS_MAX = 16 };
+    struct slice words[WORDS_MAX];
+    char digits[NUM_I64_MAX_LEN];
+    if (!record_wanted(c)) {
+        return;
+    }
+    words[0] = SLICE("PEXPIREAT");
+    words[1] = c->argv[1];
+    words[2] = slice_of(digits, num_print_i64(digits, at));
+    record_say_log(c, p, words, 3);
+    size_t n = c->argc > WORDS_MAX ? 3 : c->argc;
+    memcpy(words + 3, c->argv + 3, (n - 3) * sizeof(*words));
+    record_say_feed(c, words, n);
+}
+
 static void set_expiry(struct call *c, enum time_unit unit, bool relative)
 {
     unsigned conditions;
@@ -71,11 +91,11 @@ static void set_expiry(struct call *c, enum time_unit unit, bool relative)
     }
     if (at <= c->now_ms) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_expire);
-        record_say_del(c, &p, c->argv[1]);
+        record_say_del(c, &p, c->argv[1], c->ks->settings.lazy_expire);
         notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
     } else {
         db_set_expire(&c->db, &p, o, at);
-        record_say_expire(c, &p, c->argv[1], at);
+        say_expiry(c, &p, at);
         notify(&c->db, NOTIFY_GENERIC, "expire", c->argv[1]);
     }
     c->changes++;

@@ -5,8 +5,10 @@
 #include "node/cmd/args.h"
 #include "node/cmd/cmd_zset.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 
 #include "common/base/mem.h"
+#include "common/base/num.h"
 
 #include <stdio.h>
 
@@ -83,6 +85,25 @@ static bool read_places(struct call *c, size_t first, size_t n, double *scores)
     return true;
 }
 
+/* Those who follow need not do the same arithmetic. */
+static void say_places(struct call *c, size_t first, size_t n, const double *scores)
+{
+    if (!record_followed(c) || !record_changed(c)) {
+        return;
+    }
+    struct slice *words = mem_alloc((first + 2 * n) * sizeof(*words));
+    char(*texts)[NUM_I64_MAX_LEN] = mem_alloc(n * sizeof(*texts));
+    memcpy(words, c->argv, first * sizeof(*words));
+    words[0] = SLICE("ZADD");
+    for (size_t i = 0; i < n; i++) {
+        words[first + 2 * i] = slice_of(texts[i], num_print_i64(texts[i], (int64_t)scores[i]));
+        words[first + 2 * i + 1] = c->argv[first + 3 * i + 2];
+    }
+    record_say_feed(c, words, first + 2 * n);
+    mem_free(texts);
+    mem_free(words);
+}
+
 void cmd_geoadd(struct call *c)
 {
     struct zset_adding a = {.step = 3, .member = 2};
@@ -107,6 +128,7 @@ void cmd_geoadd(struct call *c)
     double *scores = mem_alloc(a.n * sizeof(*scores));
     if (read_places(c, i, a.n, scores)) {
         zset_add_all(c, &a, scores);
+        say_places(c, i, a.n, scores);
     }
     mem_free(scores);
 }

@@ -76,8 +76,8 @@ static void say_edit(struct call *c, const struct edit *e)
         return;
     }
     if (!e->was_dense && hll_is_dense(value_of(e->o))) {
-        record_say(c, &e->p, c->argv, c->argc);
-        record_say(c, &e->p, (struct slice[]){SLICE("PFDEBUG"), SLICE("TODENSE"), e->key}, 3);
+        record_say_log(c, &e->p, c->argv, c->argc);
+        record_say_log(c, &e->p, (struct slice[]){SLICE("PFDEBUG"), SLICE("TODENSE"), e->key}, 3);
     }
 }
 
@@ -170,8 +170,8 @@ static void keep_count(struct call *c, const struct probe *p, struct object *o, 
         char digits[NUM_I64_MAX_LEN];
         put_le64(bytes, count);
         struct slice at = slice_of(digits, num_print_i64(digits, HLL_CACHE_AT));
-        record_say(c, p,
-                   (struct slice[]){SLICE("SETRANGE"), key, at, slice_of(bytes, sizeof(bytes))}, 4);
+        record_say_log(
+            c, p, (struct slice[]){SLICE("SETRANGE"), key, at, slice_of(bytes, sizeof(bytes))}, 4);
     }
     c->changes++;
 }

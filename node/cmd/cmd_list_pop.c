@@ -12,15 +12,15 @@ static const char *pop_event(enum quicklist_end end)
     return end == QUICKLIST_LEFT ? "lpop" : "rpop";
 }
 
-/* "LPOP key [n]" is what happened to the key. */
+/* "LPOP key [n]" is what happened to the key; n -1: one, and no count was asked for. */
 static void say_pop(struct call *c, const struct probe *p, struct slice key, enum quicklist_end end,
-                    size_t n)
+                    int64_t n)
 {
     if (record_wanted(c)) {
         char digits[NUM_I64_MAX_LEN];
         struct slice words[3] = {end == QUICKLIST_LEFT ? SLICE("LPOP") : SLICE("RPOP"), key,
-                                 slice_of(digits, num_print_u64(digits, n))};
-        record_say(c, p, words, n == 1 ? 2 : 3);
+                                 slice_of(digits, num_print_i64(digits, n))};
+        record_say(c, p, words, n == -1 ? 2 : 3);
     }
 }
 
@@ -134,7 +134,7 @@ static bool pop_first(struct call *c, const struct pops *a)
             reply_elements(c, o, a->end, 0, n);
         }
         drop(c, &p, o, key, a->end, n);
-        say_pop(c, &p, key, a->end, n);
+        say_pop(c, &p, key, a->end, a->count == -1 ? -1 : (int64_t)n);
         return true;
     }
     return false;
@@ -247,12 +247,25 @@ static void rotate(struct call *c, const struct probe *p, struct object *o, stru
     c->changes += 2;
 }
 
-static void say_push(struct call *c, const struct probe *p, struct slice key,
-                     enum quicklist_end end, struct slice v)
+/* Each key has an entry of its own; who follows is told to move, but not to wait. */
+static void say_move(struct call *c, const struct probe *from, const struct probe *to,
+                     struct ends ends, struct slice v)
 {
-    if (record_wanted(c)) {
-        struct slice words[3] = {end == QUICKLIST_LEFT ? SLICE("LPUSH") : SLICE("RPUSH"), key, v};
-        record_say(c, p, words, 3);
+    if (!record_wanted(c)) {
+        return;
+    }
+    struct slice words[5] = {ends.from == QUICKLIST_LEFT ? SLICE("LPOP") : SLICE("RPOP"),
+                             c->argv[1]};
+    record_say_log(c, from, words, 2);
+    words[0] = ends.to == QUICKLIST_LEFT ? SLICE("LPUSH") : SLICE("RPUSH");
+    words[1] = c->argv[2];
+    words[2] = v;
+    record_say_log(c, to, words, 3);
+    if (c->cmd->id == CMD_BLMOVE || c->cmd->id == CMD_BRPOPLPUSH) {
+        bool by_ends = c->cmd->id == CMD_BLMOVE;
+        memcpy(words, c->argv, (by_ends ? 5 : 3) * sizeof(*words));
+        words[0] = by_ends ? SLICE("LMOVE") : SLICE("RPOPLPUSH");
+        record_say_feed(c, words, by_ends ? 5 : 3);
     }
 }
 
@@ -284,8 +297,7 @@ static bool move(struct call *c, struct ends ends)
         /* The table may have moved what it holds. */
         drop(c, &from, db_peek(&c->db, &from, c->argv[1]), c->argv[1], ends.from, 1);
     }
-    say_pop(c, &from, c->argv[1], ends.from, 1);
-    say_push(c, &to, c->argv[2], ends.to, value);
+    say_move(c, &from, &to, ends, value);
     str_fini(&v);
     return true;
 }

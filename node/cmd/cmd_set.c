@@ -248,7 +248,7 @@ static void pop_all(struct call *c, const struct probe *probe, struct object *o)
     reply_all(c, o);
     notify(&c->db, NOTIFY_SET, "spop", c->argv[1]);
     db_remove(&c->db, probe, o, c->ks->settings.lazy_server_del);
-    record_say_del(c, probe, c->argv[1]);
+    record_say_del(c, probe, c->argv[1], c->ks->settings.lazy_server_del);
     notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
     c->changes += n;
 }

@@ -18,6 +18,9 @@ struct options {
     bool id_given;
     bool seq_given;
     struct stream_id id;
+    size_t trim_at;  /* argument; 0: none */
+    size_t trim_end; /* behind the threshold */
+    size_t limit_at; /* 0: none */
 };
 
 /* "MAXLEN|MINID [=|~] threshold" at *i, which becomes that of the threshold. */
@@ -30,12 +33,14 @@ static bool parse_trim(struct call *c, size_t *i, enum xstream_trim_by by, struc
     }
     o->trim.by = by;
     o->trim.whole_blocks = false;
+    o->trim_at = *i;
     ++*i;
     if (*i + 1 < c->argc &&
         (slice_eq(c->argv[*i], SLICE("~")) || slice_eq(c->argv[*i], SLICE("=")))) {
         o->trim.whole_blocks = c->argv[*i].ptr[0] == '~';
         ++*i;
     }
+    o->trim_end = *i + 1;
     if (by == XSTREAM_TRIM_ID) {
         return arg_stream_id_strict(c, *i, 0, &o->trim.id);
     }
@@ -62,6 +67,7 @@ static bool parse_limit(struct call *c, size_t i, struct options *o)
         return false;
     }
     o->trim.limit = (uint64_t)limit;
+    o->limit_at = i - 1;
     o->limit_given = true;
     return true;
 }
@@ -185,6 +191,42 @@ static void say_threshold(const struct xstream *s, const struct xstream_trim *t,
         slice_of(text, by_id ? stream_id_print(text, s->first_id) : num_print_u64(text, s->length));
 }
 
+/* What is said of XADD and XTRIM to those who follow: the words, with the id that the entry got (at
+ * `at`; empty: it keeps its own), and trimmed to where it was. */
+static void say_feed(struct call *c, const struct xstream *s, const struct options *o, size_t at,
+                     struct slice id)
+{
+    enum { FEW = 64, EXTRA = 3 };
+    struct slice few[FEW] = {{0}};
+    char threshold[STREAM_ID_TEXT];
+    bool many = c->argc + EXTRA > FEW;
+    if (!record_followed(c)) {
+        return;
+    }
+    struct slice *words = many ? mem_alloc((c->argc + EXTRA) * sizeof(*words)) : few;
+    bool about = o->trim.whole_blocks;
+    size_t n = 0;
+    for (size_t i = 0; i < c->argc; i++) {
+        if (about && i == o->trim_at) {
+            say_threshold(s, &o->trim, words + n, threshold);
+            if (o->trim.by == XSTREAM_TRIM_ID && s->length == 0) { /* as Redis says it */
+                words[n] = SLICE("MINID");
+                words[n + 2] = slice_of(threshold, stream_id_print(threshold, STREAM_ID_MAX));
+            }
+            n += 3;
+            i = o->trim_end - 1;
+        } else if (about && o->limit_at != 0 && i == o->limit_at) {
+            i++;
+        } else {
+            words[n++] = i == at && id.len > 0 ? id : c->argv[i];
+        }
+    }
+    record_say_feed(c, words, n);
+    if (many) {
+        mem_free(words);
+    }
+}
+
 /* With the id that it got, and what was really trimmed. */
 static void say_add(struct call *c, const struct probe *p, const struct xstream *s,
                     const struct options *o, size_t at, struct stream_id id, uint64_t trimmed)
@@ -206,11 +248,13 @@ static void say_add(struct call *c, const struct probe *p, const struct xstream 
         say_threshold(s, &o->trim, words + n, threshold);
         n += 3;
     }
+    size_t id_at = n;
     words[n++] = slice_of(id_text, stream_id_print(id_text, id));
     for (size_t i = at + 1; i < c->argc; i++) {
         words[n++] = c->argv[i];
     }
-    record_say(c, p, words, n);
+    record_say_log(c, p, words, n);
+    say_feed(c, s, o, at, words[id_at]);
     if (words != few) {
         mem_free(words);
     }
@@ -315,7 +359,8 @@ void cmd_xtrim(struct call *c)
             char text[STREAM_ID_TEXT];
             struct slice words[5] = {SLICE("XTRIM"), c->argv[1]};
             say_threshold(s, &opt.trim, words + 2, text);
-            record_say(c, &p, words, ARRAY_LEN(words));
+            record_say_log(c, &p, words, ARRAY_LEN(words));
+            say_feed(c, s, &opt, 0, SLICE(""));
         }
         notify(&c->db, NOTIFY_STREAM, "xtrim", c->argv[1]);
         c->changes += trimmed;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Pending entries that change hands: XCLAIM, XAUTOCLAIM. Their own words are their effect: with the
- * time of the entry in the log, copies find the same entries idle. */
+ * time of the entry in the log, copies find the same entries idle. Those who follow, whose clock
+ * nobody knows, are told what became of each entry. */
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 #include "node/cmd/stream_args.h"
 
 #include "common/base/mem.h"
@@ -18,6 +20,7 @@ struct claiming {
     int64_t deliveries; /* -1: one more */
     bool just_id;
     bool changed;
+    bool said; /* to those who follow, and by that the group's last id */
     size_t claimed;
 };
 
@@ -46,6 +49,8 @@ static void claim(struct claiming *k, struct stream_id id)
     k->changed = true;
     k->claimed++;
     c->changes++;
+    stream_say_pending(c, c->argv[1], k->g, id, p);
+    k->said = true;
     if (k->just_id) {
         reply_stream_id(&k->w, id);
     } else if (!c->db.applying) {
@@ -57,6 +62,11 @@ static void claim(struct claiming *k, struct stream_id id)
 /* It is no longer in the stream. */
 static void forget(struct claiming *k, struct stream_id id)
 {
+    const struct xstream_pending *p = xstream_pending_find(k->g, id);
+    if (p != NULL) {
+        stream_say_pending(k->c, k->c->argv[1], k->g, id, p);
+        k->said = true;
+    }
     if (xstream_pending_remove(k->s, k->g, id)) {
         k->changed = true;
         k->c->changes++;
@@ -186,6 +196,7 @@ void cmd_xclaim(struct call *c)
                          .just_id = opt.just_id};
     k.w.out = &body;
     struct db_edit e;
+    record_hide_feed(c);
     db_edit_begin(&c->db, &p, o, &e);
     if (stream_id_less(g->last_id, opt.last_id)) {
         g->last_id = opt.last_id;
@@ -199,6 +210,9 @@ void cmd_xclaim(struct call *c)
         claim_one(&k, &opt, id);
     }
     db_edit_end(&c->db, &p, &e, k.changed);
+    if (k.changed && !k.said) {
+        stream_say_group(c, c->argv[1], g);
+    }
     answer_claimed(&k, &body);
     outbuf_fini(&body);
 }
@@ -317,6 +331,7 @@ void cmd_xautoclaim(struct call *c)
                          .just_id = opt.just_id};
     k.w.out = &body;
     struct db_edit e;
+    record_hide_feed(c);
     db_edit_begin(&c->db, &p, o, &e);
     struct stream_id next = claim_some(&k, &opt, &gone);
     db_edit_end(&c->db, &p, &e, k.changed);

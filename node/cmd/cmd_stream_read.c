@@ -230,8 +230,9 @@ struct giving {
     struct resp_writer *w; /* NULL: nobody reads it */
     struct xstream_consumer *consumer;
     uint64_t count; /* at most; 0: all */
-    bool made;      /* the consumer is new */
-    bool changed;   /* the group is another now */
+    struct slice key;
+    bool made;    /* the consumer is new */
+    bool changed; /* the group is another now */
 };
 
 static void give_new(struct giving *g, uint64_t *given)
@@ -260,6 +261,7 @@ static void give_new(struct giving *g, uint64_t *given)
             struct xstream_pending *p = xstream_pending_give(s, group, it.id, g->consumer, &is_new);
             p->delivered_ms = g->c->now_ms;
             p->deliveries = 1;
+            stream_say_pending(g->c, g->key, group, it.id, p);
         }
     }
     g->changed |= *given > 0;
@@ -315,11 +317,21 @@ static void say_given(const struct giving *g, size_t key, uint64_t given)
         words[n++] = SLICE("STREAMS");
         words[n++] = c->argv[key];
         words[n++] = c->argv[key + r->n];
-        record_say(c, &g->s->p, words, n);
+        record_say_log(c, &g->s->p, words, n);
     } else if (g->made) {
         struct slice words[5] = {SLICE("XGROUP"), SLICE("CREATECONSUMER"), c->argv[key],
                                  c->argv[r->group], c->argv[r->consumer]};
-        record_say(c, &g->s->p, words, ARRAY_LEN(words));
+        record_say_log(c, &g->s->p, words, ARRAY_LEN(words));
+    }
+}
+
+/* Entries tell those who follow of the consumer; where it gets none, it has to be said. */
+static void say_consumer(const struct giving *g)
+{
+    if (g->r->no_ack || !g->s->is_new) {
+        struct slice words[5] = {SLICE("XGROUP"), SLICE("CREATECONSUMER"), g->key,
+                                 g->s->group->name, g->consumer->name};
+        record_say_feed(g->c, words, ARRAY_LEN(words));
     }
 }
 
@@ -335,6 +347,7 @@ static void read_for_group(struct giving *g, size_t key)
     if (g->consumer == NULL) {
         g->consumer = stream_add_consumer(c, xstream_of(s->o), s->group, c->argv[key], name);
         g->made = true;
+        say_consumer(g);
     }
     g->consumer->seen_ms = c->now_ms;
     if (s->is_new) {
@@ -343,6 +356,9 @@ static void read_for_group(struct giving *g, size_t key)
         give_history(g, &given);
     }
     db_edit_end(&c->db, &s->p, &e, g->changed || g->made);
+    if (g->r->no_ack && s->is_new && given > 0) {
+        stream_say_group(c, g->key, s->group);
+    }
     say_given(g, key, given);
     c->changes += given;
 }
@@ -355,7 +371,12 @@ static void read_one(struct call *c, const struct reading *r, struct source *s, 
     if (count == 0 && c->wait.again) {
         count = COUNT_AFTER_WAIT;
     }
-    struct giving g = {.c = c, .r = r, .s = s, .w = c->db.applying ? NULL : w, .count = count};
+    struct giving g = {.c = c,
+                       .r = r,
+                       .s = s,
+                       .w = c->db.applying ? NULL : w,
+                       .count = count,
+                       .key = c->argv[r->first + i]};
     if (w->proto == 2) {
         resp_array(w, 2);
     }
@@ -478,6 +499,7 @@ static void read_command(struct call *c)
         return;
     }
     record_in_words(c);
+    record_hide_feed(c);
     struct source *sources = r.n > KEYS_FEW ? mem_alloc(r.n * sizeof(*sources)) : few;
     read_streams(c, &r, sources);
     if (sources != few) {

@@ -5,6 +5,9 @@
 #include "node/cmd/record.h"
 #include "node/keyspace/notify.h"
 
+#include "common/base/mem.h"
+#include "common/base/num.h"
+
 /* ---- options of SET and GETEX ---- */
 
 enum option {
@@ -116,7 +119,7 @@ void cmd_getdel(struct call *c)
     struct object *o = db_read(&c->db, &p, c->argv[1]);
     if (reply_value(c, o) && o != NULL) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_user_del);
-        record_say_del(c, &p, c->argv[1]);
+        record_say_del(c, &p, c->argv[1], c->ks->settings.lazy_user_del);
         notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
         c->changes++;
     }
@@ -141,7 +144,7 @@ void cmd_getex(struct call *c)
     reply_string(c, o);
     if (opt.expire_arg != 0 && at <= c->now_ms) {
         db_remove(&c->db, &p, o, c->ks->settings.lazy_expire);
-        record_say_del(c, &p, c->argv[1]);
+        record_say_del(c, &p, c->argv[1], c->ks->settings.lazy_expire);
         notify(&c->db, NOTIFY_GENERIC, "del", c->argv[1]);
     } else if (opt.expire_arg != 0) {
         db_set_expire(&c->db, &p, o, at);
@@ -167,6 +170,33 @@ static inline void store(struct call *c, const struct probe *p, size_t key, stru
     c->changes++;
 }
 
+/* The log has the time that a key keeps; a follower keeps its own. It must not answer GET. */
+static void say_set(struct call *c, const struct probe *p, unsigned options, int64_t at)
+{
+    enum { FEW = 16 };
+    struct slice few[FEW];
+    if ((options & OPT_EXPIRES) != 0 || !record_followed(c)) {
+        record_say_set(c, p, c->argv[1], c->argv[2], at);
+        return;
+    }
+    struct slice *words = c->argc > FEW ? mem_alloc(c->argc * sizeof(*words)) : few;
+    size_t n = 0;
+    for (size_t i = 0; i < c->argc; i++) {
+        if (i < 3 || !arg_is(c, i, "GET")) {
+            words[n++] = c->argv[i];
+        }
+    }
+    record_say_feed(c, words, n);
+    if (words != few) {
+        mem_free(words);
+    }
+    char digits[NUM_I64_MAX_LEN];
+    struct slice time = slice_of(digits, num_print_i64(digits, at));
+    record_say_log(c, p,
+                   (struct slice[]){SLICE("SET"), c->argv[1], c->argv[2], SLICE("PXAT"), time},
+                   at == OBJECT_NO_EXPIRE ? 3 : 5);
+}
+
 static void set_with_options(struct call *c)
 {
     struct options opt;
@@ -190,7 +220,7 @@ static void set_with_options(struct call *c)
         at = object_expire(old);
     }
     store(c, &p, 1, old, 2, at);
-    record_say_set(c, &p, c->argv[1], c->argv[2], at);
+    say_set(c, &p, opt.set, at);
     if (opt.expire_arg != 0) {
         notify(&c->db, NOTIFY_GENERIC, "expire", c->argv[1]);
     }

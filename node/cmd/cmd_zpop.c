@@ -12,14 +12,14 @@ struct pops {
     int64_t count; /* -1: one, and the answer is no array of pairs */
 };
 
-/* "ZPOPMIN key n" is what happened to the key. */
-static void say_pop(struct call *c, const struct probe *p, struct slice key, bool max, uint64_t n)
+/* "ZPOPMIN key [n]" is what happened to the key; n -1: one, and no count was asked for. */
+static void say_pop(struct call *c, const struct probe *p, struct slice key, bool max, int64_t n)
 {
     if (record_wanted(c)) {
         char digits[NUM_I64_MAX_LEN];
         struct slice words[3] = {max ? SLICE("ZPOPMAX") : SLICE("ZPOPMIN"), key,
-                                 slice_of(digits, num_print_u64(digits, n))};
-        record_say(c, p, words, n == 1 ? 2 : 3);
+                                 slice_of(digits, num_print_i64(digits, n))};
+        record_say(c, p, words, n == -1 ? 2 : 3);
     }
 }
 
@@ -101,7 +101,7 @@ static bool pop_first(struct call *c, const struct pops *a)
             resp_array(&c->w, n);
         }
         take(c, &p, o, key, a->max, n, a->count != -1);
-        say_pop(c, &p, key, a->max, n);
+        say_pop(c, &p, key, a->max, a->count == -1 ? -1 : (int64_t)n);
         return true;
     }
     return false;

@@ -3,6 +3,7 @@
 
 #include "node/cmd/args.h"
 #include "node/keyspace/effect.h"
+#include "node/keyspace/feed.h"
 
 #include "common/base/num.h"
 #include "common/cmd/keys.h"
@@ -109,9 +110,18 @@ static void open_answers(struct call *c)
     }
 }
 
+/* What it removes because its time is over has nothing to do with what it does. */
+static bool looks_anywhere(const struct command *cmd)
+{
+    return cmd->id == CMD_SCAN || cmd->id == CMD_RANDOMKEY;
+}
+
 void record_open(struct call *c)
 {
     effect_open(c->ks, c->now_ms);
+    if (UNLIKELY(c->ks->collector->feed != NULL)) {
+        c->ks->collector->feed->apart = looks_anywhere(c->cmd);
+    }
     if (c->lane != 0) {
         open_answers(c);
     }
@@ -147,12 +157,58 @@ void record_close(struct call *c, size_t before)
 
 /* ---- commands ---- */
 
+/* Not by changes of keys: what it does is told whatever came of it. */
+static bool is_always_told(const struct command *cmd)
+{
+    switch (cmd->id) {
+    case CMD_FLUSHALL:
+    case CMD_FLUSHDB:
+    case CMD_SWAPDB:
+    case CMD_PUBLISH:
+    case CMD_SPUBLISH:
+    case CMD_FUNCTION_DELETE:
+    case CMD_FUNCTION_FLUSH:
+    case CMD_FUNCTION_LOAD:
+    case CMD_FUNCTION_RESTORE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_told(const struct command *cmd)
+{
+    return command_is_write(cmd) || cmd->id == CMD_PFCOUNT;
+}
+
+static void begin_feed(const struct call *c, struct feed *f)
+{
+    f->said = false;
+    f->errors = c->w.errors;
+    f->values = !is_told(c->cmd);
+}
+
+static void end_feed(const struct call *c, struct feed *f)
+{
+    f->values = false;
+    bool told = is_always_told(c->cmd) ? c->w.errors == f->errors
+                                       : c->ks->collector->changed && is_told(c->cmd);
+    if (told && c->only != 0 && f->broke != NULL) {
+        f->broke(f->arg); /* of one shard only */
+    } else if (told && !f->said) {
+        feed_put(f, c->db.index, c->argv, c->argc);
+    }
+}
+
 void record_begin(struct call *c)
 {
     struct collector *e = c->ks->collector;
     e->changed = false;
     e->said = false;
     e->by_value = !command_is_write(c->cmd) || !in_one_shard(c);
+    if (UNLIKELY(e->feed != NULL)) {
+        begin_feed(c, e->feed);
+    }
 }
 
 void record_end(struct call *c)
@@ -162,16 +218,40 @@ void record_end(struct call *c)
     if (e->changed && !e->said && !e->by_value && command_is_write(c->cmd)) {
         effect_put(c->ks, e->changed_shard, c->db.index, c->argv, c->argc);
     }
+    if (UNLIKELY(e->feed != NULL)) {
+        end_feed(c, e->feed);
+    }
 }
 
 /* ---- said by handlers ---- */
 
-void record_say(struct call *c, const struct probe *p, const struct slice *words, size_t n)
+void record_say_log(struct call *c, const struct probe *p, const struct slice *words, size_t n)
 {
     if (record_wanted(c) && !c->ks->collector->by_value) {
         c->ks->collector->said = true;
         effect_put(c->ks, p->shard, c->db.index, words, n);
     }
+}
+
+void record_say_feed(struct call *c, const struct slice *words, size_t n)
+{
+    if (record_followed(c)) {
+        c->ks->collector->feed->said = true;
+        feed_put(c->ks->collector->feed, c->db.index, words, n);
+    }
+}
+
+void record_hide_feed(struct call *c)
+{
+    if (record_followed(c)) {
+        c->ks->collector->feed->said = true;
+    }
+}
+
+void record_say(struct call *c, const struct probe *p, const struct slice *words, size_t n)
+{
+    record_say_log(c, p, words, n);
+    record_say_feed(c, words, n);
 }
 
 void record_by_key(struct call *c)
@@ -208,9 +288,10 @@ void record_say_expire(struct call *c, const struct probe *p, struct slice key, 
     }
 }
 
-void record_say_del(struct call *c, const struct probe *p, struct slice key)
+void record_say_del(struct call *c, const struct probe *p, struct slice key, bool lazily)
 {
-    record_say(c, p, (struct slice[]){SLICE("DEL"), key}, 2);
+    record_say_log(c, p, (struct slice[]){SLICE("DEL"), key}, 2);
+    record_say_feed(c, (struct slice[]){lazily ? SLICE("UNLINK") : SLICE("DEL"), key}, 2);
 }
 
 void record_share(struct call *c, const struct probe *p, int64_t n)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/cmd/stream_args.h"
 
+#include "node/cmd/record.h"
 #include "node/keyspace/notify.h"
 
+#include "common/base/num.h"
 #include "common/base/str.h"
 
 #include <errno.h>
@@ -211,4 +213,41 @@ bool reply_stream_one(struct resp_writer *w, const struct xstream *s, struct str
     }
     reply_stream_entry(w, &it);
     return true;
+}
+
+void stream_say_pending(struct call *c, struct slice key, const struct xstream_group *g,
+                        struct stream_id id, const struct xstream_pending *p)
+{
+    if (!record_followed(c)) {
+        return;
+    }
+    char id_text[STREAM_ID_TEXT];
+    char last[STREAM_ID_TEXT];
+    char time[NUM_I64_MAX_LEN];
+    char count[NUM_I64_MAX_LEN];
+    struct slice words[14] = {SLICE("XCLAIM"), key, g->name, p->consumer->name, SLICE("0")};
+    words[5] = slice_of(id_text, stream_id_print(id_text, id));
+    words[6] = SLICE("TIME");
+    words[7] = slice_of(time, num_print_i64(time, p->delivered_ms));
+    words[8] = SLICE("RETRYCOUNT");
+    words[9] = slice_of(count, num_print_u64(count, p->deliveries));
+    words[10] = SLICE("FORCE");
+    words[11] = SLICE("JUSTID");
+    words[12] = SLICE("LASTID");
+    words[13] = slice_of(last, stream_id_print(last, g->last_id));
+    record_say_feed(c, words, ARRAY_LEN(words));
+}
+
+void stream_say_group(struct call *c, struct slice key, const struct xstream_group *g)
+{
+    if (!record_followed(c)) {
+        return;
+    }
+    char last[STREAM_ID_TEXT];
+    char read[NUM_I64_MAX_LEN];
+    struct slice words[7] = {SLICE("XGROUP"), SLICE("SETID"), key, g->name};
+    words[4] = slice_of(last, stream_id_print(last, g->last_id));
+    words[5] = SLICE("ENTRIESREAD");
+    words[6] = slice_of(read, num_print_i64(read, g->entries_read));
+    record_say_feed(c, words, ARRAY_LEN(words));
 }

@@ -33,6 +33,12 @@ void reply_stream_range(struct resp_writer *w, const struct xstream *s, struct s
 /* The one of that id, if it is there. */
 bool reply_stream_one(struct resp_writer *w, const struct xstream *s, struct stream_id id);
 
+/* Those who follow are told of a pending entry as it is now, or was before it went. */
+void stream_say_pending(struct call *c, struct slice key, const struct xstream_group *g,
+                        struct stream_id id, const struct xstream_pending *p);
+/* ... of how far the group is. */
+void stream_say_group(struct call *c, struct slice key, const struct xstream_group *g);
+
 /* Adds a consumer and tells of it. */
 struct xstream_consumer *stream_add_consumer(struct call *c, struct xstream *s,
                                              struct xstream_group *g, struct slice key,

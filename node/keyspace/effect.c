@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/keyspace/effect.h"
 
+#include "node/keyspace/feed.h"
 #include "node/keyspace/notify.h"
 #include "node/types/rdb.h"
 #include "node/types/string.h"
@@ -152,16 +153,28 @@ void effect_close(struct keyspace *ks, const struct effect_origin *o)
     }
     e->n = 0;
     e->open = false;
+    if (UNLIKELY(e->feed != NULL)) {
+        feed_close(e->feed);
+    }
 }
 
 /* ---- keys by value ---- */
+
+static void put_as_value(const struct db *db, uint32_t shard, const struct slice *words, size_t n)
+{
+    const struct collector *e = db->ks->collector;
+    effect_put(db->ks, shard, db->index, words, n);
+    if (UNLIKELY(e->feed != NULL && e->feed->values)) {
+        feed_put(e->feed, db->index, words, n);
+    }
+}
 
 void effect_put_value(const struct db *db, const struct probe *p, struct slice key)
 {
     struct slice words[6] = {SLICE("DEL"), key};
     struct object *o = db_raw(db, p, key);
     if (o == NULL) {
-        effect_put(db->ks, p->shard, db->index, words, 2);
+        put_as_value(db, p->shard, words, 2);
         return;
     }
     char digits[NUM_I64_MAX_LEN];
@@ -173,7 +186,7 @@ void effect_put_value(const struct db *db, const struct probe *p, struct slice k
         words[2] = string_bytes(o, digits);
         words[3] = SLICE("PXAT");
         words[4] = at_text;
-        effect_put(db->ks, p->shard, db->index, words, at == OBJECT_NO_EXPIRE ? 3 : 5);
+        put_as_value(db, p->shard, words, at == OBJECT_NO_EXPIRE ? 3 : 5);
         return;
     }
     struct str payload = {0};
@@ -183,7 +196,7 @@ void effect_put_value(const struct db *db, const struct probe *p, struct slice k
     words[3] = str_slice(&payload);
     words[4] = SLICE("REPLACE");
     words[5] = SLICE("ABSTTL");
-    effect_put(db->ks, p->shard, db->index, words, 6);
+    put_as_value(db, p->shard, words, 6);
     str_fini(&payload);
 }
 
@@ -205,7 +218,7 @@ void effect_changed(const struct db *db, const struct probe *p, struct slice key
 }
 
 /* The removal of a key is told on, as a DEL that nobody asked for. */
-static void tell_gone(const struct db *db, const struct probe *p, struct slice key)
+static void tell_gone(const struct db *db, const struct probe *p, struct slice key, bool lazily)
 {
     struct collector *e = db->ks->collector;
     if (LIKELY(e == NULL)) {
@@ -220,6 +233,10 @@ static void tell_gone(const struct db *db, const struct probe *p, struct slice k
         effect_open(db->ks, db->now_ms);
     }
     effect_put(db->ks, p->shard, db->index, (struct slice[]){SLICE("DEL"), key}, 2);
+    if (UNLIKELY(e->feed != NULL)) {
+        struct slice words[2] = {lazily ? SLICE("UNLINK") : SLICE("DEL"), key};
+        feed_put(e->feed, db->index, words, 2);
+    }
     if (alone) {
         effect_close(db->ks, NULL);
     }
@@ -230,7 +247,7 @@ void keyspace_expired(const struct db *db, const struct probe *p, struct slice k
     enum change_cause was = db->ks->cause;
     db->ks->cause = was == CHANGE_BY_COMMAND ? CHANGE_BY_EXPIRY : was;
     db->ks->stats.expired_keys++;
-    tell_gone(db, p, key);
+    tell_gone(db, p, key, db->ks->settings.lazy_expire);
     db->ks->cause = was;
     notify(db, NOTIFY_EXPIRED, "expired", key);
 }
@@ -239,7 +256,7 @@ void keyspace_evicted(const struct db *db, const struct probe *p, struct slice k
 {
     enum change_cause was = db->ks->cause;
     db->ks->cause = CHANGE_BY_EVICTION;
-    tell_gone(db, p, key);
+    tell_gone(db, p, key, db->ks->settings.lazy_eviction);
     db->ks->cause = was;
     notify(db, NOTIFY_EVICTED, "evicted", key);
 }

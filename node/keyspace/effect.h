@@ -28,6 +28,8 @@ struct effect_sink {
     void (*touched_all)(void *arg, uint32_t shard);
 };
 
+struct feed;
+
 struct effect_part {
     uint32_t shard;
     uint32_t n_effects;
@@ -40,6 +42,7 @@ struct effect_part {
 struct collector {
     uint32_t magic;
     struct effect_sink sink;
+    struct feed *feed; /* the same in Redis's words; NULL: nobody follows */
     bool open;
     bool expiring; /* what changes now is nobody's command */
     int64_t now_ms;

@@ -32,6 +32,8 @@ void rdb_job_done(struct rdb_job *job); /* the node's */
 struct rdb_save_port {
     void *arg;
     void (*run)(void *arg, struct rdb_job *job);
+    bool served_only; /* of the shards that are held, those that are served here */
+    bool no_keys;     /* libraries alone */
 };
 
 /* Begins: the file will hold the keyspace as it is now, in place of what has that name. `compress`:

@@ -197,8 +197,9 @@ struct rdb_save *rdb_save_new(struct disk *disk, const char *name, struct keyspa
         return NULL;
     }
     put_head(s, wall_ms);
-    for (int i = 0; i < ks->n_shards; i++) {
-        s->views[i] = ks->shards[i] == NULL ? NULL : view_new(ks, i, on_key, s);
+    for (int i = 0; i < ks->n_shards && !port->no_keys; i++) {
+        bool wanted = port->served_only ? keyspace_serves(ks, i) : ks->shards[i] != NULL;
+        s->views[i] = wanted ? view_new(ks, i, on_key, s) : NULL;
     }
     return s;
 }

@@ -4,6 +4,7 @@
 #include "node/link/link.h"
 #include "node/serve/access.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/follow.h"
 #include "node/serve/migrate.h"
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
@@ -102,6 +103,7 @@ void client_free(struct client **cp)
     waiters_forget(c);
     parked_forget(c);
     migrate_forget(c);
+    follow_forget(c);
     pubsub_forget(c);
     tracking_forget(c);
     hmap_remove(&s->by_id, &c->id_node);
@@ -198,21 +200,23 @@ void client_adopt_links(struct server *s)
 int client_class(const struct client *c)
 {
     /* A monitor takes what the server sends unasked, as Redis's replicas and monitors do. */
-    return (c->flags & CLIENT_MONITOR) != 0 || !list_empty(&c->ear) ? OUTPUT_REPLICA
-           : (c->flags & CLIENT_LISTENS) != 0                       ? OUTPUT_PUBSUB
-                                                                    : OUTPUT_NORMAL;
+    return (c->flags & (CLIENT_MONITOR | CLIENT_FOLLOWS)) != 0 || !list_empty(&c->ear)
+               ? OUTPUT_REPLICA
+           : (c->flags & CLIENT_LISTENS) != 0 ? OUTPUT_PUBSUB
+                                              : OUTPUT_NORMAL;
 }
 
 void client_check_output(struct client *c)
 {
     struct server *s = c->server;
     bool unlimited = (c->flags & CLIENT_LANE) != 0 && list_empty(&c->ear);
-    if (c->stream->out.bytes == 0 || unlimited || (c->flags & CLIENT_CLOSING) != 0) {
+    size_t pending = follow_pending(c);
+    if (c->stream->out.bytes + pending == 0 || unlimited || (c->flags & CLIENT_CLOSING) != 0) {
         c->soft_since_ms = 0;
         return;
     }
     const struct output_limit *l = &s->settings->output_limits.of[client_class(c)];
-    size_t used = stream_out_memory(c->stream);
+    size_t used = stream_out_memory(c->stream) + pending;
     bool over = l->hard != 0 && used >= l->hard;
     /* Who has not said who it is may not make this process keep much for it. */
     over |= c->parser.unauthenticated && c->stream->out.bytes > STRANGER_OUTPUT_MAX;
@@ -287,7 +291,8 @@ void client_pushed(struct client *c)
 
 struct outbuf *client_out(struct client *c)
 {
-    return c->flags & (CLIENT_REPLY_OFF | CLIENT_SKIPPING) ? &c->server->sink : &c->stream->out;
+    return c->flags & (CLIENT_REPLY_OFF | CLIENT_SKIPPING | CLIENT_FOLLOWS) ? &c->server->sink
+                                                                            : &c->stream->out;
 }
 
 /* The largest that may go; lanes and those under CLIENT NO-EVICT may not. */
@@ -296,7 +301,7 @@ static struct client *largest(struct server *s)
     struct client *most = NULL;
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
-        if ((c->flags & (CLIENT_LANE | CLIENT_NO_EVICT | CLIENT_CLOSING)) == 0 &&
+        if ((c->flags & (CLIENT_LANE | CLIENT_NO_EVICT | CLIENT_CLOSING | CLIENT_FOLLOWS)) == 0 &&
             (most == NULL || c->memory_seen > most->memory_seen)) {
             most = c;
         }
@@ -346,6 +351,7 @@ static const char *flags_of(const struct client *c, char to[CLIENT_FLAG_LETTERS]
         bool set;
         char letter;
     } flags[] = {{(c->flags & CLIENT_MONITOR) != 0, 'O'},
+                 {(c->flags & CLIENT_FOLLOWS) != 0, 'S'},
                  {(c->flags & CLIENT_LISTENS) != 0, 'P'},
                  {(c->flags & CLIENT_LANE) != 0, 'L'},
                  {(c->flags & (CLIENT_PAUSED | CLIENT_BLOCKED)) != 0, 'b'},

@@ -24,6 +24,7 @@ struct waiter;
 struct parked;
 struct migration;
 struct tracking;
+struct follower;
 
 enum client_flag {
     CLIENT_AUTHENTICATED = 1 << 0, /* or nothing was asked for when it came */
@@ -42,8 +43,11 @@ enum client_flag {
     CLIENT_BLOCKED = 1 << 13, /* its command waits (parked, WAIT): nothing behind it runs */
     CLIENT_FREE = 1 << 14,    /* may run anything: see access.h */
     CLIENT_LISTENS = 1 << 15, /* is subscribed to something (pubsub.h) */
+    CLIENT_FOLLOWS = 1 << 16, /* gets the stream of changes (follow.h), and no replies */
     /* Nothing that it sent may run now. */
     CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED,
+    /* Its replies go nowhere, or may. */
+    CLIENT_SILENT = CLIENT_SKIPPING | CLIENT_SKIP_NEXT | CLIENT_REPLY_OFF | CLIENT_FOLLOWS,
 };
 
 #define CLIENT_MAGIC    0x636c6e74u
@@ -79,6 +83,7 @@ struct client {
     struct list aside;             /* a lane's: struct parked.link */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     struct subscriber subscriber;
+    struct follower *follower; /* NULL: it has said nothing of that kind */
     struct tracking *tracking; /* of client-side caching; NULL: off */
     struct hmap_node id_node;  /* server->by_id */
     struct list ear;           /* server->ears: a proxy worker listens by it */

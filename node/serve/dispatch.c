@@ -5,6 +5,7 @@
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
@@ -343,6 +344,9 @@ static bool may_be_kept(struct server *s, struct client *c, struct call *k)
 /* In RESP2 messages and replies cannot be told apart: a subscriber may say little. */
 static bool may_say(struct server *s, struct client *c, struct call *k)
 {
+    if ((c->flags & CLIENT_FOLLOWS) != 0) {
+        return follow_may_say(c, k->cmd);
+    }
     switch (k->cmd->id) {
     case CMD_PING:
     case CMD_SUBSCRIBE:
@@ -404,7 +408,7 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
         return false;
     }
     return (s->repl == NULL || all_ours(s, c, k)) && may_be_kept(s, c, k) &&
-           (LIKELY((c->flags & CLIENT_LISTENS) == 0) || may_say(s, c, k));
+           (LIKELY((c->flags & (CLIENT_LISTENS | CLIENT_FOLLOWS)) == 0) || may_say(s, c, k));
 }
 
 static void touch(struct server *s, struct client *c)
@@ -425,7 +429,7 @@ static void relieve(struct call *k)
         LIST_FOREACH(it, &s->clients) {
             client_account(container_of(it, struct client, link));
         }
-        s->ks->uncounted = replicate_memory(s) + s->dying_bytes;
+        s->ks->uncounted = replicate_memory(s) + follow_memory(s) + s->dying_bytes;
     }
 }
 
@@ -481,7 +485,7 @@ static bool may_go_on(struct client *c, const struct call *k)
 void dispatch_answered(struct client *c)
 {
     struct server *s = c->server;
-    if (UNLIKELY((c->flags & (CLIENT_SKIPPING | CLIENT_SKIP_NEXT | CLIENT_REPLY_OFF)) != 0)) {
+    if (UNLIKELY((c->flags & CLIENT_SILENT) != 0)) {
         outbuf_consume(&s->sink, s->sink.bytes);
         bool next = (c->flags & CLIENT_SKIP_NEXT) != 0;
         c->flags &= ~(uint32_t)(CLIENT_SKIPPING | CLIENT_SKIP_NEXT);

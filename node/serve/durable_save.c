@@ -4,6 +4,7 @@
 #include "node/keyspace/clock.h"
 #include "node/keyspace/effect.h"
 #include "node/serve/durable_priv.h"
+#include "node/serve/follow.h"
 #include "node/serve/replicate.h"
 
 #include "common/base/hash.h"
@@ -758,6 +759,7 @@ enum durable_answer durable_reload(struct server *s, bool save, bool flush, bool
     }
     str_fini(&path);
     s->ks->collector = collector;
+    follow_reset(s, "the data set was loaded anew");
     return good && found ? DURABLE_OK : DURABLE_FAILED;
 }
 

@@ -3,6 +3,7 @@
 
 #include "node/link/link.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/server.h"
 
 #include "common/base/bytes.h"
@@ -64,6 +65,7 @@ static void take(struct server *s, struct slice payload, uint64_t version)
                   str_cstr(&why));
     } else {
         s->libraries_version = version;
+        follow_reset(s, "libraries came from another node");
         log_event(LOG_NOTICE, "script", "libraries taken from another node version=%llu",
                   (unsigned long long)version);
         str_clear(&why);

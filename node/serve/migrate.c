@@ -509,7 +509,7 @@ static void remove_moved(struct call *k, struct migration *m)
         }
         if (o != NULL) {
             db_remove(&k->db, &p, o, true);
-            record_say_del(k, &p, name);
+            record_say_del(k, &p, name, false);
             notify(&k->db, NOTIFY_GENERIC, "del", name);
             k->changes++;
         }

@@ -5,6 +5,7 @@
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/holds.h"
 #include "node/serve/libraries.h"
 #include "node/serve/parked.h"
@@ -113,6 +114,9 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
     r->batch++;
     if (s->ks->shards[shard] != NULL) {
         s->ks->shards[shard]->passive = now != REPL_SERVE;
+    }
+    if (was == REPL_SERVE || now == REPL_SERVE) {
+        follow_reset(s, "this node serves other shards now");
     }
     if (loses(was, now)) {
         holds_lost(s->holds, shard);
@@ -542,7 +546,9 @@ static void hang_into_keyspace(struct server *s)
 {
     struct effect_sink sink = {
         .arg = s, .entry = sink_entry, .touched = sink_touched, .touched_all = sink_touched_all};
+    follow_unhang(s);
     s->ks->collector = collector_new(&sink);
+    follow_hang(s);
 }
 
 static struct repl_env env_of(struct server *s)

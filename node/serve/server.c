@@ -8,6 +8,7 @@
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/holds.h"
 #include "node/serve/libraries.h"
 #include "node/serve/parked.h"
@@ -178,7 +179,7 @@ static void check_client(struct server *s, struct client *c)
         return;
     }
     bool exempt = (c->flags & (CLIENT_LANE | CLIENT_MONITOR | CLIENT_PAUSED | CLIENT_BLOCKED |
-                               CLIENT_LISTENS)) != 0;
+                               CLIENT_LISTENS | CLIENT_FOLLOWS)) != 0;
     if (s->settings->timeout_ms > 0 && idle_ms > s->settings->timeout_ms && !exempt) {
         s->stats.idle_kills++;
         log_event(LOG_VERBOSE, "client", "closed: idle client=%llu addr=%s",
@@ -329,7 +330,7 @@ static void on_lazyfree(struct loop_timer *t)
 static void evict_more(struct server *s)
 {
     if (s->ks->settings.maxmemory != 0) {
-        s->ks->uncounted = replicate_memory(s) + s->dying_bytes;
+        s->ks->uncounted = replicate_memory(s) + follow_memory(s) + s->dying_bytes;
     }
     if (LIKELY(!s->ks->evicting)) {
         return;
@@ -426,6 +427,7 @@ static void unwatch_all(struct server *s)
 void server_make_keyspace(struct server *s, int n_shards)
 {
     if (s->ks != NULL) {
+        follow_reset(s, "the data set is another one");
         parked_end_all(s);
         unwatch_all(s);
     }
@@ -550,6 +552,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     seed(s);
     random_hex(s, s->run_id);
     random_hex(s, s->id);
+    follow_init(s);
     ticks_scale_init(&s->scale);
     s->batch = batch_new();
     s->keys = mem_alloc(sizeof(*s->keys));
@@ -582,6 +585,7 @@ void server_free(struct server **sp)
         struct client *c = container_of(it, struct client, link);
         client_free(&c);
     }
+    follow_fini(s);
     jobs_free(&s->resolver);
     loop_off_turn(s->loop, on_turn, s);
     replicate_stop(s);

@@ -26,6 +26,7 @@ struct cmdstats;
 struct slowlog;
 struct latency;
 struct durable;
+struct following;
 struct channels;
 struct trackers;
 struct access;
@@ -119,9 +120,10 @@ struct server {
     struct client *executing; /* the same, from its handler's beginning: pushes to it wait */
     struct channels *channels;
     struct trackers *trackers;
-    struct list ears;    /* of proxies' workers */
-    struct list waiters; /* of WAIT and WAITAOF */
-    struct list adopted; /* those that are to become links */
+    struct list ears;            /* of proxies' workers */
+    struct list waiters;         /* of WAIT and WAITAOF */
+    struct following *following; /* Redis's replicas and their like */
+    struct list adopted;         /* those that are to become links */
     struct loop_task adopt_task;
     struct outbuf sink;     /* replies that nobody wants */
     int64_t cpu_sampled_us; /* of this thread, at the last cron */

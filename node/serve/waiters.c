@@ -3,6 +3,7 @@
 
 #include "node/serve/client.h"
 #include "node/serve/durable.h"
+#include "node/serve/follow.h"
 #include "node/serve/replicate_priv.h"
 
 #include "common/base/mem.h"
@@ -20,6 +21,7 @@ struct waiter {
     bool aof;
     int64_t local;
     int64_t replicas;
+    uint64_t offset; /* of the stream that Redis's replicas follow, if this node stands alone */
     uint32_t n;
     struct target of[];
 };
@@ -34,6 +36,7 @@ static struct waiter *snapshot(const struct server *s)
 {
     int n = s->ks->n_shards;
     struct waiter *w = mem_zalloc(sizeof(*w) + (size_t)n * sizeof(w->of[0]));
+    w->offset = follow_offset(s);
     for (int i = 0; s->repl != NULL && i < n; i++) {
         enum repl_state at = repl_state(s->repl->core, i);
         uint64_t version = repl_version(s->repl->core, i);
@@ -47,6 +50,9 @@ static struct waiter *snapshot(const struct server *s)
 static int64_t replicas_that_have(const struct server *s, const struct waiter *w)
 {
     int64_t least = -1;
+    if (s->settings->stand_alone) {
+        return w->aof ? 0 : follow_acked(s, w->offset);
+    }
     for (uint32_t i = 0; i < w->n; i++) {
         int n = repl_acked(s->repl->core, w->of[i].shard, w->of[i].version, w->aof);
         least = least < 0 ? n : MIN(least, n);
@@ -145,6 +151,9 @@ static void begin(struct client *c, struct call *k, struct waiter *w, int64_t ti
     }
     c->waiter = w;
     client_block(c);
+    if (s->settings->stand_alone) {
+        follow_ask(s);
+    }
     if (timeout_ms > 0) {
         loop_timer_start(&w->timer, timeout_ms, 0);
     }

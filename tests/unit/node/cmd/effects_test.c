@@ -356,7 +356,7 @@ static void test_effects_of_lists(void **state)
     LEAVES(&p, "rpush l 1 2 3 4 5 6 7", "0 rpush l 1 2 3 4 5 6 7");
     LEAVES(&p, "rpop l 2", "0 rpop l 2");
     LEAVES(&p, "lmpop 1 l left count 2", "0 LPOP l 2");
-    LEAVES(&p, "blmpop 0 1 l right", "0 RPOP l");
+    LEAVES(&p, "blmpop 0 1 l right", "0 RPOP l 1");
     LEAVES(&p, "blpop nothere l {l}x 0", "0 LPOP l");
     LEAVES(&p, "brpop nothere l 0", "0 RPOP l");
     LEAVES(&p, "rpush l 8 9", "0 rpush l 8 9");
@@ -407,8 +407,8 @@ static void test_effects_of_sorted_sets(void **state)
     LEAVES(&p, "zincrby z 0 a", "");
     LEAVES(&p, "zrem z nothing", "");
     LEAVES(&p, "zpopmin z", "0 zpopmin z");
-    LEAVES(&p, "zmpop 2 y z max", "0 ZPOPMAX z");
-    LEAVES(&p, "zmpop 2 y z max count 5", "0 ZPOPMAX z");
+    LEAVES(&p, "zmpop 2 y z max", "0 ZPOPMAX z 1");
+    LEAVES(&p, "zmpop 2 y z max count 5", "0 ZPOPMAX z 1");
     LEAVES(&p, "bzpopmin y z 0", "");
     LEAVES(&p, "zadd z 1 a 2 b 3 c", "0 zadd z 1 a 2 b 3 c");
     LEAVES(&p, "bzpopmax y z 0", "0 ZPOPMAX z");
