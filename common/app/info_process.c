@@ -3,6 +3,7 @@
 
 #include "common/app/info.h"
 #include "common/app/version.h"
+#include "common/base/mem.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -53,4 +54,20 @@ void info_cpu(struct str *to)
     put_usage(to, RUSAGE_SELF, "");
     put_usage(to, RUSAGE_CHILDREN, "_children");
     put_usage(to, RUSAGE_THREAD, "_main_thread");
+}
+
+static void put_ratio(struct str *to, const char *ratio, const char *bytes, size_t what, size_t of)
+{
+    str_printf(to, "%s:%.2f\r\n%s:%lld\r\n", ratio, (double)what / (double)MAX(of, 1UL), bytes,
+               (long long)what - (long long)of);
+}
+
+void info_fragmentation(const struct mem_stats *m, struct str *to)
+{
+    size_t active = m->active != 0 ? m->active : m->rss;
+    size_t resident = m->resident != 0 ? m->resident : m->rss;
+    put_ratio(to, "allocator_frag_ratio", "allocator_frag_bytes", active, m->used);
+    put_ratio(to, "allocator_rss_ratio", "allocator_rss_bytes", resident, active);
+    put_ratio(to, "rss_overhead_ratio", "rss_overhead_bytes", m->rss, resident);
+    put_ratio(to, "mem_fragmentation_ratio", "mem_fragmentation_bytes", m->rss, m->used);
 }

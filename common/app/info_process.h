@@ -20,3 +20,7 @@ struct info_server {
 /* The lines of the sections Server and CPU. */
 void info_server(const struct info_server *s, struct str *to);
 void info_cpu(struct str *to);
+struct mem_stats;
+/* allocator_frag_ratio to mem_fragmentation_bytes: how much more memory than was asked for the
+ * allocator's pages take, and the process. Without figures of the allocator the process's. */
+void info_fragmentation(const struct mem_stats *m, struct str *to);

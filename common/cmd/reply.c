@@ -363,3 +363,17 @@ void command_reply(struct resp_writer *w, const struct slice *argv, size_t argc)
         reply_help(w);
     }
 }
+
+bool command_script_debug(struct resp_writer *w, struct slice mode)
+{
+    if (slice_is(mode, "no")) {
+        resp_ok(w);
+    } else if (slice_is(mode, "yes") || slice_is(mode, "sync")) {
+        resp_error(w, "ERR There is no script debugger in this version of Shoal: the connection is "
+                      "closed, so that no script is executed for it");
+        return false;
+    } else {
+        resp_error(w, "ERR Use SCRIPT DEBUG YES/SYNC/NO");
+    }
+    return true;
+}

@@ -4,7 +4,8 @@
  *
  *   1  register, heartbeat, map and confirmation
  *   2  replication: primary terms and stale members in the map, REPORT, PROGRESS, ORDER; the node's
- *      password and durability in REGISTER, settings in WELCOME */
+ *      password and durability in REGISTER, settings in WELCOME
+ *   3  ASK and ANSWER: an operator talks to any node */
 #pragma once
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3

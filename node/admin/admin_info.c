@@ -115,15 +115,16 @@ static void put_memory(void *arg, struct str *to)
     options_print(settings_options(), s->settings, o, &policy);
     str_printf(to, "maxmemory_policy:%s\r\n", str_cstr(&policy));
     str_fini(&policy);
-    str_printf(to, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%lld\r\n",
-               (double)m.rss / (double)MAX(m.used, 1), (long long)m.rss - (long long)m.used);
+    info_fragmentation(&m, to);
     size_t backlog = replicate_memory(s);
     str_printf(to,
                "mem_not_counted_for_evict:%zu\r\nmem_replication_backlog:%zu\r\n"
-               "mem_clients_slaves:0\r\n",
-               backlog, backlog);
-    str_printf(to, "mem_clients_normal:%zu\r\nmem_aof_buffer:0\r\nmem_allocator:%s\r\n", clients,
-               m.name);
+               "mem_total_replication_buffers:%zu\r\nmem_clients_slaves:0\r\n",
+               backlog, backlog, backlog);
+    str_printf(
+        to,
+        "mem_clients_normal:%zu\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\nmem_allocator:%s\r\n",
+        clients, m.name);
     str_printf(
         to,
         "active_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\nlazyfreed_objects:%llu\r\n",
@@ -149,9 +150,12 @@ static void put_stats(void *arg, struct str *to)
     str_printf(to, "instantaneous_ops_per_sec:%llu\r\n", (ull)rate_now(&s->ops));
     str_printf(to, "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\n",
                (ull)tr.bytes_in, (ull)tr.bytes_out);
-    str_printf(to, "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n");
+    str_printf(to, "total_net_repl_input_bytes:%llu\r\ntotal_net_repl_output_bytes:%llu\r\n",
+               (ull)tr.links_in, (ull)tr.links_out);
     str_printf(to, "instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n",
                (double)rate_now(&s->bytes_in) / 1024, (double)rate_now(&s->bytes_out) / 1024);
+    str_printf(to, "instantaneous_input_repl_kbps:%.2f\r\ninstantaneous_output_repl_kbps:%.2f\r\n",
+               (double)rate_now(&s->links_in) / 1024, (double)rate_now(&s->links_out) / 1024);
     const struct follow_stats *f = follow_stats(s);
     str_printf(to,
                "rejected_connections:%llu\r\nsync_full:%llu\r\nsync_partial_ok:%llu\r\n"
@@ -181,7 +185,11 @@ static void put_stats(void *arg, struct str *to)
     str_printf(to, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n");
     struct tracking_stats tracking;
     tracking_stats(s, &tracking);
-    str_printf(to, "total_active_defrag_time:0\r\ntracking_total_keys:%zu\r\n", tracking.keys);
+    str_printf(to, "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
+                   "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
+                   "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
+                   "current_active_defrag_time:0\r\n");
+    str_printf(to, "tracking_total_keys:%zu\r\n", tracking.keys);
     str_printf(to, "tracking_total_items:%zu\r\ntracking_total_prefixes:%zu\r\n", tracking.items,
                tracking.prefixes);
     str_printf(to, "unexpected_error_replies:0\r\n");
@@ -189,6 +197,8 @@ static void put_stats(void *arg, struct str *to)
                (ull)s->cmdstats->errors);
     str_printf(to, "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n", (ull)tr.reads,
                (ull)tr.writes);
+    str_printf(to, "io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n"
+                   "reply_buffer_shrinks:0\r\nreply_buffer_expands:0\r\n");
     str_printf(to, "watched_keys:%zu\r\nprotocol_errors:%llu\r\nidle_clients_closed:%llu\r\n",
                watches_count(s->ks), (ull)t->protocol_errors, (ull)t->idle_kills);
     str_printf(to, "client_output_buffer_limit_disconnections:%llu\r\n",

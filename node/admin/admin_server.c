@@ -104,6 +104,14 @@ static void do_monitor(struct call *k)
     resp_ok(&k->w);
 }
 
+static void do_script_debug(struct call *k)
+{
+    struct client *c = client_of(k);
+    if (!command_script_debug(&k->w, k->argv[2]) && (c->flags & CLIENT_LANE) == 0) {
+        client_close_after_reply(c);
+    }
+}
+
 void admin_server(struct call_table *t)
 {
     static const enum command_id commands[] = {CMD_COMMAND,
@@ -124,4 +132,5 @@ void admin_server(struct call_table *t)
     t->fn[CMD_LOLWUT] = do_lolwut;
     t->fn[CMD_MODULE_LIST] = do_module_list;
     t->fn[CMD_MONITOR] = do_monitor;
+    t->fn[CMD_SCRIPT_DEBUG] = do_script_debug;
 }

@@ -23,6 +23,17 @@
 #define PROGRESS_MS        1000 /* of copies that run */
 #define HEARTBEAT_MS_SANE  (24LL * 3600 * 1000)
 
+/* What an operator asked for. */
+struct ask {
+    uint64_t number;
+    agent_answer_fn fn;
+    void *arg;
+    bool join; /* waits for the registration */
+    bool answered;
+    uint64_t epoch; /* what the answer tells is in this map */
+    struct str reply;
+};
+
 struct agent {
     uint32_t magic;
     struct loop *loop;
@@ -37,6 +48,13 @@ struct agent {
     struct loop_timer progress;
     struct loop_task report;
     struct wire_changes changes; /* to be reported */
+    struct loop_task answer;     /* gives the askers what has come */
+    struct ask *asks;
+    size_t n_asks;
+    uint64_t ask_last;
+    unsigned guide_skips; /* who we took for the coordinator is asked where it is: after so many
+                             other answers */
+    bool guided;          /* ... was asked */
     int64_t retry_ms;
     int64_t interval_ms;
     int64_t heard_ms; /* -1: never */
@@ -177,8 +195,139 @@ static void set_why(struct agent *a, const char *what, const char *detail)
     memcpy(a->why, why, sizeof(why));
 }
 
+/* ---- asking ---- */
+
+uint64_t agent_ask(struct agent *a, int proto, const struct slice *argv, size_t argc,
+                   agent_answer_fn fn, void *arg)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    if (a->state != AGENT_MEMBER) {
+        return 0;
+    }
+    a->asks = mem_realloc(a->asks, sizeof(*a->asks) * (a->n_asks + 1));
+    a->asks[a->n_asks++] = (struct ask){.number = ++a->ask_last, .fn = fn, .arg = arg};
+    struct str words = {0};
+    str_printf(&words, "*%zu\r\n", argc);
+    for (size_t i = 0; i < argc; i++) {
+        str_printf(&words, "$%zu\r\n", argv[i].len);
+        str_append_slice(&words, argv[i]);
+        str_appendz(&words, "\r\n");
+    }
+    struct wire_message m = {
+        .kind = WIRE_ASK,
+        .ask = {.number = a->ask_last, .proto = (uint64_t)proto, .words = str_slice(&words)}};
+    send_message(a, &m);
+    str_fini(&words);
+    return a->ask_last;
+}
+
+static void remove_ask(struct agent *a, size_t i)
+{
+    str_fini(&a->asks[i].reply);
+    memmove(&a->asks[i], &a->asks[i + 1], sizeof(*a->asks) * (a->n_asks - i - 1));
+    a->n_asks--;
+}
+
+void agent_unask(struct agent *a, uint64_t number)
+{
+    for (size_t i = 0; i < a->n_asks; i++) {
+        if (a->asks[i].number == number) {
+            remove_ask(a, i);
+            return;
+        }
+    }
+}
+
+/* An asker may ask again, or let go of others. */
+static void on_answer(struct loop_task *t)
+{
+    struct agent *a = container_of(t, struct agent, answer);
+    uint64_t epoch = a->map == NULL ? 0 : a->map->epoch;
+    for (size_t i = 0; i < a->n_asks;) {
+        struct ask k = a->asks[i];
+        if (!k.answered || k.epoch > epoch) {
+            i++;
+            continue;
+        }
+        a->asks[i].reply = (struct str){0};
+        remove_ask(a, i);
+        k.fn(k.arg, str_slice(&k.reply));
+        str_fini(&k.reply);
+        i = 0;
+    }
+}
+
+static void take_answer(struct agent *a, const struct wire_answer *m)
+{
+    for (size_t i = 0; i < a->n_asks; i++) {
+        struct ask *k = &a->asks[i];
+        if (k->number == m->number && !k->answered) {
+            k->answered = true;
+            k->epoch = m->epoch;
+            str_append_slice(&k->reply, m->reply);
+            loop_defer(a->loop, &a->answer);
+        }
+    }
+}
+
+/* What had been answered, but by a map that will not come, is not known to be done either. */
+static void fail_asks(struct agent *a)
+{
+    for (size_t i = 0; i < a->n_asks; i++) {
+        struct ask *k = &a->asks[i];
+        if (k->join) {
+            continue;
+        }
+        k->answered = true;
+        k->epoch = 0;
+        str_clear(&k->reply);
+        str_appendz(&k->reply, "-CLUSTERDOWN The connection to the coordinator was lost: what was "
+                               "asked for may or may not be done\r\n");
+    }
+    if (a->n_asks > 0) {
+        loop_defer(a->loop, &a->answer);
+    }
+}
+
+uint64_t agent_await(struct agent *a, agent_answer_fn fn, void *arg)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    a->asks = mem_realloc(a->asks, sizeof(*a->asks) * (a->n_asks + 1));
+    struct ask *k = &a->asks[a->n_asks++];
+    *k = (struct ask){.number = ++a->ask_last, .fn = fn, .arg = arg, .join = true};
+    if (a->state == AGENT_MEMBER) {
+        k->answered = true;
+        str_appendz(&k->reply, "+OK\r\n");
+        loop_defer(a->loop, &a->answer);
+    }
+    return a->ask_last;
+}
+
+/* Tells those who wait for the registration. False: nobody does. */
+static bool end_joins(struct agent *a, const char *error)
+{
+    bool any = false;
+    for (size_t i = 0; i < a->n_asks; i++) {
+        struct ask *k = &a->asks[i];
+        if (!k->join || k->answered) {
+            continue;
+        }
+        k->answered = true;
+        if (error == NULL) {
+            str_appendz(&k->reply, "+OK\r\n");
+        } else {
+            str_printf(&k->reply, "-ERR Not joined: %s\r\n", error);
+        }
+        loop_defer(a->loop, &a->answer);
+        any = true;
+    }
+    return any;
+}
+
 static void drop_link(struct agent *a)
 {
+    fail_asks(a);
+    a->guide_skips = 0;
     loop_timer_stop(&a->heartbeat);
     loop_timer_stop(&a->deadline);
     loop_timer_stop(&a->progress);
@@ -191,6 +340,12 @@ static void retry_later(struct agent *a, int64_t at_least_ms)
 {
     drop_link(a);
     if (a->state == AGENT_FORGOTTEN || a->coordinator_port == 0) {
+        return;
+    }
+    if (end_joins(a, a->why)) {
+        set_state(a, AGENT_IDLE);
+        a->coordinator_port = 0;
+        a->coordinator[0] = '\0';
         return;
     }
     set_state(a, AGENT_CONNECTING);
@@ -298,6 +453,7 @@ static void take_welcome(struct agent *a, const struct wire_welcome *m)
     loop_timer_start(&a->progress, PROGRESS_MS, PROGRESS_MS);
     a->port.welcome(a->port.arg, m);
     send_heartbeat(a);
+    (void)end_joins(a, NULL);
 }
 
 static void take_map(struct agent *a, const struct wire_map *m)
@@ -326,6 +482,7 @@ static void take_map(struct agent *a, const struct wire_map *m)
         a->map = got;
         a->self = map_node_by_id(got, a->settings.id);
         a->port.map(a->port.arg, got, a->self);
+        loop_defer(a->loop, &a->answer);
     } else {
         map_unref(&got);
     }
@@ -354,10 +511,94 @@ static void take_forgotten(struct agent *a)
     drop_link(a);
 }
 
+/* ---- a node or proxy instead of the coordinator ---- */
+
+#define COORDINATOR_FIELD "shoal_coordinator:"
+
+/* It does not know what REGISTER is, or wants to know who we are. */
+static void ask_the_way(struct agent *a)
+{
+    a->guided = true;
+    a->guide_skips = 0;
+    if (a->settings.password[0] != '\0') {
+        a->guide_skips = 1;
+        resp_link_send(a->link, (struct slice[]){SLICE("AUTH"), slice_str(a->settings.password)},
+                       2);
+    }
+    resp_link_send(a->link, (struct slice[]){SLICE("INFO"), SLICE("cluster")}, 2);
+}
+
+/* "host:port" behind the field's name in the text of INFO; false: there is none. */
+static bool find_coordinator(struct slice info, char host[NODE_HOST_MAX], int *port)
+{
+    const char *at = memmem(info.ptr, info.len, COORDINATOR_FIELD, strlen(COORDINATOR_FIELD));
+    char text[NODE_HOST_MAX + 8];
+    if (at == NULL) {
+        return false;
+    }
+    at += strlen(COORDINATOR_FIELD);
+    size_t left = info.len - (size_t)(at - info.ptr);
+    const char *end = memchr(at, '\r', left);
+    size_t len = end == NULL ? left : (size_t)(end - at);
+    if (len == 0 || len >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, at, len);
+    text[len] = '\0';
+    return addr_split(text, host, NODE_HOST_MAX, port) && *port > 0;
+}
+
+static void set_coordinator(struct agent *a, const char *host, int port)
+{
+    (void)snprintf(a->host, sizeof(a->host), "%s", host);
+    a->coordinator_port = port;
+    (void)snprintf(a->coordinator, sizeof(a->coordinator), "%s:%d", host, port);
+    a->retry_ms = RETRY_MS_MIN;
+    a->why[0] = '\0';
+}
+
+/* True: the message belongs to asking the way. */
+static bool guided(struct agent *a, char type, const struct slice *argv, size_t argc)
+{
+    char host[NODE_HOST_MAX];
+    int port = 0;
+    if (a->state != AGENT_REGISTERING) {
+        return false;
+    }
+    if (!a->guided) {
+        if (type == '-') {
+            ask_the_way(a);
+        }
+        return type == '-';
+    }
+    if (a->guide_skips > 0) {
+        a->guide_skips--;
+        return true;
+    }
+    if (type == '-') {
+        set_why(a, "who is there does not say where its coordinator is: ", "a password is needed");
+        retry_later(a, REFUSED_MS);
+        return true;
+    }
+    if (type != '$' || argc != 1 || !find_coordinator(argv[0], host, &port)) {
+        set_why(a, "", "who is there is in no cluster of Shoal: a shoal-proxy makes one");
+        retry_later(a, REFUSED_MS);
+        return true;
+    }
+    log_event(LOG_NOTICE, AREA, "the coordinator is at %s:%d, says %s", host, port, a->coordinator);
+    drop_link(a);
+    set_coordinator(a, host, port);
+    connect_now(a);
+    return true;
+}
+
 static void on_message(struct resp_link *l, char type, const struct slice *argv, size_t argc)
 {
     struct agent *a = resp_link_owner(l);
     struct wire_message m;
+    if (type != '*' && guided(a, type, argv, argc)) {
+        return;
+    }
     const char *wrong = type == '*' ? wire_decode(argv, argc, &m) : "not a message";
     if (wrong != NULL) {
         set_why(a, "the coordinator is not understood: ", wrong);
@@ -381,6 +622,10 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
     case WIRE_ORDER:
         take_order(a, &m.order);
         break;
+    case WIRE_ANSWER:
+        take_answer(a, &m.answer);
+        break;
+    case WIRE_ASK:
     case WIRE_HEARD:
     case WIRE_REPORT:
     case WIRE_PROGRESS:
@@ -415,6 +660,7 @@ struct agent *agent_new(struct loop *l, const struct agent_settings *s,
     loop_timer_init(&a->deadline, l, on_deadline, a);
     loop_timer_init(&a->progress, l, on_progress, a);
     loop_task_init(&a->report, on_report);
+    loop_task_init(&a->answer, on_answer);
     return a;
 }
 
@@ -426,12 +672,17 @@ void agent_free(struct agent **ap)
     }
     CHECK_OBJ(a, AGENT_MAGIC);
     *ap = NULL;
+    while (a->n_asks > 0) {
+        remove_ask(a, a->n_asks - 1);
+    }
+    mem_free(a->asks);
     drop_link(a);
     loop_timer_fini(&a->retry);
     loop_timer_fini(&a->heartbeat);
     loop_timer_fini(&a->deadline);
     loop_timer_fini(&a->progress);
     loop_undefer(&a->report);
+    loop_undefer(&a->answer);
     mem_free(a->changes.items);
     map_unref(&a->map);
     a->magic = 0;
@@ -458,12 +709,24 @@ bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err)
         return same;
     }
     drop_link(a);
-    (void)snprintf(a->host, sizeof(a->host), "%s", host);
-    a->coordinator_port = port;
-    (void)snprintf(a->coordinator, sizeof(a->coordinator), "%s:%d", host, port);
-    a->retry_ms = RETRY_MS_MIN;
-    a->why[0] = '\0';
+    a->guided = false;
+    set_coordinator(a, host, port);
     connect_now(a);
+    return true;
+}
+
+bool agent_reset(struct agent *a)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    if (a->state != AGENT_FORGOTTEN && a->state != AGENT_IDLE) {
+        return false;
+    }
+    set_state(a, AGENT_IDLE);
+    a->why[0] = '\0';
+    a->coordinator_port = 0;
+    a->coordinator[0] = '\0';
+    map_unref(&a->map);
+    a->self = NODE_NONE;
     return true;
 }
 

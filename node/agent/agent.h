@@ -78,8 +78,10 @@ struct agent *agent_new(struct loop *l, const struct agent_settings *s,
 void agent_free(struct agent **a);
 
 /* Which coordinator to register with (--coordinator, SHOAL JOIN host port): starts to connect, or
- * leaves the present one for it. The name is resolved now: false and err if that fails, or if the
- * node is a member of a cluster whose coordinator link is up and is not at that address. */
+ * leaves the present one for it. The address may also be that of a node or proxy of the cluster,
+ * for their clients (redis-cli --cluster add-node): it is asked where its coordinator is. The name
+ * is resolved now: false and err if that fails, or if the node is a member of a cluster whose
+ * coordinator link is up and is not at that address. */
 bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err) MUSTCHECK;
 
 enum agent_state agent_state(const struct agent *a);
@@ -95,6 +97,20 @@ int64_t agent_heard_ms(const struct agent *a);
 /* To the coordinator, with all else of this turn; to nobody while it is not connected: who asks for
  * something asks again until the map answers. */
 void agent_report(struct agent *a, enum wire_op op, int shard, uint64_t term, const char *node);
+/* Asks the coordinator what an operator asked of this node; words as on the wire. `fn` gets the
+ * whole RESP reply, once, from the loop, never from inside here: when the map that it goes by is in
+ * force, or an error when the link is lost. Its number, or 0: the node is no member now. */
+typedef void (*agent_answer_fn)(void *arg, struct slice reply);
+uint64_t agent_ask(struct agent *a, int proto, const struct slice *argv, size_t argc,
+                   agent_answer_fn fn, void *arg) MUSTCHECK;
+/* Behind agent_join: `fn` gets "+OK" as soon as the node is registered; or an error that says why
+ * it could not be, and then it is not tried again. Never from inside here. */
+uint64_t agent_await(struct agent *a, agent_answer_fn fn, void *arg) MUSTCHECK;
+/* The asker goes: fn is not called any more. */
+void agent_unask(struct agent *a, uint64_t number);
+/* Out of the cluster that let go of it, or that it never was in: as a new node. False: it is a
+ * member, or about to be one. */
+bool agent_reset(struct agent *a) MUSTCHECK;
 /* While something takes long and the loop stands still: tells the coordinator, in time and at once,
  * that this node is alive. What comes from there waits. */
 void agent_alive(struct agent *a);

@@ -101,17 +101,6 @@ void cmd_script_kill(struct call *c)
     script_kill(c, SCRIPT_EVAL);
 }
 
-void cmd_script_debug(struct call *c)
-{
-    if (slice_is(c->argv[2], "no")) {
-        resp_ok(&c->w);
-    } else if (slice_is(c->argv[2], "yes") || slice_is(c->argv[2], "sync")) {
-        resp_error(&c->w, "ERR SCRIPT DEBUG is not served by this version of Shoal");
-    } else {
-        resp_error(&c->w, "ERR Use SCRIPT DEBUG YES/SYNC/NO");
-    }
-}
-
 void cmd_script_help(struct call *c)
 {
     static const char *const lines[] = {

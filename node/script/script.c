@@ -54,7 +54,6 @@ void scripts_handlers(struct call_table *t, struct scripts *s)
     t->fn[CMD_SCRIPT_EXISTS] = cmd_script_exists;
     t->fn[CMD_SCRIPT_FLUSH] = cmd_script_flush;
     t->fn[CMD_SCRIPT_KILL] = cmd_script_kill;
-    t->fn[CMD_SCRIPT_DEBUG] = cmd_script_debug;
     t->fn[CMD_SCRIPT_HELP] = cmd_script_help;
     t->fn[CMD_FCALL] = cmd_fcall;
     t->fn[CMD_FCALL_RO] = cmd_fcall_ro;

@@ -230,7 +230,6 @@ SCRIPT_HANDLER(script_load);
 SCRIPT_HANDLER(script_exists);
 SCRIPT_HANDLER(script_flush);
 SCRIPT_HANDLER(script_kill);
-SCRIPT_HANDLER(script_debug);
 SCRIPT_HANDLER(script_help);
 SCRIPT_HANDLER(fcall);
 SCRIPT_HANDLER(fcall_ro);

@@ -4,6 +4,7 @@
 #include "node/link/link.h"
 #include "node/serve/access.h"
 #include "node/serve/dispatch.h"
+#include "node/serve/errand.h"
 #include "node/serve/follow.h"
 #include "node/serve/migrate.h"
 #include "node/serve/parked.h"
@@ -104,6 +105,7 @@ void client_free(struct client **cp)
     parked_forget(c);
     migrate_forget(c);
     follow_forget(c);
+    errand_forget(c);
     pubsub_forget(c);
     tracking_forget(c);
     hmap_remove(&s->by_id, &c->id_node);

@@ -80,6 +80,7 @@ struct client {
     struct waiter *waiter;         /* of WAIT, while CLIENT_BLOCKED */
     struct parked *parked;         /* of BLPOP and kin, while CLIENT_BLOCKED */
     struct migration *migration;   /* of MIGRATE, while CLIENT_BLOCKED */
+    uint64_t errand;               /* the agent asks the coordinator for it, while CLIENT_BLOCKED */
     struct list aside;             /* a lane's: struct parked.link */
     struct link_claim *link_claim; /* it is a node that says so: its stream becomes a link */
     struct subscriber subscriber;

@@ -709,6 +709,8 @@ bool durable_load_rdb(struct durable *d, const char *path, bool *found, struct e
     str_fini(&folder);
     *found = what == RDB_GOOD;
     if (what == RDB_GOOD) {
+        d->loaded_keys = counts.keys;
+        d->loaded_expired = counts.expired;
         log_event(LOG_NOTICE, DURABLE_AREA,
                   "loaded file=\"%s\" keys=%llu expired=%llu foreign=%llu libraries=%llu "
                   "ms=%lld",
@@ -789,7 +791,14 @@ void durable_info(const struct server *s, struct str *to)
     const struct durable *d = s->durable;
     bool rewriting = d->saving_all || d->snapshot != NULL || d->enabling;
     int64_t since_s = (loop_now_ms(s->loop) - d->saving_since_ms) / 1000;
-    str_printf(to, "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n",
+    /* Nothing forks here, so nothing is copied on write. */
+    str_printf(to,
+               "loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
+               "current_cow_size_age:0\r\ncurrent_fork_perc:0.00\r\n"
+               "current_save_keys_processed:%llu\r\ncurrent_save_keys_total:%llu\r\n",
+               d->rdb == NULL ? 0 : ULL(rdb_save_keys(d->rdb)),
+               d->rdb == NULL ? 0 : ULL(server_keys(s)));
+    str_printf(to, "rdb_changes_since_last_save:%llu\r\n",
                ULL(s->ks->stats.dirty - d->dirty_at_save));
     str_printf(to, "replicated_changes_since_last_save:%llu\r\n",
                ULL(s->ks->stats.applied - d->applied_at_save));
@@ -804,11 +813,18 @@ void durable_info(const struct server *s, struct str *to)
                d->saves == 0 ? -1 : (long long)d->last_took_s,
                d->rdb != NULL || d->saving_all ? (long long)since_s : -1, ULL(d->saves));
     str_printf(to,
+               "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%llu\r\n"
+               "rdb_last_load_keys_loaded:%llu\r\n",
+               ULL(d->loaded_expired), ULL(d->loaded_keys));
+    str_printf(to,
                "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:0\r\n"
                "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n",
                d->wal != NULL, rewriting && d->wal != NULL);
     str_printf(to,
-               "aof_last_bgrewrite_status:%s\r\naof_rewrites:%llu\r\naof_last_write_status:%s\r\n",
+               "aof_last_bgrewrite_status:%s\r\naof_rewrites:%llu\r\n"
+               "aof_rewrites_consecutive_failures:0\r\naof_last_write_status:%s\r\n"
+               "aof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
+               "module_fork_last_cow_size:0\r\n",
                d->snapshot_failures > 0 && d->retry_ms > loop_now_ms(s->loop) ? "err" : "ok",
                ULL(d->snapshots), d->wal == NULL || wal_ok(d->wal) ? "ok" : "err");
     if (d->wal != NULL) {

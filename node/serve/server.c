@@ -3,6 +3,7 @@
 
 #include "node/jobs/jobs.h"
 #include "node/keyspace/evict.h"
+#include "node/link/link.h"
 #include "node/serve/access.h"
 #include "node/serve/account.h"
 #include "node/serve/client.h"
@@ -215,7 +216,7 @@ static void walk_clients(struct server *s)
 static void sample(struct rate *r, uint64_t total, int64_t now_us)
 {
     if (r->last_us != 0 && now_us > r->last_us) {
-        uint64_t more = total - r->last;
+        uint64_t more = total > r->last ? total - r->last : 0; /* connections may go */
         r->per_second[r->next++ % SERVER_RATE_SAMPLES] =
             more * 1000000 / (uint64_t)(now_us - r->last_us);
     }
@@ -232,6 +233,15 @@ uint64_t rate_now(const struct rate *r)
     return sum / SERVER_RATE_SAMPLES;
 }
 
+static void add_link(void *arg, struct link *l)
+{
+    struct server_traffic *out = arg;
+    struct link_stats stats;
+    link_stats(l, &stats);
+    out->links_in += stats.bytes_in;
+    out->links_out += stats.bytes_out;
+}
+
 void server_traffic(const struct server *s, struct server_traffic *out)
 {
     *out = (struct server_traffic){.bytes_in = s->stats.closed_in,
@@ -244,6 +254,9 @@ void server_traffic(const struct server *s, struct server_traffic *out)
         out->bytes_out += st->bytes_out;
         out->reads += st->reads;
         out->writes += st->writes;
+    }
+    if (s->links != NULL) {
+        links_each(s->links, add_link, out);
     }
 }
 
@@ -258,6 +271,8 @@ static void sample_rates(struct server *s)
     sample(&s->ops, s->stats.commands, now_us);
     sample(&s->bytes_in, t.bytes_in, now_us);
     sample(&s->bytes_out, t.bytes_out, now_us);
+    sample(&s->links_in, t.links_in, now_us);
+    sample(&s->links_out, t.links_out, now_us);
 }
 
 /* At most a quarter of the time between two turns of the cron goes into this; a step that found few

@@ -160,6 +160,8 @@ struct server {
     struct rate ops;
     struct rate bytes_in;
     struct rate bytes_out;
+    struct rate links_in; /* from and to other nodes */
+    struct rate links_out;
     struct cmdstats *cmdstats;
     struct slowlog *slowlog;
     struct latency *latency;
@@ -198,5 +200,7 @@ struct server_traffic {
     uint64_t bytes_out;
     uint64_t reads;
     uint64_t writes;
+    uint64_t links_in; /* bytes, from and to other nodes */
+    uint64_t links_out;
 };
 void server_traffic(const struct server *s, struct server_traffic *out);

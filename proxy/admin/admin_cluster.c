@@ -15,17 +15,10 @@
 
 /* --- how this proxy is called --- */
 
-/* The address that the client connected to; what it can surely reach again. */
-static void own_address(const struct local_call *c, char *host, size_t size, int *port)
+void own_host(const struct local_call *c, char *host, size_t size)
 {
-    const struct proxy_options *o = options_of(c);
     const struct client *client = client_or_null(c);
     char local[NODE_HOST_MAX] = "";
-    *port = o->announce_port != 0 ? (int)o->announce_port : workers_port(worker_of(c)->all);
-    if (o->announce_host[0] != '\0') {
-        snprintf(host, size, "%s", o->announce_host);
-        return;
-    }
     if (client != NULL) {
         stream_local(client->stream, local, sizeof(local));
     }
@@ -41,6 +34,17 @@ static void own_address(const struct local_call *c, char *host, size_t size, int
         snprintf(host, size, "%s", local + 1);
     } else {
         snprintf(host, size, "%s", local);
+    }
+}
+
+static void own_address(const struct local_call *c, char *host, size_t size, int *port)
+{
+    const struct proxy_options *o = options_of(c);
+    *port = o->announce_port != 0 ? (int)o->announce_port : workers_port(worker_of(c)->all);
+    if (o->announce_host[0] != '\0') {
+        snprintf(host, size, "%s", o->announce_host);
+    } else {
+        own_host(c, host, size);
     }
 }
 
@@ -75,8 +79,8 @@ static enum local_result do_shards(struct local_call *c)
 }
 
 /* redis-benchmark --cluster wants a cluster of two masters at least. In the proxy's view it gets a
- * second line with the same address and slots under another id, which is not linked to the first:
- * who minds links (redis-cli --cluster) passes over it, all others come here in either case. */
+ * second line with the same address and slots under another id, with the flag "noaddr": who minds
+ * flags (redis-cli --cluster) passes over it, all others come here in either case. */
 static void put_twin(const char *line, struct str *to)
 {
     char id[NODE_ID_LEN + 1];
@@ -89,7 +93,8 @@ static void put_twin(const char *line, struct str *to)
         id[i] = id[NODE_ID_LEN - 1 - i];
         id[NODE_ID_LEN - 1 - i] = swap;
     }
-    str_printf(to, "%s %.*s master - 0 0 0 disconnected 0-16383\n", id, end - begin, line + begin);
+    str_printf(to, "%s %.*s master,noaddr - 0 0 0 disconnected 0-16383\n", id, end - begin,
+               line + begin);
 }
 
 static enum local_result do_nodes(struct local_call *c)
@@ -217,7 +222,7 @@ static enum local_result do_not_ours(struct local_call *c)
 {
     resp_errorf(c->w,
                 "ERR Shoal assigns slots and replicas itself; instead of %s use CLUSTER MEET, "
-                "FORGET, DRAIN, REBALANCE or FAILOVER",
+                "FORGET, DRAIN, REBALANCE, SETSLOT <slot> NODE <id> or FAILOVER",
                 c->command->full_name);
     return LOCAL_DONE;
 }
@@ -248,6 +253,8 @@ static enum local_result do_help(struct local_call *c)
                                         "    Return the nodes and their slots.",
                                         "REBALANCE [PLAN|START|STATUS|PAUSE|RESUME|CANCEL]",
                                         "    Even out the shards over the nodes.",
+                                        "SETSLOT <slot> NODE <node-id>",
+                                        "    Move the slot, with its whole shard, to that node.",
                                         "SHARDS",
                                         "    Return who serves which slots.",
                                         "SLOTS",
@@ -262,7 +269,8 @@ void admin_cluster(struct local_table *t)
 {
     static const enum command_id control[] = {
         CMD_CLUSTER_MEET,  CMD_CLUSTER_FORGET,   CMD_CLUSTER_REBALANCE,
-        CMD_CLUSTER_DRAIN, CMD_CLUSTER_FAILOVER, CMD_PROXY,
+        CMD_CLUSTER_DRAIN, CMD_CLUSTER_FAILOVER, CMD_CLUSTER_SETSLOT,
+        CMD_PROXY,
     };
     local_table_set(t, CMD_CLUSTER, do_not_ours, 0);
     local_table_set(t, CMD_CLUSTER_SLOTS, do_slots, 0);

@@ -3,6 +3,7 @@
  * First the workers are asked, then the nodes if a section needs them, then the text is made. */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/admin/info_merge.h"
+#include "proxy/control/control.h"
 #include "proxy/front/observe.h"
 
 #include "common/app/info.h"
@@ -11,6 +12,7 @@
 #include "common/io/stream.h"
 #include "common/resp/value.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 /* One worker's share; added up field by field. */
@@ -133,6 +135,11 @@ static void put_memory(void *arg, struct str *to)
     info_merge_add_to(r->nodes, "Memory", "used_memory", (int64_t)m.used);
     info_merge_add_to(r->nodes, "Memory", "used_memory_rss", (int64_t)m.rss);
     info_merge_add_to(r->nodes, "Memory", "used_memory_overhead", (int64_t)m.used);
+    info_merge_add_to(r->nodes, "Memory", "allocator_allocated", (int64_t)m.used);
+    info_merge_add_to(r->nodes, "Memory", "allocator_active",
+                      (int64_t)(m.active != 0 ? m.active : m.rss));
+    info_merge_add_to(r->nodes, "Memory", "allocator_resident",
+                      (int64_t)(m.resident != 0 ? m.resident : m.rss));
     info_merge_add_to(r->nodes, "Memory", "mem_clients_normal", (int64_t)r->sum.client_memory);
     if (info_merge_get(r->nodes, "used_memory_peak") < info_merge_get(r->nodes, "used_memory")) {
         info_merge_add_to(r->nodes, "Memory", "used_memory_peak",
@@ -198,12 +205,17 @@ static void put_stats(void *arg, struct str *to)
     info_int(to, "instantaneous_ops_per_sec", (int64_t)r->sum.rates[0]);
     info_int(to, "total_net_input_bytes", (int64_t)c->net_in);
     info_int(to, "total_net_output_bytes", (int64_t)c->net_out);
-    info_int(to, "total_net_repl_input_bytes", 0);
-    info_int(to, "total_net_repl_output_bytes", 0);
+    /* Between nodes; the two sums differ by what is under way. */
+    info_int(to, "total_net_repl_input_bytes",
+             info_merge_get(r->nodes, "total_net_repl_input_bytes"));
+    info_int(to, "total_net_repl_output_bytes",
+             info_merge_get(r->nodes, "total_net_repl_output_bytes"));
     info_double(to, "instantaneous_input_kbps", (double)r->sum.rates[1] / 1024);
     info_double(to, "instantaneous_output_kbps", (double)r->sum.rates[2] / 1024);
-    str_appendz(to,
-                "instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:0.00\r\n");
+    info_double(to, "instantaneous_input_repl_kbps",
+                info_merge_real(r->nodes, "instantaneous_input_repl_kbps"));
+    info_double(to, "instantaneous_output_repl_kbps",
+                info_merge_real(r->nodes, "instantaneous_output_repl_kbps"));
     info_int(to, "rejected_connections", (int64_t)c->connections_rejected);
     str_appendz(to, "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
     for (size_t i = 0; i < ARRAY_LEN(node_stats); i++) {
@@ -213,6 +225,7 @@ static void put_stats(void *arg, struct str *to)
     info_int(to, "total_error_replies", (int64_t)r->sum.stats->errors);
     info_int(to, "total_reads_processed", (int64_t)r->sum.exec.calls_read);
     info_int(to, "total_writes_processed", (int64_t)r->sum.exec.calls_write);
+    str_appendz(to, "io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n");
     str_appendz(to, "reply_buffer_shrinks:0\r\nreply_buffer_expands:0\r\n");
     info_int(to, "evicted_clients", (int64_t)c->evicted);
     info_int(to, "client_output_buffer_limit_disconnections", (int64_t)c->killed_output);
@@ -267,10 +280,29 @@ static void put_latencystats(void *arg, struct str *to)
 
 /* --- cluster, and our own --- */
 
+/* Where nodes register; a node that is told to join by this proxy's address looks here. */
 static void put_cluster(void *arg, struct str *to)
 {
-    (void)arg;
+    const struct info_run *r = arg;
+    const char *bind = options(r)->control_bind;
+    struct control *control = workers_control(r->later->worker->all);
+    char host[NODE_HOST_MAX];
+    bool any = bind[0] == '\0' || bind[0] == '*' || strcmp(bind, "0.0.0.0") == 0 ||
+               strcmp(bind, "::") == 0;
     info_int(to, "cluster_enabled", 1);
+    if (control == NULL) {
+        return;
+    }
+    if (any) {
+        struct local_call c = later_call(r->later);
+        own_host(&c, host, sizeof(host));
+    } else {
+        snprintf(host, sizeof(host), "%s", bind);
+    }
+    str_printf(to,
+               strchr(host, ':') != NULL ? "shoal_coordinator:[%s]:%d\r\n"
+                                         : "shoal_coordinator:%s:%d\r\n",
+               host, control_port(control));
 }
 
 static int count_nodes(const struct map *m, enum node_state state)

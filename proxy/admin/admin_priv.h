@@ -23,6 +23,8 @@ static inline const struct proxy_options *options_of(const struct local_call *c)
 
 /* NULL: it has gone meanwhile (its transaction still runs). */
 struct client *client_or_null(const struct local_call *c);
+/* The address that the client connected to; what it can surely reach again. */
+void own_host(const struct local_call *c, char *host, size_t size);
 /* From this machine: the loopback address or a Unix socket. */
 bool client_is_local(const struct local_call *c);
 

@@ -140,11 +140,19 @@ static enum local_result do_save(struct local_call *c)
     return local_fan(c, c->argv, c->argc, NULL, NULL);
 }
 
+static enum local_result do_script_debug(struct local_call *c)
+{
+    if (!command_script_debug(c->w, c->argv[2])) {
+        c->request->close_after = true;
+        c->session->closing = true;
+    }
+    return LOCAL_DONE;
+}
+
 void admin_server(struct local_table *t)
 {
     static const enum command_id missing[] = {
-        CMD_SYNC,    CMD_PSYNC,  CMD_REPLCONF, CMD_FAILOVER,
-        CMD_MIGRATE, CMD_MODULE, CMD_SHOAL,    CMD_RESTORE_ASKING,
+        CMD_SYNC, CMD_PSYNC, CMD_REPLCONF, CMD_FAILOVER, CMD_MIGRATE, CMD_MODULE, CMD_SHOAL,
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
         local_table_set(t, missing[i], not_served, 0);
@@ -156,6 +164,7 @@ void admin_server(struct local_table *t)
     local_table_set(t, CMD_SLAVEOF, do_replicaof, 0);
     local_table_set(t, CMD_SHUTDOWN, do_shutdown, LOCAL_ORDERED);
     local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
+    local_table_set(t, CMD_SCRIPT_DEBUG, do_script_debug, 0);
     local_table_set(t, CMD_MODULE_LIST, do_module_list, 0);
     local_table_set(t, CMD_LASTSAVE, do_lastsave, 0);
     local_table_set(t, CMD_SAVE, do_save, 0);

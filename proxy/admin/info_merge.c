@@ -16,6 +16,7 @@ struct field {
     enum rule rule;
     bool fixed; /* put there by the caller */
     int64_t number;
+    double real;
     char *text; /* what the first node (RULE_WORST: the worst) said; NULL: none did */
 };
 
@@ -121,7 +122,12 @@ static char *copy_text(struct slice v)
 static void add_value(struct field *f, struct slice value)
 {
     int64_t n = 0;
+    double real = 0;
     bool number = num_parse_i64(value, &n);
+    if (!number && !num_parse_double(value, &real)) {
+        real = 0;
+    }
+    f->real += real;
     if (f->text == NULL) {
         f->text = copy_text(value);
         f->number = n;
@@ -143,7 +149,6 @@ static void add_value(struct field *f, struct slice value)
     case RULE_FIRST:
         break;
     }
-    (void)number;
 }
 
 /* "keys=1,expires=0,avg_ttl=0"; unknown words are passed over. */
@@ -237,6 +242,42 @@ int64_t info_merge_get(const struct info_merge *m, const char *name)
     return f == NULL ? 0 : f->number;
 }
 
+double info_merge_real(const struct info_merge *m, const char *name)
+{
+    const struct field *f = find(m, NULL, name);
+    return f == NULL ? 0 : f->real + (double)f->number;
+}
+
+/* How much one is more than the other, as a ratio and in bytes. */
+static const struct {
+    const char *ratio;
+    const char *bytes;
+    const char *what;
+    const char *of;
+} ratios[] = {
+    {"allocator_frag_ratio", "allocator_frag_bytes", "allocator_active", "allocator_allocated"},
+    {"allocator_rss_ratio", "allocator_rss_bytes", "allocator_resident", "allocator_active"},
+    {"rss_overhead_ratio", "rss_overhead_bytes", "used_memory_rss", "allocator_resident"},
+    {"mem_fragmentation_ratio", "mem_fragmentation_bytes", "used_memory_rss", "used_memory"},
+};
+
+static bool put_ratio(const struct info_merge *m, const struct field *f, struct str *to)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ratios); i++) {
+        int64_t what = info_merge_get(m, ratios[i].what);
+        int64_t of = info_merge_get(m, ratios[i].of);
+        if (strcmp(f->name, ratios[i].ratio) == 0) {
+            str_printf(to, "%s:%.2f\r\n", f->name, of > 0 ? (double)what / (double)of : 0.0);
+            return true;
+        }
+        if (strcmp(f->name, ratios[i].bytes) == 0) {
+            info_int(to, f->name, what - of);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What is made of other fields instead of merged. */
 static bool put_derived(const struct info_merge *m, const struct field *f, struct str *to)
 {
@@ -254,12 +295,7 @@ static bool put_derived(const struct info_merge *m, const struct field *f, struc
         str_printf(to, "%s:%.2f%%\r\n", f->name, used > 0 ? 100.0 * data / used : 0.0);
         return true;
     }
-    if (strcmp(f->name, "mem_fragmentation_ratio") == 0) {
-        double rss = (double)info_merge_get(m, "used_memory_rss");
-        str_printf(to, "%s:%.2f\r\n", f->name, used > 0 ? rss / used : 0.0);
-        return true;
-    }
-    return false;
+    return put_ratio(m, f, to);
 }
 
 static bool has_human(const struct info_merge *m, const struct field *f)

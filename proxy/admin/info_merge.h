@@ -18,6 +18,8 @@ void info_merge_add_to(struct info_merge *m, const char *section, const char *na
 void info_merge_set(struct info_merge *m, const char *section, const char *name, const char *value);
 /* The merged value of a field of any section; 0 if no node has it. */
 int64_t info_merge_get(const struct info_merge *m, const char *name);
+/* The same of numbers with a fraction, which are added up if they are rates. */
+double info_merge_real(const struct info_merge *m, const char *name);
 /* The lines of a section ("Memory", as its heading reads), in the nodes' order. */
 void info_merge_section(const struct info_merge *m, const char *section, struct str *to);
 /* "dbN:keys=..,expires=..,avg_ttl=.." by database. */

@@ -119,6 +119,8 @@ void coordinator_free(struct coordinator **cp)
         str_fini(&c->answers[i].reply);
     }
     mem_free(c->answers);
+    mem_free(c->waiting);
+    mem_free(c->node_requests);
     str_fini(&c->map_bytes);
     registry_fini(&c->registry);
     plan_free(&c->plan);
@@ -167,6 +169,7 @@ void coordinator_settle(struct coordinator *c, int64_t now_ms)
         rebalance_first(c, now_ms);
     }
     do {
+        operator_step(c);
         if (c->plan_dirty || c->replan) {
             c->plan_dirty = false;
             rebalance_step(c, now_ms);
@@ -318,6 +321,8 @@ void coordinator_message(struct coordinator *c, int64_t now_ms, uint64_t link, c
         report_take(c, now_ms, p, &m->report.changes);
     } else if (m->kind == WIRE_PROGRESS) {
         report_progress(c, now_ms, p, &m->progress.copies);
+    } else if (m->kind == WIRE_ASK) {
+        coordinator_node_asks(c, now_ms, link, &m->ask);
     }
     coordinator_settle(c, now_ms);
 }
@@ -330,6 +335,7 @@ void coordinator_link_down(struct coordinator *c, int64_t now_ms, uint64_t link)
         return;
     }
     log_event(LOG_VERBOSE, AREA, "link lost node=%s", p->id);
+    coordinator_node_gone(c, link);
     p->link = 0;
     p->welcomed = false;
     c->plan_dirty = true;

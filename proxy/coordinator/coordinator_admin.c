@@ -6,17 +6,9 @@
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/resp/errors.h"
+#include "common/resp/value.h"
 
 #include <stdio.h>
-
-/* A request being answered. */
-struct asked {
-    uint64_t request;
-    const struct slice *argv;
-    size_t argc;
-    int64_t now_ms;
-    struct resp_writer w;
-};
 
 /* ---- answers ---- */
 
@@ -33,11 +25,41 @@ static void flatten(struct outbuf *out, struct str *to)
     }
 }
 
+void coordinator_reply(struct coordinator *c, uint64_t request, struct slice reply)
+{
+    if ((request & REQUEST_OF_NODE) == 0) {
+        c->env.answer(c->env.arg, request, reply);
+        return;
+    }
+    for (size_t i = 0; i < c->n_node_requests; i++) {
+        struct node_request *r = &c->node_requests[i];
+        if (r->request == request) {
+            struct wire_message m = {
+                .kind = WIRE_ANSWER,
+                .answer = {.number = r->number, .epoch = c->published->epoch, .reply = reply}};
+            c->env.send(c->env.arg, r->link, &m);
+            *r = c->node_requests[--c->n_node_requests];
+            return;
+        }
+    }
+}
+
+void coordinator_node_gone(struct coordinator *c, uint64_t link)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->n_node_requests; i++) {
+        if (c->node_requests[i].link != link) {
+            c->node_requests[kept++] = c->node_requests[i];
+        }
+    }
+    c->n_node_requests = kept;
+}
+
 /* The answer goes out now, or with the decision that is being made. */
 static void answer(struct coordinator *c, uint64_t request, const struct str *reply, bool acts)
 {
     if (!acts || (c->next == NULL && c->recording == NULL)) {
-        c->env.answer(c->env.arg, request, str_slice(reply));
+        coordinator_reply(c, request, str_slice(reply));
         return;
     }
     c->answers = mem_realloc(c->answers, sizeof(*c->answers) * (c->n_answers + 1));
@@ -52,7 +74,7 @@ void coordinator_answer_due(struct coordinator *c)
     for (size_t i = 0; i < c->n_answers; i++) {
         struct due_answer *d = &c->answers[i];
         if (d->epoch <= c->published->epoch) {
-            c->env.answer(c->env.arg, d->request, str_slice(&d->reply));
+            coordinator_reply(c, d->request, str_slice(&d->reply));
             str_fini(&d->reply);
         } else {
             c->answers[kept++] = *d;
@@ -353,6 +375,10 @@ static int count_needed(const struct map *m, int node)
 
 static void do_forget(struct coordinator *c, struct asked *a)
 {
+    if (operator_was_forgotten(c, a->argv[2])) {
+        resp_ok(&a->w); /* tools say it to every node */
+        return;
+    }
     int node = find_node(c, a, a->argv[2]);
     if (node == NODE_NONE) {
         return;
@@ -370,9 +396,10 @@ static void do_forget(struct coordinator *c, struct asked *a)
         resp_errorf(&a->w, "ERR The node is primary of %d shards. CLUSTER DRAIN it first", homes);
         return;
     }
-    if (m->nodes[node].state != NODE_DEAD && !m->nodes[node].draining &&
-        m->nodes[node].weight > 0 && m->assigned) {
-        resp_error(&a->w, "ERR The node is alive. CLUSTER DRAIN it first");
+    bool takes = !m->nodes[node].draining && m->nodes[node].weight > 0;
+    if (m->nodes[node].state != NODE_DEAD && m->assigned &&
+        (takes || map_node_replicas(m, node) > 0)) {
+        operator_leave(c, a, node);
         return;
     }
     membership_forget(c, node);
@@ -618,6 +645,14 @@ static void do_rebalance(struct coordinator *c, struct asked *a)
     }
 }
 
+/* A node passes this on because it believes to be a member. */
+static void do_reset(struct coordinator *c, struct asked *a)
+{
+    (void)c;
+    resp_error(&a->w, "ERR This node is a member of a cluster: CLUSTER DRAIN and CLUSTER FORGET it "
+                      "first");
+}
+
 struct admin_row {
     const char *container;
     const char *name;
@@ -635,6 +670,8 @@ static const struct admin_row rows[] = {
     {"cluster", "forget", 3, 3, true, do_forget},
     {"cluster", "drain", 3, 4, true, do_drain},
     {"cluster", "failover", 3, 4, true, do_failover},
+    {"cluster", "reset", 2, 3, false, do_reset},
+    {"cluster", "setslot", 4, 5, true, operator_setslot},
     {"cluster", "rebalance", 2, 3, true, do_rebalance},
 };
 
@@ -670,7 +707,46 @@ void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, 
     struct str reply = {0};
     flatten(&out, &reply);
     outbuf_fini(&out);
-    answer(c, request, &reply, row != NULL && row->acts);
+    if (!a.waits) {
+        answer(c, request, &reply, row != NULL && row->acts);
+    }
     str_fini(&reply);
     coordinator_settle(c, now_ms);
+}
+
+/* ---- from nodes ---- */
+
+#define ASK_WORDS_MAX 16
+
+static bool read_words(const struct resp_value *v, struct slice argv[ASK_WORDS_MAX])
+{
+    if (v == NULL || v->type != RESP_ARRAY || v->count == 0 || v->count > ASK_WORDS_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < v->count; i++) {
+        if (v->items[i].type != RESP_BULK) {
+            return false;
+        }
+        argv[i] = v->items[i].text;
+    }
+    return true;
+}
+
+void coordinator_node_asks(struct coordinator *c, int64_t now_ms, uint64_t link,
+                           const struct wire_ask *m)
+{
+    struct slice argv[ASK_WORDS_MAX];
+    struct resp_value *v = resp_value_parse(m->words);
+    c->node_requests =
+        mem_realloc(c->node_requests, sizeof(*c->node_requests) * (c->n_node_requests + 1));
+    struct node_request *r = &c->node_requests[c->n_node_requests++];
+    *r = (struct node_request){
+        .request = ++c->request_last | REQUEST_OF_NODE, .link = link, .number = m->number};
+    uint64_t request = r->request;
+    if (read_words(v, argv)) {
+        coordinator_admin(c, now_ms, request, m->proto == 3 ? 3 : 2, argv, v->count);
+    } else {
+        coordinator_reply(c, request, SLICE("-ERR Protocol error: these are no words\r\n"));
+    }
+    resp_value_free(&v);
 }

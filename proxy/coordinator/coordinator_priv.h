@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The core's state, shared by its files: coordinator.c (events, decisions, what is sent),
  * membership.c (nodes come, go, die, return), failover.c (whose copies count, who is primary),
- * report.c (what primaries ask and tell), rebalance.c (plan and moves), coordinator_admin.c. */
+ * report.c (what primaries ask and tell), rebalance.c (plan and moves), coordinator_admin.c,
+ * operator.c (what an operator asks for that takes a while). */
 #pragma once
 
 #include "proxy/coordinator/assign.h"
@@ -43,6 +44,35 @@ struct due_answer {
     struct str reply;
 };
 
+/* A request being answered. */
+struct asked {
+    uint64_t request;
+    const struct slice *argv;
+    size_t argc;
+    int64_t now_ms;
+    struct resp_writer w;
+    bool waits; /* its answer comes later (operator.c): nothing is in `w` */
+};
+
+/* A request whose answer waits for something to be done. */
+enum waiting_kind { WAITING_FOR_MOVE, WAITING_FOR_LEAVE };
+struct waiting {
+    uint64_t request;
+    enum waiting_kind kind;
+    int shard;                  /* MOVE */
+    char node[NODE_ID_LEN + 1]; /* who is to have it; LEAVE: who goes */
+};
+
+/* A request that came from a node. */
+#define REQUEST_OF_NODE (1ULL << 63)
+struct node_request {
+    uint64_t request; /* our number for it, REQUEST_OF_NODE in it */
+    uint64_t link;
+    uint64_t number; /* the node's */
+};
+
+#define FORGOTTEN_MAX 64
+
 struct coordinator {
     uint32_t magic;
     struct coordinator_settings settings;
@@ -62,6 +92,13 @@ struct coordinator {
     uint64_t copied;
     struct due_answer *answers;
     size_t n_answers;
+    struct waiting *waiting;
+    size_t n_waiting;
+    struct node_request *node_requests;
+    size_t n_node_requests;
+    uint64_t request_last;                          /* of nodes */
+    char forgotten[FORGOTTEN_MAX][NODE_ID_LEN + 1]; /* the last ones */
+    size_t n_forgotten;                             /* ever */
     struct str map_bytes; /* `published` encoded; empty until somebody needs it */
     /* what is known without being durable */
     struct registry registry;
@@ -128,6 +165,14 @@ void report_progress(struct coordinator *c, int64_t now_ms, struct peer *p,
 /* What the shard's primary last told of the member, or NULL. */
 const struct wire_copy *report_copy(const struct coordinator *c, int shard, int node);
 
+/* operator.c: what takes a while. */
+void operator_setslot(struct coordinator *c, struct asked *a);
+/* The node lives and is primary of nothing: goes when its replicas are elsewhere. */
+void operator_leave(struct coordinator *c, struct asked *a, int node);
+bool operator_was_forgotten(const struct coordinator *c, struct slice id);
+/* Answers what is done. */
+void operator_step(struct coordinator *c);
+
 /* rebalance.c */
 void rebalance_step(struct coordinator *c, int64_t now_ms);
 /* The first assignment, when it is due. */
@@ -141,6 +186,8 @@ void rebalance_tick(struct coordinator *c, int64_t now_ms);
 struct plan *rebalance_plan(const struct coordinator *c, bool even);
 /* The member, in sync, is to be primary of the shard. */
 void rebalance_wish(struct coordinator *c, int shard, int node);
+/* The node, which may have no copy yet, is to be primary of the shard. */
+void rebalance_wish_copy(struct coordinator *c, int shard, int node);
 /* The shard need not have a copy on the node any more. */
 bool rebalance_may_lose(const struct coordinator *c, int shard, int node);
 struct rebalance_figures {
@@ -157,3 +204,10 @@ void rebalance_measure(struct coordinator *c, int64_t now_ms);
 
 /* coordinator_admin.c: everything but the recording. */
 void coordinator_answer_due(struct coordinator *c);
+/* To whoever asked: a worker of the proxy, or a node. */
+void coordinator_reply(struct coordinator *c, uint64_t request, struct slice reply);
+/* From a node: words of a request as coordinator_admin takes them. */
+void coordinator_node_asks(struct coordinator *c, int64_t now_ms, uint64_t link,
+                           const struct wire_ask *m);
+/* The link is gone: nobody waits for its answers. */
+void coordinator_node_gone(struct coordinator *c, uint64_t link);

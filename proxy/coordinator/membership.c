@@ -424,6 +424,7 @@ void membership_forget(struct coordinator *c, int node)
     }
     map_build_remove_node(m, node);
     registry_add(&c->registry, id, c->ticked_ms)->leaving = true;
+    memcpy(c->forgotten[c->n_forgotten++ % FORGOTTEN_MAX], id, sizeof(id));
     plan_free(&c->plan); /* of other indexes */
     c->replan = true;
     log_event(LOG_NOTICE, AREA, "node forgotten node=%s epoch=%llu", id,

@@ -62,7 +62,9 @@ static int wished(struct coordinator *c, int shard)
     }
     int node = map_node_by_id(m, move->wish);
     int at = node == NODE_NONE ? -1 : map_shard_member(s, node);
-    if (s->primary == NODE_NONE || s->primary == node || at < 0 || !s->members[at].in_sync) {
+    bool able = at >= 0 && s->members[at].in_sync;
+    able |= move->wish_copy && node != NODE_NONE && plan_takes(&m->nodes[node]);
+    if (s->primary == NODE_NONE || s->primary == node || !able) {
         move->wish[0] = '\0';
         return NODE_NONE;
     }
@@ -72,7 +74,14 @@ static int wished(struct coordinator *c, int shard)
 void rebalance_wish(struct coordinator *c, int shard, int node)
 {
     memcpy(c->moves[shard].wish, coordinator_latest(c)->nodes[node].id, NODE_ID_LEN + 1);
+    c->moves[shard].wish_copy = false;
     c->plan_dirty = true;
+}
+
+void rebalance_wish_copy(struct coordinator *c, int shard, int node)
+{
+    rebalance_wish(c, shard, node);
+    c->moves[shard].wish_copy = true;
 }
 
 /* ---- what the shard lacks ---- */

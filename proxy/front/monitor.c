@@ -97,9 +97,10 @@ void monitor_feed(struct worker *w, const struct request *r)
     const struct slice *argv = observe_words(w, r, &parser, &own, &argc);
     char peer[64];
     int64_t now_us = ticks_wall_us();
+    int db = r->command->id == CMD_SELECT ? s->db : r->call.db; /* where it leads, as in Redis */
     stream_peer(client_of(s)->stream, peer, sizeof(peer));
     str_printf(&text, "+%lld.%06lld [%d %s]", (long long)(now_us / 1000000),
-               (long long)(now_us % 1000000), r->call.db, peer);
+               (long long)(now_us % 1000000), db, peer);
     for (size_t i = 0; i < argc; i++) {
         str_append_char(&text, ' ');
         str_append_quoted(&text, argv[i]);

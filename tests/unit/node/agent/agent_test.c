@@ -40,6 +40,13 @@ struct fixture {
     struct wire_change order;
     struct wire_change report; /* the last that came */
     uint64_t progress;
+    struct wire_ask asked; /* the last; without its words */
+    struct str words;
+    bool is_a_node;  /* knows no REGISTER, but where the coordinator is */
+    struct str info; /* its INFO */
+    int ways;        /* INFO was asked for */
+    struct str reply;
+    int replies;
     /* waiting */
     struct loop_timer limit;
     struct loop_timer poll;
@@ -81,6 +88,16 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
     struct fixture *f = resp_link_owner(l);
     struct wire_message m;
     assert_int_equal(type, '*');
+    if (f->is_a_node) {
+        if (slice_is(argv[0], "info")) {
+            f->ways++;
+            f->is_a_node = false; /* where it sends the node to is here, too */
+            resp_link_send_raw(l, str_slice(&f->info));
+        } else {
+            resp_link_send_raw(l, SLICE("-ERR unknown command 'REGISTER'\r\n"));
+        }
+        return;
+    }
     assert_null(wire_decode(argv, argc, &m));
     if (m.kind == WIRE_REGISTER) {
         wire_message_fini(&f->registration);
@@ -96,6 +113,10 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
     } else if (m.kind == WIRE_REPORT) {
         assert_int_equal(m.report.changes.count, 2);
         f->report = m.report.changes.items[1];
+    } else if (m.kind == WIRE_ASK) {
+        f->asked = m.ask;
+        str_clear(&f->words);
+        str_append_slice(&f->words, m.ask.words);
     } else if (m.kind == WIRE_PROGRESS) {
         f->progress = m.progress.copies.items[0].lag_versions;
     }
@@ -269,6 +290,9 @@ static int stop(void **state)
     loop_timer_fini(&f->poll);
     loop_free(&f->loop);
     wire_message_fini(&f->registration);
+    str_fini(&f->words);
+    str_fini(&f->info);
+    str_fini(&f->reply);
     mem_free(f);
     return 0;
 }
@@ -495,6 +519,123 @@ static void test_orders_come_reports_and_progress_go(void **state)
     assert_int_equal(f->progress, 12);
 }
 
+/* ---- what operators ask ---- */
+
+static void take_reply(void *arg, struct slice reply)
+{
+    struct fixture *f = arg;
+    str_clear(&f->reply);
+    str_append_slice(&f->reply, reply);
+    f->replies++;
+}
+
+static bool was_asked(struct fixture *f)
+{
+    return f->asked.number != 0;
+}
+
+static bool replied(struct fixture *f)
+{
+    return f->replies > 0;
+}
+
+static uint64_t ask_something(struct fixture *f)
+{
+    const struct slice words[] = {SLICE("CLUSTER"), SLICE("DRAIN"), SLICE("x y")};
+    return agent_ask(f->agent, 3, words, 3, take_reply, f);
+}
+
+static void answer(struct fixture *f, uint64_t number, uint64_t epoch)
+{
+    struct wire_message m = {
+        .kind = WIRE_ANSWER,
+        .answer = {.number = number, .epoch = epoch, .reply = SLICE("+OK\r\n")}};
+    tell(f, &m);
+}
+
+static void test_what_is_asked_is_answered_when_its_map_is_in_force(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(ask_something(f), 0); /* no member yet */
+    become_member(f);
+    uint64_t first = ask_something(f);
+    uint64_t second = ask_something(f);
+    assert_true(first != 0 && second != first);
+    wait_until(f, was_asked);
+    assert_int_equal(f->asked.proto, 3);
+    assert_string_equal(str_cstr(&f->words), "*3\r\n$7\r\nCLUSTER\r\n$5\r\nDRAIN\r\n$3\r\nx y\r\n");
+    answer(f, second, 0);
+    wait_until(f, replied);
+    assert_string_equal(str_cstr(&f->reply), "+OK\r\n");
+    answer(f, first, 5);
+    send_map(f, make_map(CLUSTER, 4));
+    wait_until(f, confirmed);
+    assert_int_equal(f->replies, 1); /* its map is yet to come */
+    f->replies = 0;
+    send_map(f, make_map(CLUSTER, 5));
+    wait_until(f, replied);
+    assert_int_equal(f->maps, 2);
+}
+
+static void test_who_asked_is_told_when_the_link_breaks(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    assert_true(ask_something(f) != 0);
+    agent_unask(f->agent, ask_something(f)); /* this one went */
+    wait_until(f, was_asked);
+    resp_link_free(&f->link);
+    wait_until(f, replied);
+    assert_non_null(strstr(str_cstr(&f->reply), "-CLUSTERDOWN"));
+    assert_int_equal(f->replies, 1);
+}
+
+static void test_a_node_tells_where_the_coordinator_is(void **state)
+{
+    struct fixture *f = *state;
+    char line[64];
+    int n = snprintf(line, sizeof(line), "# Cluster\r\nshoal_coordinator:127.0.0.1:%d\r\n",
+                     listener_port(f->listener));
+    str_printf(&f->info, "$%d\r\n%s\r\n", n, line);
+    f->is_a_node = true;
+    assert_true(agent_await(f->agent, take_reply, f) != 0);
+    wait_until(f, registered);
+    assert_int_equal(f->ways, 1);
+    assert_int_equal(f->replies, 0);
+    welcome(f, CLUSTER, 600000);
+    wait_until(f, replied);
+    assert_string_equal(str_cstr(&f->reply), "+OK\r\n");
+    assert_false(agent_reset(f->agent)); /* a member */
+}
+
+static void test_who_knows_no_coordinator_is_not_asked_again(void **state)
+{
+    struct fixture *f = *state;
+    str_appendz(&f->info, "$30\r\n# Cluster\r\ncluster_enabled:1\r\n\r\n");
+    f->is_a_node = true;
+    assert_true(agent_await(f->agent, take_reply, f) != 0);
+    wait_until(f, replied);
+    assert_non_null(strstr(str_cstr(&f->reply), "-ERR Not joined: who is there is in no cluster"));
+    assert_int_equal(agent_state(f->agent), AGENT_IDLE);
+    assert_string_equal(agent_coordinator(f->agent), "");
+}
+
+static void test_what_the_cluster_forgot_can_forget_the_cluster(void **state)
+{
+    struct fixture *f = *state;
+    become_member(f);
+    send_map(f, make_map(CLUSTER, 4));
+    wait_until(f, confirmed);
+    struct wire_message m = {.kind = WIRE_FORGOTTEN};
+    tell(f, &m);
+    wait_until(f, forgotten);
+    assert_non_null(agent_map(f->agent));
+    assert_true(agent_reset(f->agent));
+    assert_null(agent_map(f->agent));
+    assert_int_equal(agent_state(f->agent), AGENT_IDLE);
+    assert_string_equal(agent_why(f->agent), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +650,11 @@ int main(void)
         RUN(test_forgotten_it_stays_away_until_it_is_told_to_join),
         RUN(test_nonsense_from_the_coordinator_breaks_the_link),
         RUN(test_a_changed_weight_is_registered),
+        RUN(test_what_is_asked_is_answered_when_its_map_is_in_force),
+        RUN(test_who_asked_is_told_when_the_link_breaks),
+        RUN(test_a_node_tells_where_the_coordinator_is),
+        RUN(test_who_knows_no_coordinator_is_not_asked_again),
+        RUN(test_what_the_cluster_forgot_can_forget_the_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,8 +38,12 @@ struct fixture {
     bool forgotten[LINKS];
     struct wire_changes orders[LINKS]; /* not yet obeyed */
     int orders_sent;
-    struct str answer;
-    int answers;
+    struct str answer; /* the last, to whomever */
+    int answers;       /* to requests of the proxy */
+    struct {
+        uint64_t number;
+        uint64_t epoch;
+    } answered[LINKS]; /* the last to a node */
     char warning[600];
 };
 
@@ -55,6 +59,11 @@ static inline void env_send(void *arg, uint64_t link, const struct wire_message 
         memcpy(f->refused[link], m->refused.reason, sizeof(f->refused[link]));
     } else if (m->kind == WIRE_FORGOTTEN) {
         f->forgotten[link] = true;
+    } else if (m->kind == WIRE_ANSWER) {
+        f->answered[link].number = m->answer.number;
+        f->answered[link].epoch = m->answer.epoch;
+        str_clear(&f->answer);
+        str_append_slice(&f->answer, m->answer.reply);
     } else if (m->kind == WIRE_ORDER) {
         for (size_t i = 0; i < m->order.changes.count; i++) {
             const struct wire_change *k = &m->order.changes.items[i];
