@@ -135,8 +135,9 @@ static void become_lane(struct call *k)
 {
     struct client *c = client_of(k);
     uint64_t lane;
-    if (k->argc != 3 || !num_parse_u64(k->argv[2], &lane) || lane == 0) {
-        resp_error(&k->w, "ERR SHOAL LANE takes the lane's number");
+    bool shared = k->argc == 4 && slice_is(k->argv[3], "shared");
+    if ((k->argc != 3 && !shared) || !num_parse_u64(k->argv[2], &lane) || lane == 0) {
+        resp_error(&k->w, "ERR SHOAL LANE takes the lane's number and SHARED");
         return;
     }
     if (lane != c->lane && !lanes_enter(&c->server->lanes, c, lane)) {
@@ -146,6 +147,7 @@ static void become_lane(struct call *k)
     }
     c->lane_from = c->commands + 1; /* this one does not count */
     client_becomes_lane(c);
+    c->flags |= shared ? CLIENT_SHARED : 0;
     resp_int(&k->w, c->server->ks->n_dbs);
 }
 
@@ -159,6 +161,10 @@ static void tell_fate(struct call *k)
         !num_parse_u64(k->argv[4], &q.from) || !num_parse_i64(k->argv[5], &q.age_ms) ||
         q.age_ms < 0) {
         resp_error(&k->w, "ERR SHOAL FATE takes lane, shard, number and age in milliseconds");
+        return;
+    }
+    if (c->server->busy) {
+        resp_error(&k->w, "TRYAGAIN A script runs, and what becomes of it is not known yet");
         return;
     }
     q.shard = (int)shard;
@@ -228,8 +234,8 @@ static void do_shoal(struct call *k)
         "    Ends that lane; what the shard's log has of its writes.",
         "JOIN <host> <port>",
         "    Register with the coordinator at that address.",
-        "LANE <number>",
-        "    This connection is a proxy's lane.",
+        "LANE <number> [SHARED]",
+        "    This connection is a proxy's lane, of many clients or of one.",
         "LINK <version> <id> <incarnation> <cluster>",
         "    This connection is another node's.",
         "PARK <command> [<arg> ...]",

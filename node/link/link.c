@@ -495,6 +495,16 @@ struct outbuf *link_frame(struct link *l, size_t len)
     return &l->stream->out;
 }
 
+void links_meanwhile(struct links *all, bool yes)
+{
+    LIST_FOREACH(it, &all->all) {
+        const struct link *l = container_of(it, struct link, all);
+        if (l->announced) {
+            stream_meanwhile(l->stream, yes);
+        }
+    }
+}
+
 size_t link_queued(const struct link *l)
 {
     return l->stream == NULL ? 0 : l->stream->out.bytes;

@@ -81,6 +81,8 @@ uint64_t link_incarnation(const struct link *l);
 struct outbuf *link_frame(struct link *l, size_t len);
 /* Writes what has gathered now, before clients' replies of this turn leave. */
 void links_flush(struct links *l);
+/* Whether the links that are up are served in loop_meanwhile, too. */
+void links_meanwhile(struct links *l, bool yes);
 /* Bytes that wait for the peer to read. */
 size_t link_queued(const struct link *l);
 /* Ends the session; it is made anew after the backoff. down() is called from the loop. */

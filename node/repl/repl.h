@@ -82,6 +82,11 @@ void repl_tick(struct repl *r, int64_t now_us);
  * to send and room for it: another turn is wanted at once. Otherwise more may become possible when
  * a link has written its output: call it then. */
 bool repl_turn_end(struct repl *r, int64_t now_us);
+/* In the midst of a command that takes long, again and again: leases go on, and what was in the
+ * logs before it is sent; no shard changes its state. Of messages only those that repl_is_meanwhile
+ * names may be given to repl_message then. */
+void repl_meanwhile(struct repl *r, int64_t now_us);
+bool repl_is_meanwhile(enum repl_kind kind);
 /* When to call repl_tick at the latest. */
 int64_t repl_next_us(const struct repl *r);
 

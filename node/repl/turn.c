@@ -41,6 +41,7 @@ static void add_mark(struct repl_mark **items, size_t *n, size_t *cap, struct re
     (*items)[(*n)++] = k;
 }
 
+/* `more` is NULL: no copies. */
 static void end_of_primary(struct repl *r, struct repl_shard *s, bool *more)
 {
     bool unfinished = false;
@@ -56,8 +57,10 @@ static void end_of_primary(struct repl *r, struct repl_shard *s, bool *more)
                              .shard = (uint32_t)s->shard, .term = s->pterm, .version = s->commit});
             }
         } else if (m->flow == FLOW_COPY) {
-            *more = copy_step(r, s, m) || *more;
             unfinished = true;
+            if (more != NULL) {
+                *more = copy_step(r, s, m) || *more;
+            }
         }
     }
     s->commit_sent = s->commit;
@@ -112,6 +115,52 @@ static void fill_tokens(struct repl *r)
     r->copy_tokens_us = r->now_us;
 }
 
+static void keep_promises(struct repl *r)
+{
+    for (int i = 0; i < r->n_peers; i++) {
+        if (r->peers[i]->asked) {
+            lease_promise(r, r->peers[i]);
+        }
+    }
+}
+
+static void end_of_shards(struct repl *r, bool *more)
+{
+    /* Shards that are not finished are put in again, behind those of this turn. */
+    size_t n = r->dirty.count;
+    for (size_t i = 0; i < n; i++) {
+        struct repl_shard *s = shard_of(r, r->dirty.items[i]);
+        s->dirty = false;
+        if (s->state == REPL_SERVE || s->state == REPL_RECOVER || s->state == REPL_FENCED) {
+            end_of_primary(r, s, more);
+        } else {
+            end_of_replica(r, s);
+        }
+    }
+    if (n > 0) {
+        memmove(r->dirty.items, r->dirty.items + n,
+                sizeof(r->dirty.items[0]) * (r->dirty.count - n));
+        r->dirty.count -= n;
+    }
+    for (int i = 0; i < r->n_peers; i++) {
+        send_marks(r, r->peers[i]);
+    }
+}
+
+bool repl_is_meanwhile(enum repl_kind kind)
+{
+    return kind == REPL_ACK || kind == REPL_BEACON || kind == REPL_PROMISE;
+}
+
+void repl_meanwhile(struct repl *r, int64_t now_us)
+{
+    CHECK_OBJ(r, REPL_MAGIC);
+    r->now_us = MAX(r->now_us, now_us);
+    lease_beacons(r);
+    keep_promises(r);
+    end_of_shards(r, NULL);
+}
+
 bool repl_turn_end(struct repl *r, int64_t now_us)
 {
     CHECK_OBJ(r, REPL_MAGIC);
@@ -126,33 +175,11 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
         r->trouble = r->trouble || s->trouble;
     }
     r->kicked.count = 0;
-    for (int i = 0; i < r->n_peers; i++) {
-        if (r->peers[i]->asked) {
-            lease_promise(r, r->peers[i]);
-        }
-    }
+    keep_promises(r);
     fill_tokens(r);
     if (r->copies_queued > 0 && r->stats.copies_running < r->set.copies_max) {
         copy_schedule(r);
     }
-    /* Shards that are not finished are put in again, behind those of this turn. */
-    size_t n = r->dirty.count;
-    for (size_t i = 0; i < n; i++) {
-        struct repl_shard *s = shard_of(r, r->dirty.items[i]);
-        s->dirty = false;
-        if (s->state == REPL_SERVE || s->state == REPL_RECOVER || s->state == REPL_FENCED) {
-            end_of_primary(r, s, &more);
-        } else {
-            end_of_replica(r, s);
-        }
-    }
-    if (n > 0) {
-        memmove(r->dirty.items, r->dirty.items + n,
-                sizeof(r->dirty.items[0]) * (r->dirty.count - n));
-        r->dirty.count -= n;
-    }
-    for (int i = 0; i < r->n_peers; i++) {
-        send_marks(r, r->peers[i]);
-    }
+    end_of_shards(r, &more);
     return more;
 }

@@ -348,6 +348,9 @@ void script_tick(lua_State *lua)
         }
         return;
     }
+    if (ms >= ALIVE_MS) {
+        s->port.alive(s->port.arg);
+    }
     int64_t threshold = s->settings->busy_threshold_ms;
     if (threshold <= 0 || ms < threshold) {
         return;

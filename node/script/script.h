@@ -33,6 +33,8 @@ struct script_port {
     bool (*may_write)(void *arg, const struct call *c, struct str *why);
     /* An inner command was refused, and counted so. */
     void (*rejected)(void *arg, const struct command *cmd, const char *code);
+    /* It goes on; called now and then before it is slow, too. */
+    void (*alive)(void *arg);
     /* It is slow: others may be served. */
     void (*busy)(void *arg);
     void (*log)(void *arg, int level, struct slice text); /* 0 debug to 3 warning */

@@ -140,6 +140,7 @@ struct script_run {
 };
 
 #define LOAD_TIMEOUT_MS 500
+#define ALIVE_MS        50
 /* Lua's instructions between two looks at the clock. */
 #define TICK_INSTRUCTIONS 100000
 

@@ -44,8 +44,10 @@ enum client_flag {
     CLIENT_FREE = 1 << 14,    /* may run anything: see access.h */
     CLIENT_LISTENS = 1 << 15, /* is subscribed to something (pubsub.h) */
     CLIENT_FOLLOWS = 1 << 16, /* gets the stream of changes (follow.h), and no replies */
+    CLIENT_SHARED = 1 << 17,  /* a lane of many clients */
+    CLIENT_SPENT = 1 << 18,   /* nothing more of it is run; ends with its last reply (busy.h) */
     /* Nothing that it sent may run now. */
-    CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED,
+    CLIENT_STOPPED = CLIENT_CLOSING | CLIENT_PAUSED | CLIENT_BLOCKED | CLIENT_SPENT,
     /* Its replies go nowhere, or may. */
     CLIENT_SILENT = CLIENT_SKIPPING | CLIENT_SKIP_NEXT | CLIENT_REPLY_OFF | CLIENT_FOLLOWS,
 };

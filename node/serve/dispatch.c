@@ -3,6 +3,7 @@
 
 #include "node/serve/access.h"
 #include "node/serve/account.h"
+#include "node/serve/busy.h"
 #include "node/serve/client.h"
 #include "node/serve/durable.h"
 #include "node/serve/follow.h"
@@ -399,7 +400,7 @@ static bool allowed(struct server *s, struct client *c, struct call *k)
             return false;
         }
     }
-    if (UNLIKELY(s->busy) && (cmd->flags & CF_ALLOW_BUSY) == 0 && cmd->id != CMD_SHOAL) {
+    if (UNLIKELY(s->busy) && !busy_allows(c, k)) {
         reject_busy(s, c, k);
         return false;
     }
@@ -504,6 +505,9 @@ static void put_aside(struct client *c, struct call *k, struct outbuf *head)
     if (head != NULL && !k->wait.asked) {
         outbuf_splice(client_out(c), head);
         outbuf_splice(client_out(c), k->w.out);
+    } else if (k->w.out == &c->server->exec_out) {
+        outbuf_splice(client_out(c), k->w.out);
+        k->w.out = client_out(c);
     }
 }
 
@@ -587,15 +591,13 @@ static void end_as(struct client *c)
     c->session.user = acl_user_unrestricted(c->user) ? NULL : c->user;
 }
 
-/* What nodes and proxies ask each other cannot be answered in the midst of a script; but a new lane
- * may begin, by which its proxy learns that this node is busy. */
 static bool waits_for_script(struct server *s, struct client *c, const struct call *k)
 {
-    if (k->cmd->id != CMD_SHOAL || (k->argc > 1 && slice_is(k->argv[1], "lane"))) {
-        return false;
+    bool waits = busy_defers(k);
+    if (waits) {
+        pause_client(s, c);
     }
-    pause_client(s, c);
-    return true;
+    return waits;
 }
 
 static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_ms)
@@ -636,6 +638,7 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
         c->last_cmd = k->cmd;
         if (UNLIKELY(k->cmd->id == CMD_EXEC)) {
             s->exec_ticks = s->ticks_last; /* its commands move ticks_last on */
+            k->w.out = (c->flags & CLIENT_LANE) != 0 ? &s->exec_out : k->w.out;
         }
         execute(s, c, k, call_run, NULL);
         if (UNLIKELY(!s->ran && k->w.errors > 0)) {
@@ -664,6 +667,9 @@ static void run_one(struct server *s, struct batch *b, uint32_t i, int64_t now_m
     }
     if (UNLIKELY(s->ks->blocked_keys > 0) && !s->busy) {
         parked_serve(s);
+    }
+    if (UNLIKELY((c->flags & CLIENT_SPENT) != 0) && !s->busy) {
+        client_close_after_reply(c); /* its command was the slow script */
     }
 }
 
@@ -825,8 +831,10 @@ static void meanwhile_begin(struct server *s)
     /* Replies to what ran before leave now: the log comes first. */
     durable_turn(s);
     settle_touched(s);
+    busy_begin(s, &s->batch->calls[s->batch->at]);
     give_rest_back(s);
     let_wait(s, true);
+    replicate_meanwhile_begin(s);
     s->batch_outer = s->batch;
     s->batch = batch_new();
     s->batch->hook_turn = loop_turns(s->loop); /* data is run as it comes */
@@ -853,6 +861,8 @@ void dispatch_meanwhile(struct server *s)
     s->executing = executing;
     s->collecting = collecting;
     s->ran = ran;
+    replicate_meanwhile(s);
+    busy_again(s);
 }
 
 void dispatch_meanwhile_end(struct server *s)
@@ -865,7 +875,9 @@ void dispatch_meanwhile_end(struct server *s)
     s->batch = s->batch_outer;
     s->batch_outer = NULL;
     s->busy = false;
+    busy_end(s);
     let_wait(s, false);
+    replicate_meanwhile_end(s);
     touch(s, s->current);
     pause_release(s);
 }
@@ -946,6 +958,7 @@ void dispatch_turn(void *arg)
 {
     struct server *s = arg;
     dispatch_run(s);
+    replicate_catch_up(s);
     parked_serve(s); /* for what nobody's command did: keys expired */
     tracking_turn(s);
     replicate_turn(s);

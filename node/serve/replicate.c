@@ -185,7 +185,9 @@ static void link_down(void *arg, struct link *l)
     int peer = link_node(l);
     r->links[peer] = NULL;
     r->batch++;
-    repl_peer_down(r->core, peer, replicate_now(r));
+    if (!replicate_keeps_end(s, peer)) {
+        repl_peer_down(r->core, peer, replicate_now(r));
+    }
 }
 
 /* The entries of the next frame that has any. */
@@ -212,12 +214,17 @@ static void link_frames_come(void *arg, struct link *l, struct slice frames)
 {
     struct server *s = arg;
     (void)l;
-    s->repl->ahead = frames;
-    apply_ahead(&s->repl->applier, s->ks, more_entries, s->repl);
+    if (LIKELY(!s->busy)) {
+        s->repl->ahead = frames;
+        apply_ahead(&s->repl->applier, s->ks, more_entries, s->repl);
+    }
 }
 
 static bool link_frame_came(void *arg, struct link *l, struct slice bytes)
 {
+    if (UNLIKELY(replicate_keeps(arg, l, bytes))) {
+        return true;
+    }
     if (UNLIKELY(bytes.len > 0 && (unsigned char)bytes.ptr[0] == LIBRARIES_FRAME)) {
         return libraries_frame(arg, l, bytes);
     }
@@ -235,6 +242,9 @@ static void link_frames_done(void *arg, struct link *l)
 {
     struct server *s = arg;
     (void)l;
+    if (UNLIKELY(s->busy)) {
+        return; /* the script goes by what was so when it began */
+    }
     apply_ahead(&s->repl->applier, s->ks, NULL, NULL);
     s->repl->batch++;
     dispatch_turn_is_due(s);
@@ -617,6 +627,7 @@ void replicate_start(struct server *s, int n_shards, bool fresh)
     r->exec_shards = mem_zalloc((size_t)n_shards * sizeof(*r->exec_shards));
     r->exec_seen = mem_zalloc((size_t)n_shards * sizeof(*r->exec_seen));
     r->batch = 1;
+    list_init(&r->kept);
     loop_timer_init(&r->tick, s->loop, on_tick, s);
     loop_timer_init(&r->more, s->loop, on_more, s);
     r->core = repl_new(s->id, n_shards, &r->settings, &env, fresh, replicate_now(r));
@@ -641,6 +652,7 @@ void replicate_stop(struct server *s)
     durable_listen(s, NULL);
     copies_fini(s);
     applier_fini(&r->applier);
+    replicate_forget_kept(r);
     repl_frame_room_fini(&r->room);
     repl_frame_room_fini(&r->ahead_room);
     collector_free(&s->ks->collector);

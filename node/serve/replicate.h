@@ -49,6 +49,12 @@ size_t replicate_memory(const struct server *s);
 /* So much was written in this turn that replicas must get it before the backlog loses it: time for
  * replicate_turn, between two commands. */
 bool replicate_is_full(const struct server *s);
+/* While a slow script runs: leases and commits go on (replicate_meanwhile.c). */
+void replicate_meanwhile_begin(struct server *s);
+void replicate_meanwhile(struct server *s);
+void replicate_meanwhile_end(struct server *s);
+/* Behind it: what was kept is taken. Not while commands run. */
+void replicate_catch_up(struct server *s);
 /* Before a batch: what may be done with which shard is asked anew. */
 void replicate_batch(struct server *s);
 

@@ -48,6 +48,8 @@ struct replication {
     struct slice ahead; /* of what came by a link: frames that the applier has not looked at */
     struct repl_frame_room ahead_room;
     struct applier applier;
+    struct list kept; /* what came while a slow script ran, in its order */
+    size_t kept_bytes;
     struct copying *copies; /* by shard */
     struct str copied;
     int running_copies;
@@ -56,6 +58,11 @@ struct replication {
 };
 
 int64_t replicate_now(struct replication *r);
+
+/* meanwhile: true: it is kept until the slow script is over */
+bool replicate_keeps(struct server *s, struct link *l, struct slice frame);
+bool replicate_keeps_end(struct server *s, int peer);
+void replicate_forget_kept(struct replication *r);
 
 /* copies */
 void copies_init(struct server *s);

@@ -129,13 +129,18 @@ NORETURN static void leave(struct server *s)
     _exit(0);
 }
 
+static void alive(void *arg)
+{
+    const struct server *s = arg;
+    if (s->agent != NULL) {
+        agent_alive(s->agent);
+    }
+}
+
 static void busy(void *arg)
 {
     struct server *s = arg;
     dispatch_meanwhile(s);
-    if (s->agent != NULL) {
-        agent_alive(s->agent);
-    }
     if (s->stopping && scripts_has_written(s->scripts)) {
         leave(s);
     } else if (s->stopping) {
@@ -165,6 +170,7 @@ void scripting_init(struct server *s)
         .may_call = may_call,
         .may_write = may_write,
         .rejected = rejected,
+        .alive = alive,
         .busy = busy,
         .log = script_logs,
         .libraries_changed = keep_libraries,

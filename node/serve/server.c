@@ -622,6 +622,7 @@ void server_free(struct server **sp)
     holds_free(&s->holds);
     loop_undefer(&s->adopt_task);
     outbuf_fini(&s->sink);
+    outbuf_fini(&s->exec_out);
     key_list_fini(s->keys);
     mem_free(s->keys);
     keyspace_free(&s->ks);

@@ -136,6 +136,9 @@ struct server {
     struct batch *batch_outer; /* whose command is a slow script; NULL: none is */
     struct client *collecting; /* whose bytes are being parsed */
     bool busy;                 /* a slow script runs: others are answered BUSY */
+    bool busy_keyless;         /* it has no keys */
+    int64_t busy_told_us;      /* when lanes were told last */
+    struct outbuf exec_out;    /* of a lane's EXEC: what is pushed meanwhile comes before */
     struct client *touched;    /* replied to in this batch: output limits are checked at its end */
     uint64_t ticks_last;       /* end of the last command: start of the next */
     uint64_t exec_ticks;       /* start of the running EXEC */

@@ -41,6 +41,7 @@ void admin_fill(struct local_table *t)
     admin_memory(t);
     admin_observe(t);
     admin_wait(t);
+    admin_script(t);
     admin_tracking(t);
     admin_pubsub(t);
     admin_acl(t);

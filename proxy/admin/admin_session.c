@@ -67,8 +67,11 @@ static enum local_result do_hello(struct local_call *c)
 
 static enum local_result do_ping(struct local_call *c)
 {
+    const char *busy = exec_busy(c->exec);
     if (c->argc > 2) {
         resp_errorf(c->w, ERR_WRONG_ARGS, c->command->full_name);
+    } else if (busy != NULL) {
+        resp_error(c->w, busy);
     } else if (c->w->proto == 2 && pubsub_listens(c->session)) {
         resp_array(c->w, 2); /* among messages */
         resp_bulkz(c->w, "pong");

@@ -58,10 +58,22 @@ static bool ends_with(const char *name, const char *end)
 
 static enum rule rule_of(const char *name, bool number)
 {
-    static const char *const most[] = {
-        "_in_progress", "_scheduled",      "loading",        "_time_sec",  "_save_time",
-        "_enabled",     "_running",        "_last_cow_size", "_peak_time", "_perc",
-        "_fork_usec",   "_total_prefixes", "pubsub_patterns"};
+    static const char *const most[] = {"_in_progress",
+                                       "_scheduled",
+                                       "loading",
+                                       "_time_sec",
+                                       "_save_time",
+                                       "_enabled",
+                                       "_running",
+                                       "_last_cow_size",
+                                       "_peak_time",
+                                       "_perc",
+                                       "_fork_usec",
+                                       "_total_prefixes",
+                                       "pubsub_patterns",
+                                       "number_of_cached_scripts",
+                                       "number_of_functions",
+                                       "number_of_libraries"};
     if (ends_with(name, "_status")) {
         return RULE_WORST;
     }

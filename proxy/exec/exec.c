@@ -34,6 +34,7 @@ struct exec *exec_new(const struct exec_port *port, const struct local_table *lo
     list_init(&x->targets);
     list_init(&x->lanes);
     list_init(&x->paused);
+    list_init(&x->flag_asks);
     list_init(&x->stranded);
     list_init(&x->waits);
     list_init(&x->owns);
@@ -110,6 +111,7 @@ void exec_free(struct exec **xp)
     x->settings.retry_max_attempts = 0; /* what is still open ends now */
     x->settings.ears = false;
     publisher_gone(x);
+    pause_fini(x);
     while (!list_empty(&x->holders)) {
         hold_drop(x, container_of(x->holders.next, struct session, holds));
     }
@@ -328,7 +330,7 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
     }
     case ROUTE_KEYS:
         if (UNLIKELY(c->id == CMD_EVAL || c->id == CMD_EVAL_RO)) {
-            script_note(x, c, in->argv, in->argc);
+            exec_script_note(x, in->argv[1]);
         }
         return exec_by_keys(x, s, c, in);
     case ROUTE_LOCAL:
@@ -338,9 +340,6 @@ static enum exec_verdict dispatch(struct exec *x, struct session *s, const struc
     case ROUTE_EACH:
         return exec_each(x, s, c, in);
     case ROUTE_NODES:
-        if (c->id == CMD_SCRIPT_LOAD) {
-            script_note(x, c, in->argv, in->argc);
-        }
         return router_urgent(c) ? exec_urgent(x, s, c, in) : exec_all(x, s, c, in, false);
     case ROUTE_SCAN:
         return exec_scan(x, s, c, in);
@@ -527,7 +526,7 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
             return exec_refuse(x, s, c, why);
         }
     }
-    if (UNLIKELY(x->pause != EXEC_PAUSE_NOT) && pause_holds(x, s, c)) {
+    if (UNLIKELY(x->pause != EXEC_PAUSE_NOT) && pause_holds(x, s, c, in)) {
         return EXEC_STOP;
     }
     if (UNLIKELY(!s->trusted && s->user != NULL) && runs_script(c)) {
@@ -566,6 +565,7 @@ void exec_session_gone(struct exec *x, struct session *s)
         }
         r = next;
     }
+    pause_forget(x, s);
     hold_drop(x, s);
     tx_free(x, s);
     pubsub_forget(x, s);
@@ -593,6 +593,9 @@ void exec_session_reset_tx(struct exec *x, struct session *s)
 static bool is_overdue(const struct exec *x, const struct call *c)
 {
     int64_t limit = x->settings.request_timeout_us;
+    if (c->lane->busy) { /* it may take for ever, as with Redis, but the node says that it lives */
+        return x->now_us - c->lane->heard_us > limit;
+    }
     return x->now_us - c->request->start_us > limit && x->now_us - c->sent_us > limit / 4;
 }
 

@@ -73,6 +73,13 @@ void exec_reset_counters(struct exec *x);
 enum exec_pause { EXEC_PAUSE_NOT, EXEC_PAUSE_WRITE, EXEC_PAUSE_ALL };
 void exec_pause(struct exec *x, enum exec_pause kind, int64_t until_us);
 void exec_unpause(struct exec *x);
+/* A script without keys is slow at some node: what others are answered who concern no shard either;
+ * NULL: none is. */
+const char *exec_busy(const struct exec *x);
+/* Scripts that this worker has seen: EVALSHA works with them wherever it goes. */
+void exec_script_note(struct exec *x, struct slice text);
+bool exec_script_known(const struct exec *x, struct slice sha);
+void exec_scripts_forget(struct exec *x);
 /* Requests without an answer: nodes' and held ones. */
 size_t exec_open_requests(const struct exec *x);
 size_t exec_held_requests(const struct exec *x);

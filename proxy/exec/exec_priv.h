@@ -96,6 +96,8 @@ struct exec {
     struct list sub_ops;
     struct publisher *publisher;
     uint32_t n_pinned;
+    int32_t n_keyless;   /* lanes whose nodes run slow scripts without keys */
+    char busy_text[208]; /* what they answer meanwhile */
     uint64_t walk;
     struct rng rng;
     struct key_list keys;
@@ -107,6 +109,7 @@ struct exec {
     uint8_t pause;                    /* enum exec_pause */
     int64_t pause_until_us;
     struct list paused;        /* struct session.wait */
+    struct list flag_asks;     /* pause.c */
     struct list stranded;      /* the same: they wait until each shard has a primary */
     struct list owns;          /* struct own.link */
     struct list leaving;       /* struct lane.idle: LANE_OWN that finish what is under way */
@@ -161,6 +164,10 @@ void lane_free(struct exec *x, struct lane **l);
 /* The lane's own words; the answer is swallowed, an error breaks it. Returns the call. */
 struct call *lane_say(struct exec *x, struct lane *l, const struct slice *argv, size_t argc,
                       enum call_kind kind);
+/* Takes the calls behind that number off the lane; they are linked by `next`. */
+struct call *lane_cut(struct exec *x, struct lane *l, uint64_t number);
+/* Who waits for room in it looks again. */
+void lane_resume_stopped(struct exec *x, struct lane *l);
 /* Silent lanes' requests get memory of their own, so that they hold no larger chunks alive. */
 void lanes_settle(struct exec *x);
 struct lane *lane_take_pinned(struct exec *x, struct target *t, int proto);
@@ -173,10 +180,22 @@ void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in
                      struct chunk **tape);
 void call_drop_bytes(struct call *c);
 
+/* --- busy.c: nodes at which a slow script runs --- */
+/* False: that push is none of them. */
+bool busy_pushed(struct exec *x, struct lane *l, const char *ptr, size_t len);
+void busy_set(struct exec *x, struct lane *l, bool busy, bool keyless);
+
 /* --- pause.c --- */
 /* True: the command must wait, and its session is stopped. */
-bool pause_holds(struct exec *x, struct session *s, const struct command *c);
+bool pause_holds(struct exec *x, struct session *s, const struct command *c,
+                 const struct exec_input *in);
+/* As CLIENT PAUSE WRITE sees it. */
+bool command_may_change(const struct exec *x, const struct command *c, const struct slice *argv,
+                        size_t argc);
 void pause_tick(struct exec *x);
+/* The session is going. */
+void pause_forget(struct exec *x, const struct session *s);
+void pause_fini(struct exec *x);
 
 /* --- hold.c --- */
 /* Sends a call that has its bytes, wherever it belongs now; holds it if nobody takes it. */

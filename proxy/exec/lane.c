@@ -52,7 +52,7 @@ void lane_free(struct exec *x, struct lane **lp)
         x->n_pinned--;
         l->target->n_pinned--;
     }
-    l->target->n_pinned -= l->kind == LANE_OWN;
+    l->target->n_pinned -= l->kind == LANE_OWN || l->leaving;
     l->magic = 0;
     mem_free(l);
 }
@@ -95,6 +95,14 @@ static void say_first(struct exec *x, struct lane *l, const struct slice *argv, 
     l->words++;
 }
 
+static void say_lane(struct exec *x, struct lane *l)
+{
+    char digits[NUM_I64_MAX_LEN];
+    const struct slice words[4] = {SLICE("SHOAL"), SLICE("LANE"),
+                                   slice_of(digits, num_print_u64(digits, l->id)), SLICE("SHARED")};
+    say_first(x, l, words, l->kind <= LANE_WRITE ? 4 : 3);
+}
+
 static void shake_hands(struct exec *x, struct lane *l)
 {
     struct slice words[5] = {SLICE("HELLO"), SLICE("3"), SLICE("AUTH"), SLICE("default")};
@@ -111,6 +119,9 @@ static void shake_hands(struct exec *x, struct lane *l)
     if (l->kind == LANE_OWN && l->own != NULL) {
         struct slice *tracking;
         size_t n;
+        if (x->settings.lanes_announced) {
+            say_lane(x, l); /* a node that is busy hears what follows from lanes only */
+        }
         own_words(l, &tracking, &n);
         say_first(x, l, tracking, n);
         mem_free(tracking);
@@ -120,11 +131,7 @@ static void shake_hands(struct exec *x, struct lane *l)
         words[1] = SLICE("EAR");
         say_first(x, l, words, 2);
     } else if (x->settings.lanes_announced) {
-        char digits[NUM_I64_MAX_LEN];
-        words[0] = SLICE("SHOAL");
-        words[1] = SLICE("LANE");
-        words[2] = slice_of(digits, num_print_u64(digits, l->id));
-        say_first(x, l, words, 3);
+        say_lane(x, l); /* it is counted from here on */
     }
     l->count = 0;
     if (l->words > 0) { /* the rest waits until the node has taken them */
@@ -262,7 +269,7 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
     }
 }
 
-static void resume_stopped(struct exec *x, struct lane *l)
+void lane_resume_stopped(struct exec *x, struct lane *l)
 {
     l->full = false;
     while (!list_empty(&l->stopped)) {
@@ -280,7 +287,7 @@ static void check_room(struct exec *x, struct lane *l)
     if (UNLIKELY(l->full) && l->state != LANE_DOWN &&
         l->in_flight <= (uint64_t)x->settings.lane_max_in_flight / 2 &&
         l->bytes <= (uint64_t)x->settings.lane_max_bytes / 2) {
-        resume_stopped(x, l);
+        lane_resume_stopped(x, l);
     }
 }
 
@@ -399,7 +406,8 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
     t->in_flight -= l->in_flight;
     l->in_flight = 0;
     list_remove(&l->link);
-    if (how != LANE_DISMISSED) {
+    busy_set(x, l, false, false);
+    if (how != LANE_DISMISSED && !l->leaving) {
         log_event(LOG_VERBOSE, "lane", "%s node=%s kind=%s", stood ? "lost" : "refused", t->id,
                   kind_name(l));
         x->counters.lanes_lost++;
@@ -423,7 +431,30 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
         lost_call(x, l, c, written);
         c = next;
     }
-    resume_stopped(x, l);
+    lane_resume_stopped(x, l);
+}
+
+struct call *lane_cut(struct exec *x, struct lane *l, uint64_t number)
+{
+    struct call **at = &l->head;
+    struct call *last = NULL;
+    while (*at != NULL && (*at)->number <= number) {
+        last = *at;
+        at = &last->next;
+    }
+    struct call *cut = *at;
+    *at = NULL;
+    l->tail = last;
+    for (struct call *c = cut; c != NULL; c = c->next) {
+        l->in_flight--;
+        l->target->in_flight--;
+        l->bytes -= c->len;
+        if (c->request != NULL) {
+            account_gone(x, c);
+            c->probes = false;
+        }
+    }
+    return cut;
 }
 
 void lane_break(struct exec *x, struct lane *l, enum lane_end how)
@@ -585,6 +616,9 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
 {
     struct call *c = l->head;
     if (UNLIKELY(*ptr == '>')) {
+        if (busy_pushed(x, l, ptr, len)) {
+            return true;
+        }
         if (l->kind == LANE_EAR) {
             ear_pushed(x, l, chunk, ptr, len);
         } else if (l->kind != LANE_OWN || !own_pushed(x, l, ptr, len)) {

@@ -44,6 +44,9 @@ struct lane {
     uint8_t state; /* enum lane_state */
     bool full;     /* sessions stand in `stopped` */
     bool counted;  /* the node counts too: the fate of writes can be asked for */
+    bool busy;     /* the node says that a slow script runs */
+    bool keyless;  /* ... which has no keys */
+    bool leaving;  /* nothing more goes by it (busy.c) */
     uint8_t words; /* of its own, not answered yet */
     int32_t db;    /* the one that the node's side is at behind what was appended */
     uint32_t in_flight;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Scripts that a node lacks; and SCRIPT KILL, FUNCTION KILL, FUNCTION STATS: to all nodes by
- * connections of their own, since on the lanes they would stand behind the very script that they
- * are about. */
+/* Scripts that a node lacks: EVALSHA goes once more, as EVAL; within a transaction, where that is
+ * too late, they are loaded on the way, unless the node surely has them. And SCRIPT KILL, FUNCTION
+ * KILL, FUNCTION STATS: to all nodes by connections of their own, since on the lanes they would
+ * stand behind the very script that they are about. */
 #include "proxy/exec/script.h"
 
 #include "proxy/exec/exec_priv.h"
@@ -14,9 +15,13 @@
 #define SEEN_MAX    1000
 #define SEEN_BYTES  (4 << 20)
 #define SCRIPT_LONG (64 << 10) /* a longer one is not kept */
+#define HAD_MAX     8
 
 struct seen {
-    struct list age; /* the oldest first */
+    struct list age;       /* the oldest first */
+    uint64_t had[HAD_MAX]; /* nodes that surely have it: node_mark; 0: none */
+    uint32_t had_next;
+    uint64_t walk; /* of the last that met it */
     struct hmap_node by_text;
     struct hmap_node by_sha;
     char sha[SHA1_HEX_LEN + 1];
@@ -75,14 +80,19 @@ static bool is_known(const struct scripts_seen *s, struct slice text, uint64_t h
     return false;
 }
 
-void script_note(struct exec *x, const struct command *c, const struct slice *argv, size_t argc)
+void exec_scripts_forget(struct exec *x)
+{
+    LIST_FOREACH_SAFE(it, &x->seen->age) {
+        forget(x->seen, container_of(it, struct seen, age));
+    }
+}
+
+void exec_script_note(struct exec *x, struct slice text)
 {
     struct scripts_seen *s = x->seen;
-    size_t at = c->id == CMD_SCRIPT_LOAD ? 2 : 1;
-    if (argc <= at || argv[at].len > SCRIPT_LONG) {
+    if (text.len > SCRIPT_LONG) {
         return;
     }
-    struct slice text = argv[at];
     uint64_t hash = hash_bytes(text.ptr, text.len, s->seed);
     if (is_known(s, text, hash)) {
         return;
@@ -90,7 +100,7 @@ void script_note(struct exec *x, const struct command *c, const struct slice *ar
     while (s->by_sha.count >= SEEN_MAX || s->bytes + text.len > SEEN_BYTES) {
         forget(s, container_of(s->age.next, struct seen, age));
     }
-    struct seen *k = mem_alloc(sizeof(*k) + text.len);
+    struct seen *k = mem_zalloc(sizeof(*k) + text.len);
     k->len = text.len;
     memcpy(k->text, text.ptr, text.len);
     sha1_hex(text.ptr, text.len, k->sha);
@@ -100,11 +110,11 @@ void script_note(struct exec *x, const struct command *c, const struct slice *ar
     s->bytes += text.len;
 }
 
-static const struct seen *by_sha(const struct scripts_seen *s, struct slice sha)
+static struct seen *by_sha(const struct scripts_seen *s, struct slice sha)
 {
     for (struct hmap_node *n = hmap_first(&s->by_sha, hash_name(sha.ptr, sha.len)); n != NULL;
          n = hmap_same(n)) {
-        const struct seen *k = container_of(n, struct seen, by_sha);
+        struct seen *k = container_of(n, struct seen, by_sha);
         if (slice_is(sha, k->sha)) {
             return k;
         }
@@ -112,22 +122,41 @@ static const struct seen *by_sha(const struct scripts_seen *s, struct slice sha)
     return NULL;
 }
 
+bool exec_script_known(const struct exec *x, struct slice sha)
+{
+    return by_sha(x->seen, sha) != NULL;
+}
+
+/* The script of EVALSHA, also as SHOAL AS <rules> EVALSHA; x->parser is at its words then, and `at`
+ * tells where they begin. NULL: it is none, or not known. */
+static struct seen *script_of(struct exec *x, struct slice bytes, size_t *at)
+{
+    struct resp_parser *p = &x->parser;
+    if (resp_parse(p, bytes) != RESP_OK) {
+        return NULL;
+    }
+    *at = p->argc > 3 && slice_is(p->argv[0], "shoal") && slice_is(p->argv[1], "as") ? 3 : 0;
+    const struct slice *words = p->argv + *at;
+    if (p->argc - *at < 3 ||
+        !slice_is(slice_of(words[0].ptr, MIN(words[0].len, (size_t)7)), "evalsha")) {
+        return NULL;
+    }
+    return by_sha(x->seen, words[1]);
+}
+
 /* The words of the call, with the script in the place of its digest. False: it is not known. */
 static bool rewrite(struct exec *x, struct call *c)
 {
+    size_t at;
     struct resp_parser *p = &x->parser;
-    if (resp_parse(p, slice_of(c->bytes, c->len)) != RESP_OK || p->argc < 3 ||
-        !slice_is(slice_of(p->argv[0].ptr, MIN(p->argv[0].len, (size_t)7)), "evalsha")) {
-        return false;
-    }
-    const struct seen *k = by_sha(x->seen, p->argv[1]);
+    const struct seen *k = script_of(x, slice_of(c->bytes, c->len), &at);
     if (k == NULL) {
         return false;
     }
     struct slice *words = mem_alloc(p->argc * sizeof(*words));
     memcpy(words, p->argv, p->argc * sizeof(*words));
-    words[0] = c->request->command->id == CMD_EVALSHA_RO ? SLICE("EVAL_RO") : SLICE("EVAL");
-    words[1] = slice_of(k->text, k->len);
+    words[at] = c->request->command->id == CMD_EVALSHA_RO ? SLICE("EVAL_RO") : SLICE("EVAL");
+    words[at + 1] = slice_of(k->text, k->len);
     const char *bytes;
     size_t len;
     struct chunk *chunk = gather_encode(words, p->argc, &bytes, &len);
@@ -149,6 +178,88 @@ bool script_repair(struct exec *x, struct call *c, const char *reply, size_t len
     x->counters.retries++;
     call_hold(x, c, x->now_us);
     return true;
+}
+
+/* ---- what scripts say of themselves ---- */
+
+/* The words between commas. */
+static bool has_word(struct slice list, struct slice word)
+{
+    while (list.len > 0) {
+        const char *comma = memchr(list.ptr, ',', list.len);
+        size_t n = comma == NULL ? list.len : (size_t)(comma - list.ptr);
+        if (slice_eq(slice_of(list.ptr, n), word)) {
+            return true;
+        }
+        n = MIN(n + 1, list.len);
+        list = slice_of(list.ptr + n, list.len - n);
+    }
+    return false;
+}
+
+bool script_says_no_writes(struct slice text)
+{
+    static const char flags[] = " flags=";
+    const char *eol =
+        text.len < 2 || memcmp(text.ptr, "#!", 2) != 0 ? NULL : memchr(text.ptr, '\n', text.len);
+    const char *at =
+        eol == NULL ? NULL : memmem(text.ptr, (size_t)(eol - text.ptr), flags, sizeof(flags) - 1);
+    if (at == NULL) {
+        return false;
+    }
+    at += sizeof(flags) - 1;
+    size_t len = 0;
+    while (at + len < eol && at[len] != ' ' && at[len] != '\r') {
+        len++;
+    }
+    return has_word(slice_of(at, len), SLICE("no-writes"));
+}
+
+bool script_known_not_to_write(const struct exec *x, struct slice sha)
+{
+    const struct seen *k = by_sha(x->seen, sha);
+    return k != NULL && script_says_no_writes(slice_of(k->text, k->len));
+}
+
+/* ---- within transactions ---- */
+
+/* This start of that node: another one has no scripts. */
+static uint64_t node_mark(const struct target *t)
+{
+    return (hash_name(t->id, NODE_ID_LEN) ^ t->incarnation * 0x9e3779b97f4a7c15ull) | 1;
+}
+
+static bool surely_has(const struct seen *k, uint64_t mark)
+{
+    for (size_t i = 0; i < HAD_MAX; i++) {
+        if (k->had[i] == mark) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t script_loads(struct exec *x, const struct target *t, struct slice bytes, struct str *to)
+{
+    size_t at;
+    struct seen *k = script_of(x, bytes, &at);
+    if (k == NULL || k->walk == x->walk || (t != NULL && surely_has(k, node_mark(t)))) {
+        return 0;
+    }
+    k->walk = x->walk;
+    str_printf(to, "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$%zu\r\n", k->len);
+    str_append(to, k->text, k->len);
+    str_append(to, "\r\n", 2);
+    return 1;
+}
+
+void script_loaded(struct exec *x, const struct target *t, struct slice bytes)
+{
+    size_t at;
+    struct seen *k = script_of(x, bytes, &at);
+    if (k != NULL && t != NULL && !surely_has(k, node_mark(t))) {
+        k->had[k->had_next++ % HAD_MAX] = node_mark(t);
+    }
 }
 
 /* ---- kills ---- */

@@ -9,13 +9,23 @@
 #include <stdint.h>
 
 struct call;
-struct command;
 struct exec;
 struct scripts_seen;
+struct str;
+struct target;
 
 struct scripts_seen *scripts_seen_new(uint64_t seed);
 void scripts_seen_free(struct scripts_seen **s);
-/* EVAL, SCRIPT LOAD: their script is remembered. */
-void script_note(struct exec *x, const struct command *c, const struct slice *argv, size_t argc);
 /* The call was answered with an error. True: it lacked a script, and is on its way again. */
 bool script_repair(struct exec *x, struct call *c, const char *reply, size_t len);
+
+/* By its first line: #!lua flags=no-writes. */
+bool script_says_no_writes(struct slice text);
+bool script_known_not_to_write(const struct exec *x, struct slice sha);
+
+/* A transaction's EVALSHA, as bytes: a SCRIPT LOAD that must go before the transaction is appended,
+ * and 1 returned; 0: the node has it (`t` NULL: who knows), or this walk (x->walk) has met it
+ * already, or it is not known here. */
+uint32_t script_loads(struct exec *x, const struct target *t, struct slice bytes, struct str *to);
+/* It was run there. */
+void script_loaded(struct exec *x, const struct target *t, struct slice bytes);

@@ -3,6 +3,7 @@
 
 #include "proxy/exec/encode.h"
 #include "proxy/exec/exec_priv.h"
+#include "proxy/exec/script.h"
 #include "proxy/route/router.h"
 
 #include "common/base/num.h"
@@ -23,6 +24,7 @@ struct tx_item {
     size_t off; /* of its bytes, in tx->bytes */
     size_t len;
     uint8_t where; /* enum item_where */
+    bool changes;  /* for CLIENT PAUSE WRITE */
 };
 
 struct tx {
@@ -62,6 +64,7 @@ struct tx_run {
     int shard;
     int select_db;      /* that a SELECT in the segment leaves; -1: none */
     int64_t segment_us; /* when it was sent */
+    uint32_t loads;     /* commands before it: scripts that the node may lack */
 };
 
 /* --- the queue --- */
@@ -84,7 +87,7 @@ bool tx_may_change(const struct session *s)
 {
     const struct tx *tx = s->tx;
     for (uint32_t i = 0; i < tx->n_items; i++) {
-        if (tx->items[i].command->flags & (CF_WRITE | CF_MAY_REPLICATE)) {
+        if (tx->items[i].changes) {
             return true;
         }
     }
@@ -113,8 +116,8 @@ static char *tx_room(struct tx *tx, size_t more)
     return c->data + c->len;
 }
 
-static void add_item(struct tx *tx, const struct command *c, const struct exec_input *in,
-                     enum item_where where)
+static void add_item(struct exec *x, struct tx *tx, const struct command *c,
+                     const struct exec_input *in, enum item_where where)
 {
     if (tx->n_items == tx->cap) {
         tx->cap = tx->cap == 0 ? 8 : tx->cap * 2;
@@ -128,7 +131,11 @@ static void add_item(struct tx *tx, const struct command *c, const struct exec_i
         len = encode_args(to, in->argv, in->argc);
     }
     tx->items[tx->n_items++] =
-        (struct tx_item){.command = c, .off = tx->bytes->len, .len = len, .where = (uint8_t)where};
+        (struct tx_item){.command = c,
+                         .off = tx->bytes->len,
+                         .len = len,
+                         .where = (uint8_t)where,
+                         .changes = command_may_change(x, c, in->argv, in->argc)};
     tx->bytes->len += len;
     tx->has_node |= where == ITEM_NODE;
     tx->has_other |= where == ITEM_OTHER;
@@ -203,7 +210,7 @@ enum exec_verdict tx_queue(struct exec *x, struct session *s, const struct comma
             return spoil_with(x, s, c, ERR_CROSSSLOT);
         }
     }
-    add_item(tx, c, in, where);
+    add_item(x, tx, c, in, where);
     s->queued = tx->n_items;
     reply_simple(x, s, c, "QUEUED");
     return EXEC_TAKEN;
@@ -326,16 +333,51 @@ void tx_watch_broken(struct exec *x, struct call *c)
 
 /* --- EXEC --- */
 
-/* MULTI, the items [from, to), EXEC: in one piece. */
-static struct chunk *segment_bytes(const struct tx_run *run, uint32_t from, uint32_t to)
+static bool runs_by_digest(const struct tx_item *item)
 {
-    size_t len = sizeof(TX_HEAD) + sizeof(TX_TAIL);
+    return item->command->id == CMD_EVALSHA || item->command->id == CMD_EVALSHA_RO;
+}
+
+static struct slice item_bytes(const struct tx_run *run, uint32_t i)
+{
+    return slice_of(run->bytes->data + run->items[i].off, run->items[i].len);
+}
+
+/* The node where the run's segments go, as far as is known now. */
+static const struct target *target_of_run(const struct tx_run *run)
+{
+    return run->pinned != NULL ? run->pinned->target
+           : run->shard >= 0   ? run->exec->routes[run->shard].chosen
+                               : run->exec->any;
+}
+
+/* What goes before the segment: scripts that the node may lack. */
+static void add_loads(struct tx_run *run, uint32_t from, uint32_t to, struct str *loads)
+{
+    struct exec *x = run->exec;
+    run->loads = 0;
+    x->walk++;
+    for (uint32_t i = from; i < to; i++) {
+        if (UNLIKELY(runs_by_digest(&run->items[i]))) {
+            run->loads += script_loads(x, target_of_run(run), item_bytes(run, i), loads);
+        }
+    }
+}
+
+/* MULTI, the items [from, to), EXEC: in one piece, behind `loads`. */
+static struct chunk *segment_bytes(const struct tx_run *run, uint32_t from, uint32_t to,
+                                   const struct str *loads)
+{
+    size_t len = loads->len + sizeof(TX_HEAD) + sizeof(TX_TAIL);
     for (uint32_t i = from; i < to; i++) {
         len += run->items[i].len;
     }
     struct chunk *c = chunk_new(len);
-    memcpy(c->data, TX_HEAD, sizeof(TX_HEAD) - 1);
-    c->len = sizeof(TX_HEAD) - 1;
+    if (UNLIKELY(loads->len > 0)) {
+        memcpy(c->data, loads->ptr, loads->len);
+    }
+    memcpy(c->data + loads->len, TX_HEAD, sizeof(TX_HEAD) - 1);
+    c->len = loads->len + sizeof(TX_HEAD) - 1;
     for (uint32_t i = from; i < to; i++) {
         memcpy(c->data + c->len, run->bytes->data + run->items[i].off, run->items[i].len);
         c->len += run->items[i].len;
@@ -367,7 +409,10 @@ static int select_in(struct tx_run *run, uint32_t from, uint32_t to)
 static void send_segment(struct exec *x, struct tx_run *run, uint32_t to)
 {
     struct request *r = run->request;
-    struct chunk *chunk = segment_bytes(run, run->next, to);
+    struct str loads = {0};
+    add_loads(run, run->next, to, &loads);
+    struct chunk *chunk = segment_bytes(run, run->next, to, &loads);
+    str_fini(&loads);
     struct part *p = gather_add(r);
     part_set_bytes(p, chunk, chunk->data, chunk->len);
     chunk_unref(&chunk);
@@ -378,7 +423,7 @@ static void send_segment(struct exec *x, struct tx_run *run, uint32_t to)
     p->call.shard = run->shard;
     p->call.db = run->inner.db;
     p->call.write = true;
-    p->call.swallow_own = to - run->next + 1;
+    p->call.swallow_own = run->loads + to - run->next + 1;
     p->call.pinned = run->pinned != NULL;
     run->segment_us = x->now_us;
     gather_begin(r);
@@ -597,6 +642,11 @@ void tx_answered(struct exec *x, struct request *r)
     if (!good && !run->began) {
         first_segment_failed(x, run);
         return;
+    }
+    for (uint32_t i = run->next; good && i < run->segment_end; i++) {
+        if (UNLIKELY(runs_by_digest(&run->items[i]))) {
+            script_loaded(x, p->call.target, item_bytes(run, i));
+        }
     }
     if (!good) {
         take_failure(run, p);

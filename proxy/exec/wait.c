@@ -403,7 +403,8 @@ static void ping(struct exec *x, struct lane *l)
 {
     static const struct slice words[1] = {SLICE("PING")};
     bool listens = l->n_parked > l->dead_parked || l->kind == LANE_EAR;
-    if (listens && l->state == LANE_UP && l->head == NULL && x->now_us - l->heard_us > PING_US) {
+    if (listens && !l->leaving && l->state == LANE_UP && l->head == NULL &&
+        x->now_us - l->heard_us > PING_US) {
         (void)lane_say(x, l, words, 1, CALL_HANDSHAKE);
         l->pinged = true;
     }

@@ -45,10 +45,11 @@ struct session {
     bool multi;   /* between MULTI and EXEC */
     bool inner;   /* runs a transaction's commands; nobody's connection */
     bool no_evict;
-    bool waits;                  /* its oldest request is one that may wait (BLPOP) */
-    bool closing;                /* nothing more is parsed: QUIT, fatal error, killed */
-    uint8_t stop;                /* enum session_stop: why parsing waits */
-    bool readonly;               /* READONLY was said; has no effect but is shown */
+    bool waits;    /* its oldest request is one that may wait (BLPOP) */
+    bool closing;  /* nothing more is parsed: QUIT, fatal error, killed */
+    uint8_t stop;  /* enum session_stop: why parsing waits */
+    bool readonly; /* READONLY was said; has no effect but is shown */
+    bool calm;     /* its next command was found not to write: a pause of writes does not hold it */
     const struct acl_user *user; /* front's: of its worker's set; NULL: nobody's, no rules */
     int db;
     uint64_t id; /* CLIENT ID: unique over all workers */

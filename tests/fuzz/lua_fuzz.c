@@ -64,6 +64,11 @@ static void rejected(void *arg, const struct command *cmd, const char *code)
     (void)code;
 }
 
+static void alive(void *arg)
+{
+    (void)arg;
+}
+
 static void busy(void *arg)
 {
     scripts_abort(((struct world *)arg)->scripts);
@@ -122,6 +127,7 @@ static void open_world(struct world *w)
                                      .may_call = may_call,
                                      .may_write = may_write,
                                      .rejected = rejected,
+                                     .alive = alive,
                                      .busy = busy,
                                      .log = script_log,
                                      .libraries_changed = libraries_changed};

@@ -15,6 +15,7 @@ struct scripted {
     const char *refuse; /* what port.may_call answers; NULL: it may */
     void (*on_busy)(struct scripted *t);
     uint64_t busy;  /* times */
+    uint64_t alive;
     uint64_t ended; /* times, after busy */
     uint64_t rejected;
     uint64_t told; /* of changed libraries */
@@ -68,6 +69,11 @@ static inline void port_busy(void *arg)
     }
 }
 
+static inline void port_alive(void *arg)
+{
+    ((struct scripted *)arg)->alive++;
+}
+
 static inline void port_ended(void *arg)
 {
     ((struct scripted *)arg)->ended++;
@@ -101,6 +107,7 @@ static inline void scripted_open(struct scripted *t)
         .may_call = port_may_call,
         .may_write = port_may_write,
         .rejected = port_rejected,
+        .alive = port_alive,
         .busy = port_busy,
         .ended = port_ended,
         .log = port_log,

@@ -240,11 +240,11 @@ static void test_a_database_that_the_node_lacks_is_never_used(void **state)
     b.session.db = 3;
     SAY(&a, "SET x 1");
     SAY(&b, "SET x 2");
-    SENT(wire_to(0, LANE_WRITE), "SHOAL LANE 43;");
+    SENT(wire_to(0, LANE_WRITE), "SHOAL LANE 43 SHARED;");
     assert_false(answer(wire_to(0, LANE_WRITE), ":4\r\n"));
     snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
     pass_time(100000);
-    SENT(wire_to(0, LANE_WRITE), "SHOAL LANE 44;");
+    SENT(wire_to(0, LANE_WRITE), "SHOAL LANE 44 SHARED;");
     assert_string_equal(heard(&a), "-ERR DB index is out of range\r\n");
     assert_true(answer(wire_to(0, LANE_WRITE), ":4\r\n"));
     SENT(wire_to(0, LANE_WRITE), "SELECT 3;SET x 2;");
@@ -268,7 +268,7 @@ static void test_lanes_say_what_they_are(void **state)
     world_start(1);
     person_init(&a);
     SAY(&a, "GET x");
-    SENT(wire_to(0, LANE_READ), "AUTH secret;SHOAL LANE 43;");
+    SENT(wire_to(0, LANE_READ), "AUTH secret;SHOAL LANE 43 SHARED;");
     assert_true(answer(wire_to(0, LANE_READ), "+OK\r\n:16\r\n"));
     SENT(wire_to(0, LANE_READ), "GET x;");
     assert_true(answer(wire_to(0, LANE_READ), "+x\r\n"));
