@@ -2,6 +2,7 @@
 #include "common/app/config_command.h"
 
 #include "common/app/help.h"
+#include "common/app/redis_directives.h"
 #include "common/base/glob.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -32,17 +33,50 @@ static bool row_matches(const struct option *o, const struct slice *patterns, si
     return false;
 }
 
+static bool name_matches(const char *name, const struct slice *patterns, size_t count)
+{
+    const struct option o = {.name = name};
+    return row_matches(&o, patterns, count);
+}
+
+/* Redis's directives that are no options of ours, where only one value is possible. */
+struct foreign {
+    const struct options_table *table;
+    const struct slice *patterns;
+    size_t count;
+    struct resp_writer *w; /* NULL: they are counted */
+    size_t n;
+};
+
+static void get_foreign(void *arg, const char *name, const char *value)
+{
+    struct foreign *f = arg;
+    if (options_find(f->table, slice_str(name)) != NULL ||
+        !name_matches(name, f->patterns, f->count)) {
+        return;
+    }
+    f->n++;
+    if (f->w != NULL) {
+        resp_bulkz(f->w, name);
+        resp_bulkz(f->w, value);
+    }
+}
+
 static void get(const struct config_context *c, const struct slice *patterns, size_t count,
                 struct resp_writer *w)
 {
     const struct options_table *t = c->table;
+    struct foreign foreign = {.table = t, .patterns = patterns, .count = count};
+    if (c->foreign) {
+        redis_directives_each(get_foreign, &foreign);
+    }
     bool *shown = mem_zalloc(t->count + 1);
     size_t n = 0;
     for (size_t i = 0; i < t->count; i++) {
         shown[i] = row_matches(&t->rows[i], patterns, count);
         n += shown[i];
     }
-    resp_map(w, n);
+    resp_map(w, n + foreign.n);
     struct str value = {0};
     for (size_t i = 0; i < t->count; i++) {
         const struct option *o = &t->rows[i];
@@ -54,6 +88,10 @@ static void get(const struct config_context *c, const struct slice *patterns, si
         options_print(t, c->values, options_find(t, slice_str(o->name)), &value);
         resp_bulk(w, str_slice(&value));
     }
+    foreign.w = w;
+    if (c->foreign) {
+        redis_directives_each(get_foreign, &foreign);
+    }
     str_fini(&value);
     mem_free(shown);
 }
@@ -62,7 +100,7 @@ static void get(const struct config_context *c, const struct slice *patterns, si
 
 /* One SET under way: its options, and what they were. */
 struct change {
-    const struct option *option;
+    const struct option *option; /* NULL: a directive of Redis's, which is so or has no effect */
     struct slice value;
     struct str before;
     bool differs;
@@ -103,6 +141,25 @@ static const char *why_not(const struct config_context *c, const struct setting 
     return NULL;
 }
 
+/* One that is no option of ours. False: the error is written. */
+static bool look_up_foreign(const struct config_context *c, struct slice name, struct slice value,
+                            struct resp_writer *w)
+{
+    struct errmsg err;
+    enum redis_directive found =
+        c->foreign ? redis_directive_check(name, value, &err) : DIRECTIVE_UNKNOWN;
+    if (found == DIRECTIVE_UNKNOWN) {
+        resp_errorf(w, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                    (int)MIN(name.len, (size_t)128), name.ptr);
+    } else if (found == DIRECTIVE_REFUSED) {
+        resp_errorf(w, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                    (int)MIN(name.len, (size_t)128), name.ptr, err.text);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 /* False: the error is written. */
 static bool look_up(struct setting *s, const struct slice *pairs, struct resp_writer *w)
 {
@@ -110,9 +167,10 @@ static bool look_up(struct setting *s, const struct slice *pairs, struct resp_wr
         struct slice name = pairs[2 * i];
         const struct option *o = options_find(s->c->table, name);
         if (o == NULL) {
-            resp_errorf(w, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-                        (int)MIN(name.len, (size_t)128), name.ptr);
-            return false;
+            if (!look_up_foreign(s->c, name, pairs[2 * i + 1], w)) {
+                return false;
+            }
+            continue;
         }
         const char *reason = why_not(s->c, s, i, o, pairs[2 * i + 1]);
         if (reason != NULL) {
@@ -132,7 +190,8 @@ static void put_back(struct setting *s, size_t upto)
 {
     for (size_t i = 0; i < upto; i++) {
         struct errmsg ignored;
-        INVARIANT(options_set(s->c->table, s->c->values, s->changes[i].option,
+        INVARIANT(s->changes[i].option == NULL ||
+                  options_set(s->c->table, s->c->values, s->changes[i].option,
                               str_slice(&s->changes[i].before), &ignored));
     }
 }
@@ -144,6 +203,9 @@ static bool set_all(struct setting *s)
     bool ok = true;
     for (size_t i = 0; ok && i < s->count; i++) {
         struct change *ch = &s->changes[i];
+        if (ch->option == NULL) {
+            continue;
+        }
         ok = options_set(c->table, c->values, ch->option, ch->value, &s->err);
         if (!ok) {
             s->culprit = ch->option;
@@ -210,7 +272,7 @@ bool config_is_secret(const struct options_table *t, const struct slice *argv, s
         return false;
     }
     const struct option *o = options_find(t, argv[i - 1]);
-    return o != NULL && (o->flags & OPT_SECRET) != 0;
+    return o == NULL ? redis_directive_is_secret(argv[i - 1]) : (o->flags & OPT_SECRET) != 0;
 }
 
 /* --- the others --- */

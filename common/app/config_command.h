@@ -12,7 +12,8 @@
 struct config_context {
     const struct options_table *table;
     void *values;
-    const char *path;     /* of the conf file; NULL: started without one */
+    const char *path; /* of the conf file; NULL: started without one */
+    bool foreign;     /* Redis's directives that are no options of ours are told and taken, too */
     bool allow_protected; /* OPT_PROTECTED options may be set by this client */
     /* The field has its new value: make it true. False with a reason: everything goes back. May be
      * NULL. */

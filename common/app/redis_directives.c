@@ -82,6 +82,20 @@ enum redis_directive redis_directive_check(struct slice name, struct slice value
     return DIRECTIVE_UNKNOWN;
 }
 
+void redis_directives_each(redis_directive_fn *fn, void *arg)
+{
+    for (size_t i = 0; i < ARRAY_LEN(directives); i++) {
+        if (directives[i].does != NULL && strpbrk(directives[i].does, "|*") == NULL) {
+            fn(arg, directives[i].name, directives[i].does);
+        }
+    }
+}
+
+bool redis_directive_is_secret(struct slice name)
+{
+    return slice_is(name, "masterauth") || slice_is(name, "masteruser");
+}
+
 void redis_directives_log(struct str *ignored)
 {
     struct slice rest = str_slice(ignored);

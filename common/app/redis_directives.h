@@ -6,6 +6,8 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 
+#include <stdbool.h>
+
 enum redis_directive {
     DIRECTIVE_UNKNOWN, /* not Redis's either */
     DIRECTIVE_DONE,    /* what is done here anyway */
@@ -15,5 +17,10 @@ enum redis_directive {
 
 enum redis_directive redis_directive_check(struct slice name, struct slice value,
                                            struct errmsg *err);
+/* Calls `fn` with each directive that says what is done here anyway, and what that is. */
+typedef void redis_directive_fn(void *arg, const char *name, const char *value);
+void redis_directives_each(redis_directive_fn *fn, void *arg);
+/* Its value is nobody's to see. */
+bool redis_directive_is_secret(struct slice name);
 /* Logs which had no effect: their names, each after a blank. Frees them. */
 void redis_directives_log(struct str *ignored);

@@ -50,6 +50,7 @@ static void do_config(struct call *k)
         .table = settings_options(),
         .values = s->settings,
         .path = s->conf_path,
+        .foreign = true,
         .allow_protected = may == PROTECT_YES || (may == PROTECT_LOCAL && local),
         .on_change = on_change,
         .reset_stats = reset_stats,

@@ -84,9 +84,9 @@ static void reject(struct server *s, struct client *c, struct call *k, const cha
     account_rejected(s, k->cmd, k->w.code);
 }
 
-static void reject_busy(struct server *s, struct client *c, struct call *k)
+/* EXEC's transaction ends with it. */
+static void reject_or_abort(struct server *s, struct client *c, struct call *k, const char *why)
 {
-    const char *why = script_busy_error(scripts_busy(s->scripts));
     if (k->cmd->id != CMD_EXEC || !c->session.in_multi) {
         reject(s, c, k, why);
         return;
@@ -94,6 +94,11 @@ static void reject_busy(struct server *s, struct client *c, struct call *k)
     session_discard(&c->session, s->ks);
     resp_errorf(&k->w, "EXECABORT Transaction discarded because of: %s", why);
     account_rejected(s, k->cmd, k->w.code);
+}
+
+static void reject_busy(struct server *s, struct client *c, struct call *k)
+{
+    reject_or_abort(s, c, k, script_busy_error(scripts_busy(s->scripts)));
 }
 
 static bool is_protected(const struct server *s, const struct client *c, const struct call *k)
@@ -331,14 +336,11 @@ static bool writes(const struct client *c, const struct call *k)
 /* What is written could not be kept. */
 static bool may_be_kept(struct server *s, struct client *c, struct call *k)
 {
-    const char *why = writes(c, k) ? durable_refusal(s) : NULL;
+    const char *why = writes(c, k) ? server_write_refusal(s) : NULL;
     if (LIKELY(why == NULL)) {
         return true;
     }
-    reject(s, c, k, why);
-    if (k->cmd->id == CMD_EXEC) {
-        session_discard(&c->session, s->ks);
-    }
+    reject_or_abort(s, c, k, why);
     return false;
 }
 

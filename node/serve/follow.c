@@ -562,6 +562,21 @@ int follow_acked(const struct server *s, uint64_t offset)
     return n;
 }
 
+const char *follow_refusal(const struct server *s)
+{
+    const struct settings *o = s->settings;
+    if (LIKELY(o->min_replicas == 0 || o->min_replicas_lag_ms == 0)) {
+        return NULL;
+    }
+    int64_t good = 0;
+    LIST_FOREACH(it, &s->following->followers) {
+        const struct follower *f = container_of(it, struct follower, link);
+        good += f->state == FOLLOWER_ONLINE && is_live(f) &&
+                loop_now_ms(s->loop) - f->acked_ms <= o->min_replicas_lag_ms;
+    }
+    return good >= o->min_replicas ? NULL : "NOREPLICAS Not enough good replicas to write.";
+}
+
 void follow_ask(struct server *s)
 {
     if (s->following->n > 0) {

@@ -61,6 +61,9 @@ uint64_t follow_offset(const struct server *s);
 int follow_acked(const struct server *s, uint64_t offset);
 void follow_ask(struct server *s);
 
+/* NULL, or the error for commands that write: too few follow closely enough. */
+const char *follow_refusal(const struct server *s);
+
 struct follow_stats {
     uint64_t full;
     uint64_t partial;

@@ -4,7 +4,6 @@
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
-#include "node/serve/durable.h"
 #include "node/serve/libraries.h"
 #include "node/serve/monitor.h"
 #include "node/serve/replicate.h"
@@ -44,7 +43,7 @@ static unsigned began(void *arg, struct call *c)
 
 static bool is_kept(struct server *s, const struct call *inner, struct str *why)
 {
-    const char *refusal = command_is_write(inner->cmd) ? durable_refusal(s) : NULL;
+    const char *refusal = command_is_write(inner->cmd) ? server_write_refusal(s) : NULL;
     if (refusal != NULL) {
         str_appendz(why, refusal);
     }
@@ -93,7 +92,7 @@ static bool may_write(void *arg, const struct call *c, struct str *why)
 {
     struct server *s = arg;
     (void)c;
-    const char *refusal = durable_refusal(s);
+    const char *refusal = server_write_refusal(s);
     if (refusal != NULL) {
         str_appendz(why, refusal);
     }

@@ -461,6 +461,12 @@ void server_make_keyspace(struct server *s, int n_shards)
     s->ks->settings.expires_keys = true;
 }
 
+const char *server_write_refusal(struct server *s)
+{
+    const char *why = durable_refusal(s);
+    return why != NULL ? why : follow_refusal(s);
+}
+
 uint64_t server_keys(const struct server *s)
 {
     uint64_t keys = 0;

@@ -192,6 +192,8 @@ void server_stop(struct server *s);
 /* An empty one in the place of what there is; no shard is held. Not while a batch waits. */
 void server_make_keyspace(struct server *s, int n_shards);
 /* Keys over all databases. */
+/* NULL, or the error for commands that write. */
+const char *server_write_refusal(struct server *s);
 uint64_t server_keys(const struct server *s);
 struct client *server_client(const struct server *s, uint64_t id);
 /* Tells a client beyond maxclients so, and ends it. */

@@ -267,6 +267,26 @@ def test_who_says_what_it_must_not():
     assert stream.wire.reply() == [b"REPLCONF", b"GETACK", b"*"]
 
 
+def test_writes_are_refused_while_too_few_follow():
+    node = Node(min_replicas_to_write=1, min_replicas_max_lag=3).ready()
+    with node.wire() as wire:
+        assert wire.command("SET", "x", 1) == "NOREPLICAS Not enough good replicas to write."
+        assert wire.command("GET", "x") is None
+        wire.command("MULTI")
+        assert wire.command("SET", "x", 1) == "NOREPLICAS Not enough good replicas to write."
+        assert wire.command("EXEC").startswith("EXECABORT")
+        redis = follow(node)
+        assert wire.command("SET", "x", 1) == b"OK"
+        wire.command("MULTI")
+        wire.command("SET", "x", 2)
+        redis.kill()
+        wait_until(lambda: node.info("replication")["connected_slaves"] == "0")
+        assert wire.command("EXEC").startswith("EXECABORT Transaction discarded because of: NOREPLICAS")
+        assert wire.command("GET", "x") == b"1"
+        assert wire.command("CONFIG", "SET", "min-slaves-to-write", 0) == b"OK"
+        assert wire.command("SET", "x", 3) == b"OK"
+
+
 def test_by_the_proxy_nobody_follows():
     proxy = Proxy(local_nodes=1).ready()
     with proxy.wire() as wire:

@@ -182,6 +182,31 @@ static void test_secrets_are_known(void **state)
     call_fini(&c);
 }
 
+static void test_directives_of_redis_that_are_none_of_ours(void **state)
+{
+    (void)state;
+    check("config get replicaof", "*0\r\n");
+    check("config set masterauth x",
+          "-ERR Unknown option or number of arguments for CONFIG SET - 'masterauth'\r\n");
+    context.foreign = true;
+    check("config get replicaof", "*2\r\n$9\r\nreplicaof\r\n$0\r\n\r\n");
+    check("config set replica-read-only yes effort 2 jemalloc-bg-thread no", "+OK\r\n");
+    assert_int_equal(values.effort, 2);
+    check("config set effort 3 replica-read-only no",
+          "-ERR CONFIG SET failed (possibly related to argument 'replica-read-only') - only yes is "
+          "possible: replicas take no writes of clients\r\n");
+    check(
+        "config set replica-read-only yes effort 0",
+        "-ERR CONFIG SET failed (possibly related to argument 'effort') - argument must be between "
+        "1 and 10 inclusive\r\n");
+    assert_int_equal(values.effort, 2);
+    context.foreign = false;
+    struct call c;
+    call_init(&c, 2, "config set masterauth x");
+    assert_true(config_is_secret(&sample_table, c.argv, c.argc, 3));
+    call_fini(&c);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -193,6 +218,7 @@ int main(void)
         T(test_what_cannot_be_applied_goes_back),
         T(test_the_others),
         T(test_secrets_are_known),
+        T(test_directives_of_redis_that_are_none_of_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
