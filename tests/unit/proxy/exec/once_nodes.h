@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Of once_test.c, which alone includes it: the model nodes, whose shards have a log with a
- * committed prefix, what their connections carry, and the state of a run. `PLANTED` and the
- * mistakes are the includer's. */
+ * committed prefix, what their connections carry, and the state of a run. It comes before
+ * the proxy's sources, which look at `PLANTED`. */
 #pragma once
+
+#include "common/base/num.h"
 
 #include "tests/unit/proxy/exec/world.h"
 
 #include <stdlib.h>
+
+/* The mistake of this run. */
+static int plant;
+#define PLANTED(what) (plant == (what))
+enum { PLANT_NOT, PLANT_RESEND, PLANT_SELECT, PLANT_FENCE, PLANT_COMMIT, PLANT_TRIM, PLANTS };
 
 #define NODES      3
 #define PEOPLE     3

@@ -6,13 +6,11 @@
  *
  * With plain arguments: `once_test SEED [PLANT]` runs that seed alone; `once_test 0 0 N` N seeds.
  * Planted mistakes, of the proxy and of the nodes, must all be found. */
-static int plant;
-#define PLANTED(what) (plant == (what))
-enum { PLANT_NOT, PLANT_RESEND, PLANT_SELECT, PLANT_FENCE, PLANT_COMMIT, PLANT_TRIM, PLANTS };
+#include "tests/unit/proxy/exec/once_nodes.h"
+
+/* As they are, but for what is planted. */
 #include "proxy/exec/fate.c"
 #include "proxy/exec/lane.c"
-
-#include "tests/unit/proxy/exec/once_nodes.h"
 
 /* --- faults --- */
 
