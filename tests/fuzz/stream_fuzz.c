@@ -224,7 +224,7 @@ static void trim(struct xstream *s, struct ids *m, uint8_t choice, struct stream
                              .whole_blocks = choice & 16,
                              .length = m->n - MIN(choice / 32U, m->n),
                              .id = id,
-                             .limit = choice & 32 ? 10 : 0};
+                             .limit = (choice & 48) == 48 ? 10 : 0};
     size_t wanted = t.by == XSTREAM_TRIM_ID ? ids_place(m, id) : m->n - t.length;
     uint64_t gone = xstream_trim(s, &t);
     INVARIANT(t.whole_blocks ? gone <= wanted : gone == wanted);
