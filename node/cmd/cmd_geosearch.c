@@ -360,7 +360,7 @@ static void sort_first(struct found *of, size_t n, size_t wanted, int sort)
         size_t a = 1;
         size_t b = 1;
         size_t c = n - 1;
-        size_t d = n - 1;
+        size_t d = c;
         for (;;) {
             int r;
             while (b <= c && (r = compare(&of[b], of, sort)) <= 0) {

@@ -20,7 +20,7 @@ struct asked {
 static bool parse_words(struct call *c, size_t i, bool store, struct asked *a)
 {
     bool by_open = a->open;
-    bool end_open = a->open;
+    bool end_open = by_open;
     a->limit = -1;
     for (; i < c->argc; i++) {
         if (!store && arg_is(c, i, "WITHSCORES")) {

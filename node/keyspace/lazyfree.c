@@ -15,11 +15,10 @@ struct waiting {
     size_t bytes;
 };
 
-static void queue(struct keyspace *ks, struct table *t, struct object *o, uint64_t objects)
+static void queue(struct keyspace *ks, struct waiting what, uint64_t objects)
 {
     struct waiting *w = mem_alloc(sizeof(*w));
-    *w = (struct waiting){.table = t, .object = o};
-    w->bytes = t != NULL ? table_memory(t) : object_memory(o);
+    *w = what;
     ks->stats.lazyfree_bytes += w->bytes;
     list_append(&ks->lazyfree, &w->link);
     ks->stats.lazyfree_pending += objects;
@@ -28,7 +27,7 @@ static void queue(struct keyspace *ks, struct table *t, struct object *o, uint64
 void lazyfree_object(struct keyspace *ks, struct object *o, bool lazily)
 {
     if (lazily && object_free_effort(o) > EFFORT_MIN) {
-        queue(ks, NULL, o, 1);
+        queue(ks, (struct waiting){.object = o, .bytes = object_memory(o)}, 1);
     } else {
         object_free(&o);
     }
@@ -36,7 +35,7 @@ void lazyfree_object(struct keyspace *ks, struct object *o, bool lazily)
 
 void lazyfree_table(struct keyspace *ks, struct table *t)
 {
-    queue(ks, t, NULL, table_count(t));
+    queue(ks, (struct waiting){.table = t, .bytes = table_memory(t)}, table_count(t));
 }
 
 bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)

@@ -197,37 +197,35 @@ void access_settings_changed(struct server *s)
 
 /* --- the proxy's word for a user --- */
 
-static struct acl_user *read_rules(struct slice rules)
+/* As acl_user_print prints them: words apart by single blanks, the name first. */
+static struct slice *split_rules(struct slice rules, size_t *n)
 {
-    struct slice words[64];
-    size_t n = 0;
-    struct str error = {0};
-    /* Printed by acl_user_print: words apart by single blanks, the name first. */
-    struct slice *all = words;
-    size_t room = ARRAY_LEN(words);
-    for (size_t from = 0; from <= rules.len;) {
+    size_t most = 1;
+    for (size_t i = 0; i < rules.len; i++) {
+        most += rules.ptr[i] == ' ';
+    }
+    struct slice *words = mem_alloc(most * sizeof(*words));
+    size_t from = 0;
+    for (*n = 0; *n < most; (*n)++) {
         const char *blank =
             from == rules.len ? NULL : memchr(rules.ptr + from, ' ', rules.len - from);
         size_t end = blank == NULL ? rules.len : (size_t)(blank - rules.ptr);
-        if (n == room) {
-            struct slice *more = mem_alloc(2 * room * sizeof(*more));
-            memcpy(more, all, n * sizeof(*more));
-            if (all != words) {
-                mem_free(all);
-            }
-            all = more;
-            room *= 2;
-        }
-        all[n++] = slice_of(rules.ptr + from, end - from);
+        words[*n] = slice_of(rules.ptr + from, end - from);
         from = end + 1;
     }
-    struct acl_user *u = acl_user_new(all[0], false);
-    if (!acl_user_apply(u, all + 1, n - 1, false, &error)) {
+    return words;
+}
+
+static struct acl_user *read_rules(struct slice rules)
+{
+    size_t n;
+    struct str error = {0};
+    struct slice *words = split_rules(rules, &n);
+    struct acl_user *u = acl_user_new(words[0], false);
+    if (!acl_user_apply(u, words + 1, n - 1, false, &error)) {
         acl_user_free(&u);
     }
-    if (all != words) {
-        mem_free(all);
-    }
+    mem_free(words);
     str_fini(&error);
     return u;
 }

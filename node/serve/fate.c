@@ -41,9 +41,8 @@ void fate_answer(struct client *c, struct call *k, const struct fate_question *q
     struct repl_fate fate;
     struct repl_question ask = {
         .shard = q->shard, .lane = q->lane, .from = q->from, .time_ms = loop_wall_ms(s->loop)};
-    int64_t age_us = q->age_ms + q->age_ms / 8 + 100;
-    age_us = age_us > INT64_MAX / 1000 ? INT64_MAX / 2 : age_us * 1000;
-    ask.age_us = age_us;
+    int64_t age_ms = MIN(q->age_ms, INT64_MAX / 4000);
+    ask.age_us = (age_ms + age_ms / 8 + 100) * 1000; /* clocks drift */
     enum repl_answer why = repl_fate(s->repl->core, &ask, replicate_now(s->repl), tell, &t, &fate);
     if (why == REPL_YES) {
         resp_array(&k->w, 2);

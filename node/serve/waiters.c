@@ -2,6 +2,7 @@
 #include "node/serve/waiters.h"
 
 #include "node/serve/client.h"
+#include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/follow.h"
 #include "node/serve/replicate_priv.h"
@@ -121,19 +122,25 @@ static void drop(struct waiter **wp)
     mem_free(w);
 }
 
-static void finish(struct server *s, struct waiter *w)
+/* It was answered: what its client sent meanwhile may run. */
+static void leave(struct client *c)
+{
+    drop(&c->waiter);
+    dispatch_answered(c);
+    client_unblock(c);
+}
+
+static void finish(struct server *s, const struct waiter *w)
 {
     struct client *c = w->client;
     struct resp_writer to = {.out = client_out(c), .proto = c->session.proto};
     answer(s, w, &to);
-    c->waiter = NULL;
-    drop(&w);
-    client_unblock(c);
+    leave(c);
 }
 
 static void on_timeout(struct loop_timer *t)
 {
-    struct waiter *w = t->arg;
+    const struct waiter *w = t->arg;
     finish(w->client->server, w);
 }
 
@@ -198,8 +205,7 @@ bool waiters_unblock(struct client *c, const char *error)
     }
     struct resp_writer to = {.out = client_out(c), .proto = c->session.proto};
     resp_error(&to, error);
-    drop(&c->waiter);
-    client_unblock(c);
+    leave(c);
     return true;
 }
 

@@ -246,6 +246,7 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
     l->count += PLANTED(PLANT_SELECT) ? c->swallow_own + 1 : c->swallow + 1;
     c->number = l->count;
     if (LIKELY(c->chunk == NULL)) {
+        INVARIANT(in != NULL);
         call_keep_bytes(x, c, in, &l->tape);
     }
     outbuf_append_ref(l->out, c->chunk, c->bytes, c->len);

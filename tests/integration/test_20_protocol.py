@@ -187,6 +187,13 @@ def test_client_reply_off_skip_on(empty):
         assert wire.command("GET", "a") == b"2"
 
 
+def test_one_reply_is_skipped_also_of_a_command_that_waits(empty):
+    with empty.wire() as wire:
+        for waits in (["BLPOP", "nothing", "0.01"], ["WAIT", "3", "10"]):
+            wire.send(encode("CLIENT", "REPLY", "SKIP") + encode(*waits))
+            assert wire.command("ECHO", "next") == b"next"
+
+
 def test_a_client_that_sends_and_closes_is_still_obeyed(empty):
     """What was sent before the end of the stream is executed, and its replies leave."""
     import socket

@@ -38,7 +38,7 @@ static void test_integers_stay_sorted(void **state)
     rng_init(&rng, 1);
     for (int round = 0; round < 50; round++) {
         struct intset *s = intset_new();
-        int64_t model[400];
+        int64_t model[400] = {0};
         size_t n = 0;
         for (int i = 0; i < 300; i++) {
             int64_t v = some_number(&rng);
