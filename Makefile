@@ -15,7 +15,7 @@
 #   make clean help
 #
 # Variables: DEV=1 (quick unoptimised build in build/dev), SAN=address,undefined or SAN=thread
-# (in build/san-...), CC, PREFIX, DESTDIR, FUZZ_SECONDS, V=1.
+# (in build/san-...), CC, PREFIX, DESTDIR, FUZZ_SECONDS, TEST_PATIENCE (a factor), V=1.
 include deps/deps.mk
 
 # The floors of each tower, lowest first: a folder may include itself and what stands before it.
@@ -131,8 +131,9 @@ $(foreach t,$(UNIT_SRC),$(eval $(call unit_rule,$(t))))
 
 include tests/sim/sim.mk
 
-# Sanitizers slow a program down: its tests wait longer.
-TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(if $(SAN),4,1)
+# Sanitizers slow a program down: its tests wait longer. What they find fails the test.
+TEST_PATIENCE ?= $(if $(SAN),4,1)
+TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(TEST_PATIENCE) $(if $(SAN),tests/support/checked $(B)/reports)
 unit: $(UNIT)
 	$(Q)$(TEST_ENV) tests/unit/run $(UNIT)
 

@@ -7,6 +7,7 @@
 #include "common/cmd/reply.h"
 #include "common/resp/errors.h"
 
+#include <errno.h>
 #include <sys/random.h>
 
 #define GENPASS_BITS     256
@@ -49,7 +50,7 @@ static void cat_commands(struct slice category, struct resp_writer *w)
 static void genpass(const struct slice *argv, size_t argc, struct resp_writer *w)
 {
     int64_t bits = GENPASS_BITS;
-    unsigned char raw[(GENPASS_BITS_MAX + 7) / 8];
+    unsigned char raw[(GENPASS_BITS_MAX + 7) / 8] = {0};
     char hex[2 * sizeof(raw)];
     if (argc == 3 && !num_parse_i64(argv[2], &bits)) {
         resp_error(w, ERR_NOT_INT);
@@ -63,8 +64,8 @@ static void genpass(const struct slice *argv, size_t argc, struct resp_writer *w
     size_t digits = ((size_t)bits + 3) / 4;
     for (size_t got = 0; got < (digits + 1) / 2;) {
         ssize_t n = getrandom(raw + got, (digits + 1) / 2 - got, 0);
-        INVARIANT(n > 0);
-        got += (size_t)n;
+        INVARIANT(n > 0 || errno == EINTR);
+        got += (size_t)MAX(n, 0);
     }
     for (size_t i = 0; i < digits; i++) {
         hex[i] = "0123456789abcdef"[raw[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];

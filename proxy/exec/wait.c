@@ -11,9 +11,7 @@
 
 #include <stdio.h>
 
-#define PING_US                                                                                    \
-    (1000 * 1000) /* a silent lane on which somebody waits is asked whether it stands              \
-                   */
+#define PING_US   (1000 * 1000) /* a silent lane where somebody waits is asked if it stands */
 #define STRAY_US  (1000 * 1000) /* so long a node may take to hear that it has lost a shard */
 #define STRAYS_US (250 * 1000)
 

@@ -177,7 +177,7 @@ def stop_all():
         if process.alive():
             process.resume()
             process.signal(signal.SIGTERM)
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 2 * PATIENCE
     for process in reversed(list(Process.running)):
         while process.alive() and time.monotonic() < deadline:
             time.sleep(0.01)
