@@ -476,6 +476,7 @@ static void read_several(struct call *c, const struct reading *r, struct source 
 
 static void read_streams(struct call *c, const struct reading *r, struct source *sources)
 {
+    INVARIANT(r->n > 0);
     for (size_t i = 0; i < r->n; i++) {
         if (!find_source(c, &sources[i], r, i)) {
             return;
