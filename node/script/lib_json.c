@@ -520,7 +520,7 @@ static void next_token(struct decoder *d, struct token *t)
         d->at++;
     }
     char c = d->text[d->at];
-    t->at = d->at;
+    *t = (struct token){.at = d->at};
     static const char punctuation[] = "{}[]:,";
     static const enum token_type types[] = {T_OBJ_BEGIN, T_OBJ_END, T_ARR_BEGIN,
                                             T_ARR_END,   T_COLON,   T_COMMA};
