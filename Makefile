@@ -133,7 +133,7 @@ include tests/sim/sim.mk
 
 # Sanitizers slow a program down: its tests wait longer. What they find fails the test.
 TEST_PATIENCE ?= $(if $(SAN),4,1)
-TEST_ENV := SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(TEST_PATIENCE) $(if $(SAN),tests/support/checked $(B)/reports)
+TEST_ENV = SHOAL_BIN=$(CURDIR)/$(BIN) TEST_PATIENCE=$(TEST_PATIENCE) $(if $(SAN),tests/support/checked $(B)/reports/$@)
 unit: $(UNIT)
 	$(Q)$(TEST_ENV) tests/unit/run $(UNIT)
 
