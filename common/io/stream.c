@@ -568,6 +568,14 @@ void stream_resume(struct stream *s)
     }
 }
 
+void stream_stop_reading(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    s->impl->eof = true;
+    ev_io_stop(s->loop->ev, &s->impl->reading);
+    list_remove(&s->impl->readable.link);
+}
+
 bool stream_paused(const struct stream *s)
 {
     return s->impl->paused;

@@ -82,6 +82,9 @@ void stream_resume(struct stream *s);
 /* Whether it is served in loop_meanwhile too; off at first. */
 void stream_meanwhile(struct stream *s, bool yes);
 bool stream_paused(const struct stream *s);
+/* As if the peer had ended its half now, but on_eof is not called; what is unread is still given.
+ */
+void stream_stop_reading(struct stream *s);
 /* Writes what is queued, then closes and reports on_close(0). Reads nothing more. */
 void stream_close_after_flush(struct stream *s);
 /* Reports on_close(err) from the loop, soon; nothing is read or written any more. */

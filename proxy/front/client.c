@@ -336,6 +336,19 @@ void client_kill(struct client *c, enum client_kill how)
     loop_defer(w->loop, &w->impl->bury);
 }
 
+void client_drain(struct client *c)
+{
+    if (exec_session_blocked(&c->session)) {
+        client_kill(c, CLIENT_KILL_NOW);
+        return;
+    }
+    stream_stop_reading(c->stream);
+    c->eof = true;
+    if (!c->doomed && c->session.stop == STOP_NOT) {
+        finish_eof(c);
+    }
+}
+
 void client_cron(struct client *c, int64_t now_us)
 {
     struct worker *w = c->worker;

@@ -40,6 +40,8 @@ struct client *client_of(struct session *s);
 struct client *client_new(struct worker *w, int fd);
 /* Ends the connection: at once, or behind the replies that are under way. */
 void client_kill(struct client *c, enum client_kill how);
+/* Reads nothing more; the connection ends when all that was read is answered. */
+void client_drain(struct client *c);
 /* From the loop only, not from within its own callbacks. */
 void client_free(struct client **c);
 /* The line of CLIENT LIST, with '\n'. */

@@ -130,7 +130,11 @@ static void on_drain(struct loop_timer *t)
     bool late = loop_now_ms(w->loop) - w->impl->drain_since_ms > DRAIN_LIMIT_MS;
     LIST_FOREACH_SAFE(it, &w->clients) {
         struct client *c = container_of(it, struct client, link);
-        client_kill(c, late ? CLIENT_KILL_NOW : CLIENT_KILL_AFTER_REPLY);
+        if (late) {
+            client_kill(c, CLIENT_KILL_NOW);
+        } else {
+            client_drain(c);
+        }
     }
     if (w->n_clients == 0 && !w->impl->idle) {
         w->impl->idle = true;
