@@ -479,7 +479,9 @@ static void listen_to(struct client *c, struct slice text)
     if (p == NULL) {
         p = mem_zalloc(sizeof(*p) + text.len);
         p->len = text.len;
-        memcpy(p->bytes, text.ptr == NULL ? "" : text.ptr, text.len);
+        if (text.len > 0) {
+            memcpy(p->bytes, text.ptr, text.len);
+        }
         list_init(&p->clients);
         list_init(&p->link);
         list_init(&p->order);

@@ -320,7 +320,7 @@ static struct id_node *add_place(struct id_tree *t, struct id_at *path, unsigned
 
 void *id_tree_put(struct id_tree *t, struct stream_id id, bool *is_new, size_t *memory)
 {
-    struct id_at path;
+    struct id_at path = {.tree = t};
     *is_new = true;
     t->count++;
     if (t->root == NULL) {
@@ -338,6 +338,7 @@ void *id_tree_put(struct id_tree *t, struct stream_id id, bool *is_new, size_t *
         }
     }
     struct id_node *node = path.path[leaf].node;
+    INVARIANT(node != NULL);
     if (at < node->n && stream_id_equal(node->ids[at], id)) {
         t->count--;
         *is_new = false;
@@ -416,13 +417,14 @@ static void shrink(struct id_tree *t, struct id_at *path, unsigned level, size_t
 
 bool id_tree_remove(struct id_tree *t, struct stream_id id, size_t *memory)
 {
-    struct id_at path;
+    struct id_at path = {.tree = t};
     unsigned at = descend(t, id, &path);
     if (!path.valid) {
         return false;
     }
     unsigned leaf = t->depth - 1U;
     struct id_node *node = path.path[leaf].node;
+    INVARIANT(node != NULL);
     if (at == node->n || !stream_id_equal(node->ids[at], id)) {
         return false;
     }

@@ -297,7 +297,9 @@ static int compare(struct slice a, struct slice b)
 static void add_prefix(struct own *own, struct slice one)
 {
     char *copy = mem_alloc(one.len + 1);
-    memcpy(copy, one.ptr == NULL ? "" : one.ptr, one.len);
+    if (one.len > 0) {
+        memcpy(copy, one.ptr, one.len);
+    }
     own->prefixes = mem_realloc(own->prefixes, (own->n_prefixes + 1) * sizeof(*own->prefixes));
     size_t at = own->n_prefixes++;
     while (at > 0 && compare(own->prefixes[at - 1], one) > 0) {

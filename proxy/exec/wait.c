@@ -382,7 +382,9 @@ void waits_lost(struct exec *x, struct lane *l)
 static void check_stray(struct exec *x, struct lane *l, uint64_t number)
 {
     struct parked *p = find_parked(l, number);
+    INVARIANT(p != NULL);
     struct wait *w = p->wait;
+    INVARIANT(w != NULL);
     int shard = w->n_legs > 0 ? w->legs[p->leg].shard : w->request->call.shard;
     struct target *chosen = x->routes[shard].chosen;
     if (chosen == NULL || chosen == l->target) {

@@ -509,9 +509,11 @@ static bool explain(const struct load *l, size_t *broken, size_t *undecided, uin
         *undecided += v == LINEAR_UNDECIDED;
         if (v == LINEAR_BROKEN) {
             const struct linear_op *o = &ops[r.stuck];
+            int64_t called_us = o->call / 2 - l->began_us;
+            int64_t answered_us = o->ret / 2 - l->began_us;
             printf("# %s: no order explains %s called at %.6f s, answered %.6f s (%lld)\n", k->name,
-                   linear_kind_name(o->kind), (double)(o->call / 2 - l->began_us) / 1e6,
-                   (double)(o->ret / 2 - l->began_us) / 1e6, (long long)o->number);
+                   linear_kind_name(o->kind), (double)called_us / 1e6, (double)answered_us / 1e6,
+                   (long long)o->number);
             (*broken)++;
         }
         mem_free(ops);

@@ -461,12 +461,13 @@ static void make_part(struct making *m, const struct part *p)
         make(m->g, m->rng, p->text, &m->g->made);
         break;
     case ONE_OF:
-        times = 0;
-        for (one = p->first; one != NULL; one = one->next) {
+        INVARIANT(p->first != NULL);
+        times = 1;
+        for (one = p->first; one->next != NULL; one = one->next) {
             times++;
         }
         one = p->first;
-        for (size_t i = pick(m->rng, times); i > 0; i--) {
+        for (size_t i = pick(m->rng, times); i > 0 && one->next != NULL; i--) {
             one = one->next;
         }
         make_parts(m, one->first);

@@ -48,14 +48,11 @@ struct outcome {
     char failure[512];
 };
 
-static uint64_t running; /* seed, for the signal handler */
+static char running[64]; /* for the signal handler: which seed */
 
 static void on_abort(int sig)
 {
-    char text[64];
-    int n = snprintf(text, sizeof(text), "seed %llu: ended by signal %d\n",
-                     (unsigned long long)running, sig);
-    ssize_t done = write(STDERR_FILENO, text, (size_t)n);
+    ssize_t done = write(STDERR_FILENO, running, strlen(running));
     (void)done;
     signal(sig, SIG_DFL);
     raise(sig);
@@ -65,7 +62,8 @@ static void run_seed(uint64_t seed, const struct options *with, bool verbose, st
 {
     static struct sim sim;
     sim.quiet_us_max = (int64_t)(with->quiet_s * 1e6);
-    running = seed;
+    (void)snprintf(running, sizeof(running), "seed %llu: ended by a signal\n",
+                   (unsigned long long)seed);
     *o = (struct outcome){.seed = seed};
     o->ok = sim_run(&sim, seed, verbose);
     o->virtual_us = sim.world.now_us;

@@ -81,7 +81,7 @@ void cells_apply(struct shard_data *d, const struct entry *e)
         struct slice argv[3];
         INVARIANT(ef.argc <= ARRAY_LEN(argv));
         effect_args(&ef, argv);
-        int key = argv[1].ptr[0];
+        int key = (unsigned char)argv[1].ptr[0];
         switch (argv[0].ptr[0]) {
         case 'S':
             cell_set(d, key, argv[2], true);
