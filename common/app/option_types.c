@@ -4,6 +4,8 @@
 #include "common/base/num.h"
 
 #include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* The next word of `v`, cut off from it; false at the end. */
 static bool next_word(struct slice *v, struct slice *word)
@@ -91,8 +93,8 @@ bool percentiles_parse(void *field, struct slice value, struct errmsg *err)
             return false;
         }
         if (!(p >= 0 && p <= 100)) {
-            errmsg_set(err, "latency-tracking-info-percentiles should contain only values between "
-                            "0.0 and 100.0");
+            errmsg_set(err, "latency-tracking-info-percentiles parameters should sit between "
+                            "[0.0,100.0]");
             return false;
         }
         next.at[next.count++] = p;
@@ -105,6 +107,13 @@ void percentiles_print(const void *field, struct str *to)
 {
     const struct percentiles *p = field;
     for (int i = 0; i < p->count; i++) {
-        str_printf(to, "%s%.17g", i == 0 ? "" : " ", p->at[i]);
+        char text[32]; /* as few digits as give the same number again */
+        for (int digits = 3; digits <= 17; digits++) {
+            (void)snprintf(text, sizeof(text), "%.*g", digits, p->at[i]);
+            if (strtod(text, NULL) == p->at[i]) {
+                break;
+            }
+        }
+        str_printf(to, "%s%s", i == 0 ? "" : " ", text);
     }
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* SLOWLOG, LATENCY, MEMORY: what the server saw of itself. */
 #include "node/admin/admin_priv.h"
+#include "node/serve/replicate.h"
 
 #include "common/app/latency.h"
 #include "common/app/slowlog.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/cmd/reply.h"
+
+#include <stdio.h>
 
 /* What a key costs in its table besides its object: its share of a bucket at the usual filling. */
 #define TABLE_BYTES_A_KEY 12
@@ -62,38 +65,87 @@ static void stat_double(struct resp_writer *w, const char *name, double v)
     resp_double(w, v);
 }
 
-static void memory_stats(struct call *k)
+/* How much more one is than the other. */
+static void stat_more(struct resp_writer *w, const char *ratio, const char *bytes, size_t what,
+                      size_t of)
 {
-    struct server *s = server_of(k);
-    struct resp_writer *w = &k->w;
-    struct mem_stats m;
-    size_t clients = 0;
-    mem_stats(&m);
-    LIST_FOREACH(it, &s->clients) {
-        clients += client_memory(container_of(it, struct client, link));
+    stat_double(w, ratio, (double)what / (double)MAX(of, (size_t)1));
+    stat_int(w, bytes, (int64_t)what - (int64_t)of);
+}
+
+static void stat_databases(struct resp_writer *w, const struct keyspace *ks)
+{
+    for (int i = 0; i < ks->n_dbs; i++) {
+        char name[16];
+        uint64_t keys = keyspace_keys(ks, i);
+        if (keys == 0) {
+            continue;
+        }
+        (void)snprintf(name, sizeof(name), "db.%d", i);
+        resp_bulkz(w, name);
+        resp_map(w, 3);
+        stat_int(w, "overhead.hashtable.main", (int64_t)keys * TABLE_BYTES_A_KEY);
+        stat_int(w, "overhead.hashtable.expires", 0); /* beside the key */
+        stat_int(w, "overhead.hashtable.slot-to-keys", 0);
     }
+}
+
+static size_t databases(const struct keyspace *ks)
+{
+    size_t n = 0;
+    for (int i = 0; i < ks->n_dbs; i++) {
+        n += keyspace_keys(ks, i) > 0;
+    }
+    return n;
+}
+
+static void stat_data(struct resp_writer *w, const struct server *s, int64_t used, int64_t peak)
+{
     int64_t data = (int64_t)keyspace_memory(s->ks);
     int64_t keys = (int64_t)server_keys(s);
-    int64_t used = (int64_t)m.used;
-    int64_t peak = MAX((int64_t)s->stats.memory_peak, used);
-    resp_map(w, 17);
-    stat_int(w, "peak.allocated", peak);
-    stat_int(w, "total.allocated", used);
-    stat_int(w, "startup.allocated", (int64_t)s->memory_at_start);
-    stat_int(w, "replication.backlog", 0);
-    stat_int(w, "clients.slaves", 0);
-    stat_int(w, "clients.normal", (int64_t)clients);
-    stat_int(w, "aof.buffer", 0);
     stat_int(w, "overhead.total", MAX(used - data, 0));
     stat_int(w, "keys.count", keys);
     stat_int(w, "keys.bytes-per-key", keys == 0 ? 0 : data / keys);
     stat_int(w, "dataset.bytes", data);
     stat_double(w, "dataset.percentage", used == 0 ? 0 : 100.0 * (double)data / (double)used);
     stat_double(w, "peak.percentage", 100.0 * (double)used / (double)peak);
-    stat_int(w, "allocator.active", (int64_t)m.active);
-    stat_int(w, "allocator.resident", (int64_t)m.resident);
-    stat_double(w, "fragmentation", used == 0 ? 0 : (double)m.rss / (double)used);
-    stat_int(w, "fragmentation.bytes", (int64_t)m.rss - used);
+}
+
+static void memory_stats(struct call *k)
+{
+    struct server *s = server_of(k);
+    struct resp_writer *w = &k->w;
+    struct mem_stats m;
+    struct script_stats scripts;
+    size_t clients = 0;
+    mem_stats(&m);
+    scripts_stats(s->scripts, &scripts);
+    LIST_FOREACH(it, &s->clients) {
+        clients += client_memory(container_of(it, struct client, link));
+    }
+    size_t peak = MAX(s->stats.memory_peak, m.used);
+    size_t active = m.active != 0 ? m.active : m.rss;
+    size_t resident = m.resident != 0 ? m.resident : m.rss;
+    resp_map(w, 27 + databases(s->ks));
+    stat_int(w, "peak.allocated", (int64_t)peak);
+    stat_int(w, "total.allocated", (int64_t)m.used);
+    stat_int(w, "startup.allocated", (int64_t)s->memory_at_start);
+    stat_int(w, "replication.backlog", (int64_t)replicate_memory(s));
+    stat_int(w, "clients.slaves", 0);
+    stat_int(w, "clients.normal", (int64_t)clients);
+    stat_int(w, "cluster.links", 0);
+    stat_int(w, "aof.buffer", 0);
+    stat_int(w, "lua.caches", (int64_t)scripts.cached_bytes);
+    stat_int(w, "functions.caches", (int64_t)scripts.library_bytes);
+    stat_databases(w, s->ks);
+    stat_data(w, s, (int64_t)m.used, (int64_t)peak);
+    stat_int(w, "allocator.allocated", (int64_t)m.used);
+    stat_int(w, "allocator.active", (int64_t)active);
+    stat_int(w, "allocator.resident", (int64_t)resident);
+    stat_more(w, "allocator-fragmentation.ratio", "allocator-fragmentation.bytes", active, m.used);
+    stat_more(w, "allocator-rss.ratio", "allocator-rss.bytes", resident, active);
+    stat_more(w, "rss-overhead.ratio", "rss-overhead.bytes", m.rss, resident);
+    stat_more(w, "fragmentation", "fragmentation.bytes", m.rss, m.used);
 }
 
 static void memory_doctor(struct call *k)

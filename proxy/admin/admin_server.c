@@ -140,6 +140,20 @@ static enum local_result do_save(struct local_call *c)
     return local_fan(c, c->argv, c->argc, NULL, NULL);
 }
 
+/* There is no directive that allows it. */
+static enum local_result do_module_load(struct local_call *c)
+{
+    return refuse(c,
+                  "ERR MODULE command not allowed. If the enable-module-command option is set to "
+                  "\"local\", you can run it from a local connection, otherwise you need to set "
+                  "this option in the configuration file, and then restart the server.");
+}
+
+static enum local_result do_failover(struct local_call *c)
+{
+    return refuse(c, "ERR FAILOVER not allowed in cluster mode.");
+}
+
 static enum local_result do_script_debug(struct local_call *c)
 {
     if (!command_script_debug(c->w, c->argv[2])) {
@@ -152,7 +166,7 @@ static enum local_result do_script_debug(struct local_call *c)
 void admin_server(struct local_table *t)
 {
     static const enum command_id missing[] = {
-        CMD_SYNC, CMD_PSYNC, CMD_REPLCONF, CMD_FAILOVER, CMD_MIGRATE, CMD_MODULE, CMD_SHOAL,
+        CMD_SYNC, CMD_PSYNC, CMD_REPLCONF, CMD_MIGRATE, CMD_MODULE, CMD_SHOAL,
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
         local_table_set(t, missing[i], not_served, 0);
@@ -163,9 +177,12 @@ void admin_server(struct local_table *t)
     local_table_set(t, CMD_REPLICAOF, do_replicaof, 0);
     local_table_set(t, CMD_SLAVEOF, do_replicaof, 0);
     local_table_set(t, CMD_SHUTDOWN, do_shutdown, LOCAL_ORDERED);
+    local_table_set(t, CMD_FAILOVER, do_failover, 0);
     local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
     local_table_set(t, CMD_SCRIPT_DEBUG, do_script_debug, 0);
     local_table_set(t, CMD_MODULE_LIST, do_module_list, 0);
+    local_table_set(t, CMD_MODULE_LOAD, do_module_load, 0);
+    local_table_set(t, CMD_MODULE_LOADEX, do_module_load, 0);
     local_table_set(t, CMD_LASTSAVE, do_lastsave, 0);
     local_table_set(t, CMD_SAVE, do_save, 0);
     local_table_set(t, CMD_BGSAVE, do_save, 0);

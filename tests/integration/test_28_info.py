@@ -124,3 +124,33 @@ def test_replication_traffic_is_counted(proxy):
     proxy.r.mset({f"key:{i}": "x" * 1000 for i in range(100)})
     after = int(sections(proxy)["Stats"]["total_net_repl_output_bytes"])
     assert after - before > 100 * 1000
+
+
+def test_memory_stats_has_every_field(server):
+    """In Redis's order, databases too."""
+    peer = RedisServer().ready()
+    for one in (server, peer):
+        use(one)
+        with one.wire() as wire:
+            assert wire.command("SELECT", "3") == b"OK"
+            assert wire.command("SET", "b", "x" * 1000) == b"OK"
+    with server.wire() as wire, peer.wire() as original:
+        for each in (wire, original):
+            each.command("HELLO", "3")
+        ours, theirs = wire.command("MEMORY", "STATS"), original.command("MEMORY", "STATS")
+    assert list(ours) == list(theirs)
+    assert list(ours[b"db.3"]) == list(theirs[b"db.3"])
+    wrong = [name for name, value in theirs.items() if type(ours[name]) is not type(value)]
+    assert wrong == []
+    assert ours[b"keys.count"] == 2 and ours[b"dataset.bytes"] > 1000
+    assert abs(ours[b"peak.percentage"] - 100 * ours[b"total.allocated"] / ours[b"peak.allocated"]) < 0.01
+    ratio = ours[b"allocator.resident"] / ours[b"allocator.active"]
+    assert abs(ours[b"allocator-rss.ratio"] - ratio) < 0.01
+
+
+def test_percentiles_are_shown_as_they_were_given(server):
+    name = "latency-tracking-info-percentiles"
+    with server.wire() as wire:
+        assert wire.command("CONFIG", "GET", name) == [name.encode(), b"50 99 99.9"]
+        reply = wire.command("CONFIG", "SET", name, "50 101")
+        assert reply.endswith("parameters should sit between [0.0,100.0]")

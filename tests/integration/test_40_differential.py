@@ -1,26 +1,23 @@
 """Random commands, sent to a node and to Redis's own server: every reply must be the same.
 
 Replies are compared as values. What depends on the moment (times to live) may differ by a second,
-and what has no order (KEYS, SCAN) is sorted. DIFFERENTIAL_SEED repeats a run, DIFFERENTIAL_ROUNDS
-makes it longer."""
-import os
+and what has no order (KEYS, SCAN) is sorted."""
 import random
 import time
 
 import pytest
-from support.programs import Node, RedisServer
+from support import differential
+from support.differential import SEED, Talk
 from support.wire import Error, encode
 
-SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
-ROUNDS = int(os.environ.get("DIFFERENTIAL_ROUNDS", "25"))
 BATCH = 120
 
 
-class Talk:
-    """Makes up commands. Few keys, so that they meet; arguments that are often wrong."""
+class Strings(Talk):
+    """Strings, keys, times to live, transactions."""
 
     def __init__(self, seed):
-        self.rng = random.Random(seed)
+        super().__init__(seed)
         self.now = int(time.time())
         self.makers = [
             (30, self.strings),
@@ -33,37 +30,8 @@ class Talk:
             (2, self.nonsense),
         ]
 
-    def pick(self, *choices):
-        return self.rng.choice(choices)
-
     def key(self):
         return self.pick("a", "b", "c", "d", "e", "{t}1", "{t}2", "", "long" * 20, b"bin\x00\xff")
-
-    def integer(self, lowest=-(2**63)):
-        """Redis saturates the very lowest one to the wrong side in BITFIELD SET."""
-        return self.pick(
-            0, 1, -1, 2, 5, 7, 10, 100, -5, -100, 2**31, 2**63 - 1, lowest, 2**63, self.rng.randrange(-50, 50),
-            "1.5", "abc", "", " 1", "1 ", "+1", "01", "-0", "0x10", 1e3,
-        ) if self.rng.random() < 0.4 else self.rng.randrange(-20, 40)
-
-    def value(self):
-        kind = self.rng.random()
-        if kind < 0.25:
-            return self.integer()
-        if kind < 0.35:
-            return self.pick("3.14", "1e5", "-0.5", "nan", "inf", "1.0", "5e-3", "0.1")
-        if kind < 0.9:
-            return bytes(self.rng.choices(b"abcdefgh\x00\xff\x80\x01", k=self.rng.randrange(0, 70)))
-        return bytes([self.rng.randrange(256)]) * self.pick(43, 44, 45, 200, 300, 2047, 2048, 2100, 5000, 70000)
-
-    def some(self, make, most=3):
-        return [make() for _ in range(self.rng.randrange(1, most + 1))]
-
-    def options(self, *groups):
-        """Some of the groups, in any order."""
-        chosen = [g for g in groups if self.rng.random() < 0.35]
-        self.rng.shuffle(chosen)
-        return [word for group in chosen for word in group]
 
     def time_option(self):
         return self.pick(
@@ -171,10 +139,6 @@ class Talk:
     def nonsense(self):
         return self.pick(["NOSUCHCOMMAND", "a", "b"], ["GET"], ["GET", "a", "b"], ["SET", "a"], ["OBJECT", "BOGUS", "a"], ["INCR"])
 
-    def command(self):
-        weights = [weight for weight, _ in self.makers]
-        return self.rng.choices(self.makers, weights)[0][1]()
-
 
 UNORDERED = {"KEYS", "SCAN"}
 TIMES = {"TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"}
@@ -255,19 +219,14 @@ def everything(wire):
 
 @pytest.fixture(scope="module")
 def pair():
-    ours, theirs = Node().ready(), RedisServer().ready()
-    for server in (ours, theirs):
-        server.lasting = True
-    yield ours, theirs
-    ours.stop()
-    theirs.stop()
+    yield from differential.start_pair()
 
 
 @pytest.mark.parametrize("proto", [2, 3])
 def test_a_node_answers_as_redis_does(pair, proto):
-    for round_ in range(ROUNDS):
+    for round_ in range(differential.rounds(25)):
         seed = SEED * 1000 + round_ * 10 + proto
-        talk = Talk(seed)
+        talk = Strings(seed)
         print(f"seed {seed}")
         clients = [[server.wire() for server in pair] for _ in range(2)]
         queues = [Queue(), Queue()]

@@ -2,15 +2,10 @@
 what is in the keys afterwards, and what either dumps the other restores.
 
 What chance decides is compared by its form only; what has no order is sorted."""
-import os
-
 import pytest
-from support.programs import Node, RedisServer
-from support.wire import Error, encode
-from test_40_differential import Talk
+from support import differential
+from support.differential import Talk, same_errors
 
-SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
-ROUNDS = int(os.environ.get("DIFFERENTIAL_ROUNDS", "20"))
 BATCH = 200
 
 UNORDERED = {"SMEMBERS", "SINTER", "SUNION", "SDIFF", "SSCAN", "SPOP", "ZSCAN"}
@@ -140,8 +135,9 @@ def canonical(reply):
 
 def same(command, ours, theirs):
     name = str(command[0]).upper()
-    if isinstance(ours, Error) or isinstance(theirs, Error):
-        return isinstance(ours, Error) and isinstance(theirs, Error) and str(ours) == str(theirs)
+    errors = same_errors(ours, theirs)
+    if errors is not None:
+        return errors
     if name in BY_CHANCE:
         return type(ours) is type(theirs) and (not isinstance(ours, list) or len(ours) == len(theirs))
     if name == "OBJECT" and command[1] == "IDLETIME":
@@ -149,19 +145,6 @@ def same(command, ours, theirs):
     if name in UNORDERED or isinstance(ours, set):
         return type(ours) is type(theirs) and canonical(list(ours)) == canonical(list(theirs))
     return ours == theirs and type(ours) is type(theirs)
-
-
-def converse(wires, talk, count, history):
-    commands = [talk.command() for _ in range(count)]
-    data = b"".join(encode(*command) for command in commands)
-    for wire in wires:
-        wire.send(data)
-    for command in commands:
-        ours, theirs = [wire.reply() for wire in wires]
-        history.append((command, ours))
-        assert same(command, ours, theirs), f"{command!r} answers\n  {ours!r}\nnot\n  {theirs!r}\nafter\n" + "\n".join(
-            f"  {str(c)[:300]} -> {str(r)[:200]!r}" for c, r in history[-40:]
-        )
 
 
 def value(wire, key):
@@ -176,47 +159,21 @@ def value(wire, key):
 
 @pytest.fixture(scope="module")
 def pair():
-    ours, theirs = Node().ready(), RedisServer().ready()
-    for server in (ours, theirs):
-        server.lasting = True
-    yield ours, theirs
-    ours.stop()
-    theirs.stop()
+    yield from differential.start_pair()
 
 
-def compare_keys(wires):
-    """Also what one dumps and the other restores."""
-    ours, theirs = wires
-    assert sorted(ours.command("KEYS", "*")) == sorted(theirs.command("KEYS", "*"))
-    for key in ours.command("KEYS", "*"):
-        want = value(theirs, key)
-        assert value(ours, key) == want, key
-        for source, target in ((ours, theirs), (theirs, ours)):
-            reply = target.command("RESTORE", "copy", 0, source.command("DUMP", key))
-            assert not isinstance(reply, Error), (key, want, reply)
-            kind, how, what = value(target, "copy")
-            assert (kind, what) == (want[0], want[2])
-            target.command("DEL", "copy")
+def configure(wire, round_):
+    wire.command("CONFIG", "SET", "set-max-intset-entries", 512 if round_ % 3 else 20)
+    wire.command("CONFIG", "SET", "zset-max-listpack-entries", 128 if round_ % 3 else 5)
+
+
+def speak(wires, talk, history):
+    for _ in range(6):
+        differential.converse(wires, talk, BATCH, history, same)
+    differential.compare_keys(wires, value, lambda what: (what[0], what[2]))
 
 
 @pytest.mark.parametrize("talker", [Sets, SortedSets])
 @pytest.mark.parametrize("proto", [2, 3])
 def test_a_node_answers_as_redis_does(pair, proto, talker):
-    for round_ in range(ROUNDS):
-        seed = SEED * 1000 + round_ * 10 + proto
-        talk = talker(seed)
-        print(f"seed {seed}")
-        wires = [server.wire() for server in pair]
-        try:
-            for wire in wires:
-                wire.command("HELLO", proto)
-                wire.command("FLUSHALL")
-                wire.command("CONFIG", "SET", "set-max-intset-entries", 512 if round_ % 3 else 20)
-                wire.command("CONFIG", "SET", "zset-max-listpack-entries", 128 if round_ % 3 else 5)
-            history = []
-            for _ in range(6):
-                converse(wires, talk, BATCH, history)
-            compare_keys(wires)
-        finally:
-            for wire in wires:
-                wire.close()
+    differential.talk_to_both(pair, proto, talker, differential.rounds(20), configure, speak)

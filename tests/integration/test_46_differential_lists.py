@@ -3,16 +3,13 @@ same, what is in the keys afterwards, and what either dumps the other restores; 
 ones too.
 
 What chance decides is compared by its form only; what has no order is sorted."""
-import os
 import struct
 
 import pytest
-from support.programs import Node, RedisServer
+from support import differential
+from support.differential import Talk, same_errors
 from support.wire import Error, encode
-from test_40_differential import Talk
 
-SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
-ROUNDS = int(os.environ.get("DIFFERENTIAL_ROUNDS", "8"))
 BATCH = 200
 
 # list-max-listpack-size, list-compress-depth, quicklist-packed-threshold, hash-max-listpack-entries and -value
@@ -138,8 +135,9 @@ def in_pairs(words):
 
 def same(command, ours, theirs):
     name = command[0]
-    if isinstance(ours, Error) or isinstance(theirs, Error):
-        return isinstance(ours, Error) and isinstance(theirs, Error) and str(ours) == str(theirs)
+    errors = same_errors(ours, theirs)
+    if errors is not None:
+        return errors
     if type(ours) is not type(theirs):
         return False
     if name in BY_CHANCE:
@@ -153,19 +151,6 @@ def same(command, ours, theirs):
     return ours == theirs
 
 
-def converse(wires, talk, count, history):
-    commands = [talk.command() for _ in range(count)]
-    data = b"".join(encode(*command) for command in commands)
-    for wire in wires:
-        wire.send(data)
-    for command in commands:
-        ours, theirs = [wire.reply() for wire in wires]
-        history.append((command, ours))
-        assert same(command, ours, theirs), f"{command!r} answers\n  {ours!r}\nnot\n  {theirs!r}\nafter\n" + "\n".join(
-            f"  {str(c)[:300]} -> {str(r)[:200]!r}" for c, r in history[-40:]
-        )
-
-
 def value(wire, key):
     kind = wire.command("TYPE", key)
     how = wire.command("OBJECT", "ENCODING", key)
@@ -177,16 +162,6 @@ def value(wire, key):
     return kind, how, wire.command("GET", key)
 
 
-@pytest.fixture(scope="module")
-def pair():
-    ours, theirs = Node(enable_debug_command="yes").ready(), RedisServer(enable_debug_command="yes").ready()
-    for server in (ours, theirs):
-        server.lasting = True
-    yield ours, theirs
-    ours.stop()
-    theirs.stop()
-
-
 def configure(wire, settings):
     size, depth, threshold, entries, longest = settings
     assert wire.command("CONFIG", "SET", "list-max-listpack-size", size, "list-compress-depth", depth, "hash-max-listpack-entries", entries,
@@ -194,43 +169,29 @@ def configure(wire, settings):
     assert wire.command("DEBUG", "QUICKLIST-PACKED-THRESHOLD", threshold) == b"OK"
 
 
-def compare_keys(wires):
-    """Also what one dumps and the other restores."""
-    ours, theirs = wires
-    assert sorted(ours.command("KEYS", "*")) == sorted(theirs.command("KEYS", "*"))
-    for key in ours.command("KEYS", "*"):
-        want = value(theirs, key)
-        assert value(ours, key) == want, key
-        for source, target in ((ours, theirs), (theirs, ours)):
-            reply = target.command("RESTORE", "copy", 0, source.command("DUMP", key))
-            assert not isinstance(reply, Error), (key, want, reply)
-            kind, _, what = value(target, "copy")
-            assert (kind, what) == (want[0], want[2])
-            target.command("DEL", "copy")
+def prepare(wire, round_):
+    wire.command("SET", "string", "v")
+    configure(wire, SETTINGS[round_ % len(SETTINGS)])
+
+
+def speak(wires, talk, history):
+    for _ in range(5):
+        differential.converse(wires, talk, BATCH, history, same)
+        differential.compare_keys(wires, value, lambda what: (what[0], what[2]))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    debug = {"enable_debug_command": "yes"}
+    yield from differential.start_pair(debug, debug)
 
 
 @pytest.mark.parametrize("talker", [Lists, Hashes])
 @pytest.mark.parametrize("proto", [2, 3])
 def test_a_node_answers_as_redis_does(pair, proto, talker):
-    for round_ in range(ROUNDS):
-        seed = SEED * 1000 + round_ * 10 + proto
-        talk = talker(seed)
-        print(f"seed {seed}")
-        wires = [server.wire() for server in pair]
-        try:
-            for wire in wires:
-                wire.command("HELLO", proto)
-                wire.command("FLUSHALL")
-                wire.command("SET", "string", "v")
-                configure(wire, SETTINGS[round_ % len(SETTINGS)])
-            history = []
-            for _ in range(5):
-                converse(wires, talk, BATCH, history)
-                compare_keys(wires)
-        finally:
-            for wire in wires:
-                configure(wire, SETTINGS[0])
-                wire.close()
+    differential.talk_to_both(
+        pair, proto, talker, differential.rounds(8), prepare, speak, lambda wire: configure(wire, SETTINGS[0])
+    )
 
 
 def crc64(data):
