@@ -257,6 +257,19 @@ static void nodes_line(struct str *t, const struct map_view_node *n, bool self, 
                self ? "myself," : "", flags, (unsigned long long)epoch, link);
 }
 
+static void guest_line(struct str *t, const struct map_view *v)
+{
+    const struct map *m = v->map;
+    const struct map_view_node *n = v->guest;
+    const char *of = "-";
+    for (int i = 0; i < m->n_nodes && of[0] == '-'; i++) {
+        of = map_node_primaries(m, i) > 0 ? m->nodes[i].id : of;
+    }
+    str_printf(t, "%s %s:%d@%d myself,%s %s 0 0 %llu connected\n", n->id, n->host, n->port,
+               bus_port(n->port), of[0] == '-' ? "master" : "slave", of,
+               (unsigned long long)m->epoch);
+}
+
 static void put_range(struct str *t, int first, int last)
 {
     if (first == last) {
@@ -308,6 +321,9 @@ void map_text_nodes(const struct map_view *v, struct resp_writer *w)
             put_range(&t, first, last);
         }
         str_append_char(&t, '\n');
+    }
+    if (v->guest != NULL && v->n_nodes == 0 && v->self == NODE_NONE) {
+        guest_line(&t, v);
     }
     for (int i = 0; i < m->n_nodes && v->n_nodes == 0; i++) {
         const struct map_node *n = &m->nodes[i];

@@ -22,6 +22,10 @@ struct map_view {
     int self;                          /* real form: index of the node that answers, or NODE_NONE */
     const struct map_view_node *nodes; /* virtual form: who shows; the first is the one asked */
     size_t n_nodes;                    /* 0: the real form */
+    /* Real form: who answers without being one of the nodes. CLUSTER NODES has a line "myself"
+     * always (redis-cli crashes without one): the guest is shown there as a replica of the first
+     * primary, which nobody takes for one more server with data of its own. NULL: none. */
+    const struct map_view_node *guest;
 };
 
 /* Replicas are only those nodes that are primaries of nothing: clients know no node that is both.

@@ -57,8 +57,9 @@ static void show(struct local_call *c,
     struct map *m = worker_map(w);
     m = m != NULL ? map_ref(m) : map_build_new(1, self.id);
     struct map_view v = {.map = m, .self = NODE_NONE};
+    own_address(c, host, sizeof(host), &self.port);
+    v.guest = &self;
     if (options_of(c)->cluster_view == VIEW_PROXY) {
-        own_address(c, host, sizeof(host), &self.port);
         v.nodes = &self;
         v.n_nodes = 1;
     }

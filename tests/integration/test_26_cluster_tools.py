@@ -91,6 +91,29 @@ def test_the_proxy_is_one_node_of_a_healthy_cluster(cluster):
     assert "[ERR] No such node ID" in text
 
 
+def test_the_proxy_that_shows_the_nodes(cluster):
+    """With `cluster-view nodes` the proxy stands among them, as nobody's server."""
+    proxy = cluster.proxy
+    proxy.r.config_set("cluster-view", "nodes")
+    try:
+        assert nodes_lines(proxy)[0].split()[2] == "myself,slave"
+        text = tool("check", proxy)
+        assert text.count(" slots) master") == 3 and "[OK] All 16384 slots covered." in text
+        assert "[OK] All nodes agree about slots configuration." in text
+        assert "[OK] 1000 keys in 3 masters." in tool("info", proxy)
+        assert tool("call", proxy, "ping").count("PONG") == 4
+        a, b = cluster.nodes["a"], cluster.nodes["b"]
+        before = slots_of(a)
+        tool("reshard", proxy, "--cluster-from", id_of(a), "--cluster-to", id_of(b),
+             "--cluster-slots", 512, "--cluster-yes")
+        assert slots_of(a)[id_of(b)] == before[id_of(b)] + 512
+        tool("reshard", proxy, "--cluster-from", id_of(b), "--cluster-to", id_of(a),
+             "--cluster-slots", 512, "--cluster-yes")
+    finally:
+        proxy.r.config_set("cluster-view", "proxy")
+    keys_are_there(cluster)
+
+
 def test_reshard_of_whole_shards(cluster):
     a, b = cluster.nodes["a"], cluster.nodes["b"]
     before = slots_of(a)

@@ -159,6 +159,21 @@ static void test_nodes_is_a_line_for_each(void **state)
     map_unref(&m);
 }
 
+static void test_a_guest_is_myself_and_nobodys_server(void **state)
+{
+    (void)state;
+    struct map *m = make();
+    struct map_view_node guest = {
+        .id = "00000000000000000000000000000000000000ff", .host = "10.9.9.9", .port = 6379};
+    struct map_view v = {.map = m, .self = NODE_NONE, .guest = &guest};
+    assert_has(map_text_nodes, &v,
+               "00000000000000000000000000000000000000ff 10.9.9.9:6379@16379 myself,slave " ID0
+               " 0 0 6 connected\n" ID0);
+    v.self = 0;
+    assert_has(map_text_nodes, &v, "\r\n" ID0 " 10.0.0.0:7000@17000 myself,master - ");
+    map_unref(&m);
+}
+
 static void test_info_counts_slots_by_what_serves_them(void **state)
 {
     (void)state;
@@ -221,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_slots_in_resp3_has_an_empty_map_as_metadata),
         cmocka_unit_test(test_shards_groups_a_primarys_ranges),
         cmocka_unit_test(test_nodes_is_a_line_for_each),
+        cmocka_unit_test(test_a_guest_is_myself_and_nobodys_server),
         cmocka_unit_test(test_info_counts_slots_by_what_serves_them),
         cmocka_unit_test(test_virtual_nodes_share_all_slots),
         cmocka_unit_test(test_links_is_empty),
