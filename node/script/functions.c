@@ -437,6 +437,22 @@ bool scripts_restore(struct scripts *s, struct slice payload, struct str *why)
     return true;
 }
 
+bool scripts_replace_all(struct scripts *s, const struct slice *codes, size_t n, struct str *why)
+{
+    struct change ch = {.policy = LIBRARIES_FLUSH};
+    for (size_t i = 0; i < n; i++) {
+        if (!change_add(s, &ch, codes[i], why)) {
+            change_undo(s, &ch);
+            return false;
+        }
+    }
+    if (!change_make(s, &ch, why)) {
+        return false;
+    }
+    change_keep(s, &ch);
+    return true;
+}
+
 bool scripts_load(struct scripts *s, struct slice code, bool replace, struct str *why)
 {
     struct change ch = {.policy = replace ? LIBRARIES_REPLACE : LIBRARIES_APPEND};
@@ -450,6 +466,7 @@ bool scripts_load(struct scripts *s, struct slice code, bool replace, struct str
 void scripts_each_library(const struct scripts *s, script_library_fn *fn, void *arg)
 {
     HMAP_FOREACH(n, &s->libraries) {
-        fn(arg, str_slice(&container_of(n, struct library, node)->code));
+        const struct library *l = container_of(n, struct library, node);
+        fn(arg, slice_str(l->name), str_slice(&l->code));
     }
 }

@@ -82,7 +82,10 @@ bool scripts_restore(struct scripts *s, struct slice payload, struct str *why) M
 /* One library's source, for dump.rdb; `replace`: one of that name goes. */
 bool scripts_load(struct scripts *s, struct slice code, bool replace, struct str *why) MUSTCHECK;
 void scripts_clear_libraries(struct scripts *s);
-typedef void script_library_fn(void *arg, struct slice code);
+/* Libraries with these sources in place of all there are, as scripts_restore. */
+bool scripts_replace_all(struct scripts *s, const struct slice *codes, size_t n,
+                         struct str *why) MUSTCHECK;
+typedef void script_library_fn(void *arg, struct slice name, struct slice code);
 void scripts_each_library(const struct scripts *s, script_library_fn *fn, void *arg);
 
 struct script_stats {

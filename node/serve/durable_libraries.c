@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Libraries of functions beside the log: a file of their own, replaced whole at each change. */
+#include "node/script/library_set.h"
 #include "node/serve/durable_priv.h"
 
 #include "common/base/bytes.h"
+#include "common/base/crc.h"
 #include "common/base/log.h"
 #include "common/io/disk_posix.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define NAME          DURABLE_LIBRARIES
-#define VERSION_BYTES 8 /* of the set, before FUNCTION DUMP's payload */
+#define NAME      DURABLE_LIBRARIES
+#define SUM_BYTES 8 /* behind the set */
 
 int durable_write_libraries(struct durable *d)
 {
     struct str payload = {0};
     struct disk_file *f;
-    char version[VERSION_BYTES];
-    put_le64(version, d->s->libraries_version);
-    str_append(&payload, version, sizeof(version));
-    scripts_dump(d->s->scripts, &payload);
+    char sum[SUM_BYTES];
+    library_set_note(d->s->libraries, d->s->scripts, loop_wall_ms(d->s->loop));
+    library_set_write(d->s->libraries, d->s->scripts, &payload);
+    put_le64(sum, crc64(0, payload.ptr, payload.len));
+    str_append(&payload, sum, sizeof(sum));
     int error = disk_open(d->disk, NAME ".new", DISK_CREATE, &f);
     if (error == 0) {
         error = disk_write(f, 0, payload.ptr, payload.len);
@@ -52,13 +55,13 @@ static int read_file(struct durable *d, struct str *to)
 
 static bool restore(struct durable *d, struct slice file, struct str *why)
 {
-    if (file.len < VERSION_BYTES) {
-        str_appendz(why, "too short");
-        return false;
+    size_t len = file.len - MIN(file.len, (size_t)SUM_BYTES);
+    if (file.len < SUM_BYTES || crc64(0, file.ptr, len) != get_le64(file.ptr + len) ||
+        library_set_merge(d->s->libraries, d->s->scripts, slice_of(file.ptr, len), why) ==
+            LIBRARY_SET_BAD) {
+        str_appendz(why, "wrong checksum, or no libraries");
     }
-    struct slice payload = slice_of(file.ptr + VERSION_BYTES, file.len - VERSION_BYTES);
-    d->s->libraries_version = get_le64(file.ptr);
-    return scripts_restore(d->s->scripts, payload, why);
+    return why->len == 0;
 }
 
 bool durable_read_libraries(struct durable *d, struct errmsg *err)

@@ -332,8 +332,9 @@ static void note_changes(struct durable *d)
 
 /* --- dump.rdb --- */
 
-static void save_library(void *arg, struct slice code)
+static void save_library(void *arg, struct slice name, struct slice code)
 {
+    (void)name;
     rdb_save_library(arg, code);
 }
 

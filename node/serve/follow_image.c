@@ -141,8 +141,9 @@ static const struct disk_ops pipe_ops = {.open = pipe_open,
 
 /* --- making --- */
 
-static void save_library(void *arg, struct slice code)
+static void save_library(void *arg, struct slice name, struct slice code)
 {
+    (void)name;
     rdb_save_library(arg, code);
 }
 

@@ -369,8 +369,12 @@ void replicate_batch(struct server *s)
 
 /* --- map, settings, orders --- */
 
-static bool shares_a_shard(const struct map *m, int self, int other)
+/* They share a shard; or one holds shard 0: what concerns all nodes goes by those (libraries.h). */
+static bool are_linked(const struct map *m, int self, int other)
 {
+    if (m->n_shards > 0 && (map_node_holds(m, self, 0) || map_node_holds(m, other, 0))) {
+        return true;
+    }
     for (int i = 0; i < m->n_shards; i++) {
         if (map_node_holds(m, self, i) && map_node_holds(m, other, i)) {
             return true;
@@ -384,7 +388,7 @@ static void want_links(struct server *s, const struct map *m, int self)
     struct link_target *t = mem_alloc((size_t)MAX(m->n_nodes, 1) * sizeof(*t));
     size_t n = 0;
     for (int i = 0; i < m->n_nodes && self != NODE_NONE; i++) {
-        if (i != self && shares_a_shard(m, self, i)) {
+        if (i != self && are_linked(m, self, i)) {
             const struct map_node *o = &m->nodes[i];
             t[n++] = (struct link_target){.id = o->id,
                                           .host = o->host,

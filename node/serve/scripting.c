@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/scripting.h"
 
+#include "node/script/library_set.h"
 #include "node/serve/account.h"
 #include "node/serve/client.h"
 #include "node/serve/dispatch.h"
@@ -176,6 +177,7 @@ void scripting_init(struct server *s)
     };
     s->script_settings.deprecated_api = s->settings->lua_enable_deprecated_api;
     s->script_settings.in_cluster = !s->settings->stand_alone;
+    s->libraries = library_set_new();
     s->scripts = scripts_new(&port, &s->script_settings, rng_next(&s->rng));
     scripts_handlers(&s->table, s->scripts);
 }
@@ -183,4 +185,5 @@ void scripting_init(struct server *s)
 void scripting_fini(struct server *s)
 {
     scripts_free(&s->scripts);
+    library_set_free(&s->libraries);
 }

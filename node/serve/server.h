@@ -20,6 +20,7 @@
 struct client;
 struct batch;
 struct holds;
+struct library_set;
 struct links;
 struct replication;
 struct cmdstats;
@@ -76,8 +77,8 @@ struct server {
     struct call_table table;
     struct scripts *scripts;
     struct script_settings script_settings;
-    uint64_t libraries_version; /* of the set of libraries (libraries.h); 0: never had any */
-    int64_t libraries_tell_us;  /* when other nodes are told of it; 0: they were */
+    struct library_set *libraries; /* see libraries.h */
+    int64_t libraries_tell_us;     /* when other nodes are told of it; 0: they were */
     struct durable *durable;
     struct access *access; /* users */
     struct oom_score oom_score;

@@ -172,8 +172,11 @@ void all_answered(struct exec *x, struct request *r)
 {
     struct outbuf o = {0};
     struct resp_writer w = {.out = &o, .proto = r->proto};
-    if (router_urgent(r->command) && r->gather->n_parts > 0) {
-        const struct part *p = script_best(r->command, r->gather);
+    const struct part *p = script_changed(r->command, r->gather);
+    if (p == NULL && router_urgent(r->command) && r->gather->n_parts > 0) {
+        p = script_best(r->command, r->gather);
+    }
+    if (p != NULL) {
         outbuf_append_from(&o, p->reply_chunk, p->reply, p->reply_len);
     } else {
         merge_parts(r, &w);

@@ -337,6 +337,9 @@ enum exec_verdict exec_urgent(struct exec *x, struct session *s, const struct co
                               const struct exec_input *in);
 /* Of the nodes' answers to such a command the one that says most. */
 const struct part *script_best(const struct command *c, const struct gather *g);
+/* A library was loaded or deleted where that was possible, and where not it needs none: the reply;
+ * NULL: another command, or it failed. */
+const struct part *script_changed(const struct command *c, const struct gather *g);
 
 /* --- starters: the request is taken, or the session stopped --- */
 enum exec_verdict exec_one(struct exec *x, struct session *s, const struct command *c,

@@ -295,6 +295,32 @@ const struct part *script_best(const struct command *c, const struct gather *g)
     return best;
 }
 
+/* A node that lags behind (it has missed a change, and will learn of both) may lack the library
+ * that is deleted, or have one that was. */
+static bool is_behind(const struct part *p)
+{
+    static const char lacks[] = "-ERR Library not found", has[] = "-ERR Library '";
+    return begins(p, lacks) ||
+           (begins(p, has) && memmem(p->reply, p->reply_len, "already exists", 14) != NULL);
+}
+
+const struct part *script_changed(const struct command *c, const struct gather *g)
+{
+    const struct part *good = NULL;
+    if (c->id != CMD_FUNCTION_LOAD && c->id != CMD_FUNCTION_DELETE) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < g->n_parts; i++) {
+        const struct part *p = g->parts[i];
+        if (*p->reply != '-') {
+            good = p;
+        } else if (!is_behind(p)) {
+            return NULL;
+        }
+    }
+    return good;
+}
+
 enum exec_verdict exec_urgent(struct exec *x, struct session *s, const struct command *c,
                               const struct exec_input *in)
 {

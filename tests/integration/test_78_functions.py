@@ -3,7 +3,7 @@
 import pytest
 from support.cluster import Cluster
 from support.wait import wait_until
-from support.wire import Error, Wire
+from support.wire import Error, encode
 
 LIBRARY = "#!lua name=lib\nredis.register_function('f', function(keys, args) return redis.call('get', keys[1]) or 'none' end)"
 
@@ -41,6 +41,93 @@ def test_a_node_that_comes_back_has_what_it_missed(cluster):
         wait_until(lambda: call_all(wire) == {"b'other'"}, limit=30, what="all shards to answer")
         assert wire.command("FUNCTION", "FLUSH") == b"OK"
         assert wire.command("FUNCTION", "LIST") == []
+
+
+def library(name, value):
+    return f"#!lua name={name}\nredis.register_function('{name}_f', function(keys, args) return '{value}' end)"
+
+
+def libraries_of(node):
+    """{name: code} as one node has them."""
+    with node.wire() as own:
+        found = own.command("FUNCTION", "LIST", "WITHCODE")
+    return {row[1].decode(): row[7].decode() for row in found}
+
+
+def wait_all_have(cluster, **values):
+    wanted = {name: library(name, value) for name, value in values.items()}
+
+    def all_have():
+        found = [libraries_of(node) for node in cluster.nodes.values() if node.alive()]
+        return all(each == wanted for each in found) or None
+
+    wait_until(all_have, limit=30, what=f"all nodes to have {sorted(wanted)}")
+
+
+def change(wire, *words):
+    """While a node is found dead the proxy may say that it could not be asked."""
+    wait_until(lambda: not isinstance(wire.command("FUNCTION", *words), Error), limit=20, what="the change")
+
+
+def test_a_library_deleted_while_a_node_was_away_stays_deleted(cluster):
+    with cluster.proxy.wire(limit=30) as wire:
+        change(wire, "LOAD", library("a", 1))
+        change(wire, "LOAD", library("b", 1))
+        wait_all_have(cluster, a=1, b=1)
+        cluster.nodes["A"].kill()
+        wait_until(lambda: cluster.state("A") == "dead", limit=20)
+        assert wire.command("FUNCTION", "DELETE", "a") == b"OK"
+        change(wire, "LOAD", "REPLACE", library("b", 2))
+        cluster.nodes["A"].start()
+        cluster.nodes["A"].ready()
+        wait_all_have(cluster, b=2)
+
+
+def test_changes_at_nodes_that_never_met_are_all_kept(cluster):
+    """Each library is loaded while another part of the cluster is away, so no node ever had them all."""
+    with cluster.proxy.wire(limit=30) as wire:
+        for absent, name in (("A", "a"), ("B", "b")):
+            cluster.nodes[absent].kill()
+            wait_until(lambda: cluster.state(absent) == "dead", limit=20)
+            change(wire, "LOAD", "REPLACE", library(name, 1))
+            cluster.nodes[absent].start()
+            cluster.nodes[absent].ready()
+            wait_until(lambda: cluster.state(absent) == "healthy", limit=20)
+        wait_all_have(cluster, a=1, b=1)
+
+
+def test_two_who_change_the_same_library_at_once_leave_one(cluster):
+    with cluster.proxy.wire(limit=60) as one, cluster.proxy.wire(limit=60) as two:
+        for round_ in range(20):
+            words = [encode("FUNCTION", "LOAD", "REPLACE", library("a", f"{who}-{round_}")) for who in "xy"]
+            one.send(words[0])
+            two.send(words[1])
+            assert one.reply() == two.reply() == b"a"
+
+        def all_equal():
+            found = [libraries_of(node) for node in cluster.nodes.values()]
+            return all(each == found[0] and each for each in found)
+
+        wait_until(all_equal, limit=30, what="all nodes to have the same")
+        values = {str(one.command("FCALL", "a_f", 1, f"key{i}")) for i in range(60)}
+        assert len(values) == 1, values
+
+
+def test_nodes_that_share_no_shard_tell_each_other_too():
+    cluster = Cluster(min_nodes=3, replication_factor=1, shards=6)
+    for name in "ABC":
+        cluster.start_node(name, appendonly="yes")
+    cluster.wait_even()
+    with cluster.proxy.wire(limit=30) as wire:
+        change(wire, "LOAD", library("a", 1))
+        for absent in "ABC":  # one of them holds shard 0
+            cluster.nodes[absent].kill()
+            wait_until(lambda: cluster.state(absent) == "dead", limit=20)
+            change(wire, "LOAD", "REPLACE", library("a", absent))
+            cluster.nodes[absent].start()
+            cluster.nodes[absent].ready()
+            wait_until(lambda: cluster.state(absent) == "healthy", limit=20)
+            wait_all_have(cluster, a=absent)
 
 
 def test_a_slow_script_is_killed_through_the_proxy(cluster):
