@@ -232,7 +232,7 @@ static void write_error_table(struct writing *o)
     INVARIANT(counted);
     struct slice text = top_string(o->lua);
     /* The writer stops at a NUL; so does Redis. */
-    resp_error(o->w, text.ptr);
+    script_error(o->w, text.ptr, o->how->mark && o->depth == 1);
     lua_pop(o->lua, 1);
     if (field(o->lua, "ignore_error_stats_update", LUA_TBOOLEAN)) {
         o->how->error_counted = true;

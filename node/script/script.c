@@ -253,6 +253,39 @@ static void open_session(struct script_run *run, const struct call *c)
     run->session.in_script = true;
 }
 
+void script_error(struct resp_writer *w, const char *text, bool mark)
+{
+    static const char *const codes[] = {"MOVED",    "ASK",     "READONLY",   "CLUSTERDOWN",
+                                        "TRYAGAIN", "LOADING", "MASTERDOWN", "NOSCRIPT"};
+    size_t len = strcspn(text, " ");
+    for (size_t i = 0; mark && i < ARRAY_LEN(codes); i++) {
+        if (strlen(codes[i]) == len && memcmp(codes[i], text, len) == 0) {
+            resp_errorf(w, "SCRIPT -%s", text);
+            return;
+        }
+    }
+    resp_error(w, text);
+}
+
+/* What the script came to, on top of the stack. */
+static void answer(struct call *c, struct engine *e, const struct script_run *run, bool good,
+                   struct convert *how)
+{
+    if (run->moved.len > 0) {
+        resp_error(&c->w, str_cstr(&run->moved));
+    } else if (good) {
+        how->resp3 = run->session.proto == 3;
+        convert_to_reply(e->lua, &c->w, how);
+        c->error_counted = how->error_counted;
+    } else {
+        struct script_error error;
+        error_take(e->lua, run->name, &error);
+        script_error(&c->w, str_cstr(&error.text), how->mark);
+        c->error_counted = error.counted;
+        str_fini(&error.text);
+    }
+}
+
 void script_run(struct call *c, struct engine *e, struct script_run *run, int64_t n_keys)
 {
     struct scripts *s = e->scripts;
@@ -267,7 +300,8 @@ void script_run(struct call *c, struct engine *e, struct script_run *run, int64_
     run->kind = e->kind == ENGINE_EVAL ? SCRIPT_EVAL : SCRIPT_FUNCTION;
     run->started_us = s->port.now_us(s->port.arg);
     open_session(run, c);
-    struct convert how = {.depth_max = s->port.began(s->port.arg, c)};
+    struct convert how = {.depth_max = s->port.began(s->port.arg, c),
+                          .mark = s->port.marks_errors(s->port.arg, c)};
     engine_seed(e, rng_next(c->rng));
     s->run = run;
     bool good = run_with(c, e, 3, (size_t)n_keys);
@@ -275,17 +309,8 @@ void script_run(struct call *c, struct engine *e, struct script_run *run, int64_
     if (run->timed_out) {
         s->port.ended(s->port.arg);
     }
-    if (good) {
-        how.resp3 = run->session.proto == 3;
-        convert_to_reply(e->lua, &c->w, &how);
-        c->error_counted = how.error_counted;
-    } else {
-        struct script_error error;
-        error_take(e->lua, run->name, &error);
-        resp_error(&c->w, str_cstr(&error.text));
-        c->error_counted = error.counted;
-        str_fini(&error.text);
-    }
+    answer(c, e, run, good, &how);
+    str_fini(&run->moved);
     session_fini(&run->session, c->ks);
     lua_settop(e->lua, bottom);
     engine_rest(e);
@@ -307,6 +332,17 @@ enum script_kind scripts_busy(const struct scripts *s)
 bool scripts_has_written(const struct scripts *s)
 {
     return s->run != NULL && s->run->wrote;
+}
+
+void scripts_move(struct scripts *s, const char *error)
+{
+    INVARIANT(s->run != NULL && !s->run->wrote);
+    str_appendz(&s->run->moved, error);
+}
+
+bool scripts_moved(const struct scripts *s)
+{
+    return s->run != NULL && s->run->moved.len > 0;
 }
 
 void scripts_abort(struct scripts *s)

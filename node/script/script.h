@@ -26,6 +26,8 @@ struct script_port {
     unsigned (*began)(void *arg, struct call *c);
     /* It is over, after `busy` was called. */
     void (*ended)(void *arg);
+    /* Who asked takes some errors for the node's own: those of scripts are marked. */
+    bool (*marks_errors)(void *arg, const struct call *c);
     /* Whether `inner` may be called; false: the error, with its code, is in `why`. The table's
      * flags are looked at already. */
     bool (*may_call)(void *arg, const struct call *c, const struct call *inner, struct str *why);
@@ -69,6 +71,10 @@ enum script_kind scripts_busy(const struct scripts *s);
 enum script_kind scripts_running(const struct scripts *s);
 /* Whether it has begun to write. */
 bool scripts_has_written(const struct scripts *s);
+/* It has done nothing yet, and belongs to another node: this is answered in the place of whatever
+ * it comes to; it is not to be let call anything more. */
+void scripts_move(struct scripts *s, const char *error);
+bool scripts_moved(const struct scripts *s);
 /* Ends it at the next chance: the program ends. */
 void scripts_abort(struct scripts *s);
 /* What everybody else is answered meanwhile. */

@@ -116,6 +116,7 @@ void convert_to_lua(lua_State *lua, struct slice in);
 struct convert {
     bool resp3;         /* the script chose it */
     unsigned depth_max; /* of nested values */
+    bool mark;          /* errors: see script_error */
     bool error_counted; /* out: it is an error that statistics know */
 };
 void convert_to_reply(lua_State *lua, struct resp_writer *w, struct convert *how);
@@ -136,7 +137,8 @@ struct script_run {
     bool loading;            /* FUNCTION LOAD runs the library's code: it may call nothing */
     struct library *library; /* that is being loaded */
     int64_t started_us;
-    unsigned repl; /* redis.set_repl */
+    unsigned repl;    /* redis.set_repl */
+    struct str moved; /* where it is to be run instead; empty: here */
 };
 
 #define LOAD_TIMEOUT_MS 500
@@ -177,6 +179,9 @@ bool script_keys(struct call *c, size_t at, int64_t *n_keys, const char *not_a_n
 bool script_may_begin(struct call *c, unsigned flags, bool read_only);
 /* Runs the function on top of the engine's stack with keys and arguments, and answers. */
 void script_run(struct call *c, struct engine *e, struct script_run *run, int64_t n_keys);
+/* The error that a script ends with. `mark`: a proxy is not to take it for the node's own word,
+ * which would mean that nothing was run. */
+void script_error(struct resp_writer *w, const char *text, bool mark);
 /* Lua's counter came around: time to look at the clock. */
 void script_tick(lua_State *lua);
 /* SCRIPT KILL, FUNCTION KILL. */

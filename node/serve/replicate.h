@@ -72,6 +72,8 @@ void replicate_refusal(struct server *s, const struct client *c, enum repl_answe
 void replicate_before(struct server *s);
 /* An EXEC that is about to run has a command of this shard; -1: its shards follow. */
 void replicate_exec(struct server *s, int shard);
+/* It has such shards already. */
+bool replicate_exec_began(const struct server *s);
 /* An entry of it: goes to the log. */
 void replicate_entry(struct server *s, struct entry *e);
 /* Its reply waits for that version. */

@@ -107,6 +107,11 @@ void replicate_exec(struct server *s, int shard)
     }
 }
 
+bool replicate_exec_began(const struct server *s)
+{
+    return s->repl->n_exec_shards > 0;
+}
+
 void replicate_entry(struct server *s, struct entry *e)
 {
     struct replication *r = s->repl;

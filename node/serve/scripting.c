@@ -12,6 +12,7 @@
 
 #include "common/app/daemon.h"
 #include "common/base/log.h"
+#include "common/base/num.h"
 #include "common/cmd/keys.h"
 #include "common/cmd/slot.h"
 
@@ -31,6 +32,7 @@ static unsigned began(void *arg, struct call *c)
 {
     struct server *s = arg;
     s->script_ticks = s->ticks_last;
+    s->script_acted = false;
     if (s->n_monitors > 0) {
         monitor_feed(s, c);
     }
@@ -38,6 +40,12 @@ static unsigned began(void *arg, struct call *c)
         replicate_exec(s, -1);
     }
     return s->current != NULL && (s->current->flags & CLIENT_LANE) != 0 ? DEPTH_LANE : DEPTH_PLAIN;
+}
+
+static bool marks_errors(void *arg, const struct call *c)
+{
+    const struct server *s = arg;
+    return s->current != NULL && (s->current->flags & CLIENT_LANE) != 0 && !c->session->in_exec;
 }
 
 /* ---- what a script may call ---- */
@@ -51,8 +59,27 @@ static bool is_kept(struct server *s, const struct call *inner, struct str *why)
     return refusal == NULL;
 }
 
-static bool key_allowed(struct server *s, const struct call *inner, struct slice key,
-                        struct str *why)
+/* A script that declares no keys was sent anywhere. The first one that it touches says where it
+ * belongs: the proxy sends it there, as long as it has touched and done nothing here. */
+static bool belongs_elsewhere(struct server *s, const struct call *c, uint32_t slot, bool write)
+{
+    int64_t n_keys;
+    bool anywhere = marks_errors(s, c) && c->argc > 2 && num_parse_i64(c->argv[2], &n_keys) &&
+                    n_keys == 0 && !replicate_exec_began(s) && !s->script_acted;
+    struct str where = {0};
+    if (anywhere) {
+        replicate_refusal(s, s->current, REPL_MOVED, slot, write, &where);
+    }
+    bool moved = where.len > 6 && memcmp(where.ptr, "MOVED ", 6) == 0;
+    if (moved) {
+        scripts_move(s->scripts, str_cstr(&where));
+    }
+    str_fini(&where);
+    return moved;
+}
+
+static bool key_allowed(struct server *s, const struct call *c, const struct call *inner,
+                        struct slice key, struct str *why)
 {
     uint32_t slot = slot_of(key);
     int shard = keyspace_shard_of(s->ks, (int)slot);
@@ -63,6 +90,7 @@ static bool key_allowed(struct server *s, const struct call *inner, struct slice
         return true;
     }
     if (answer == REPL_MOVED) {
+        (void)belongs_elsewhere(s, c, slot, write);
         str_appendz(why, "ERR Script attempted to access a non local key in a cluster node");
     } else {
         replicate_refusal(s, s->current, answer, slot, write, why);
@@ -73,16 +101,22 @@ static bool key_allowed(struct server *s, const struct call *inner, struct slice
 static bool may_call(void *arg, const struct call *c, const struct call *inner, struct str *why)
 {
     struct server *s = arg;
-    (void)c;
     if (!is_kept(s, inner, why)) {
         return false;
     }
+    if (scripts_moved(s->scripts)) {
+        str_appendz(why, "ERR the script is run elsewhere");
+        return false;
+    }
+    bool keyless = !keys_possible(inner->cmd);
+    s->script_acted =
+        s->script_acted || (keyless && (inner->cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0);
     if (s->repl == NULL || !keys_possible(inner->cmd) ||
         keys_find(inner->cmd, inner->argv, inner->argc, s->keys) != KEYS_OK) {
         return true;
     }
     for (uint32_t i = 0; i < s->keys->count; i++) {
-        if (!key_allowed(s, inner, inner->argv[s->keys->keys[i].index], why)) {
+        if (!key_allowed(s, c, inner, inner->argv[s->keys->keys[i].index], why)) {
             return false;
         }
     }
@@ -167,6 +201,7 @@ void scripting_init(struct server *s)
         .now_us = now_us,
         .began = began,
         .ended = ended,
+        .marks_errors = marks_errors,
         .may_call = may_call,
         .may_write = may_write,
         .rejected = rejected,

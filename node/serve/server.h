@@ -144,6 +144,7 @@ struct server {
     uint64_t ticks_last;       /* end of the last command: start of the next */
     uint64_t exec_ticks;       /* start of the running EXEC */
     uint64_t script_ticks;     /* start of the running script */
+    bool script_acted;         /* it has done something that has no key: PUBLISH, FLUSHALL */
     struct ticks_scale scale;
     bool ran; /* the handler was reached: not rejected */
     struct key_list *keys;

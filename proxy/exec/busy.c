@@ -108,6 +108,17 @@ static void spend(struct exec *x, struct lane *l, uint64_t number)
     lane_resume_stopped(x, l);
 }
 
+/* Who is told first by one lane tells for all: behind that comes the script's own reply. */
+static void over(struct exec *x, const struct target *t)
+{
+    LIST_FOREACH(it, &x->lanes) {
+        struct lane *l = container_of(it, struct lane, link);
+        if (l->target == t) {
+            busy_set(x, l, false, false);
+        }
+    }
+}
+
 bool busy_pushed(struct exec *x, struct lane *l, const char *ptr, size_t len)
 {
     struct notice n;
@@ -119,7 +130,11 @@ bool busy_pushed(struct exec *x, struct lane *l, const char *ptr, size_t len)
         snprintf(x->busy_text, sizeof(x->busy_text), "%.*s", (int)MIN(n.text.len, 200u),
                  n.text.ptr);
     }
-    busy_set(x, l, busy, n.keyless != 0);
+    if (busy) {
+        busy_set(x, l, true, n.keyless != 0);
+    } else {
+        over(x, l->target);
+    }
     if (busy && n.number >= 0) {
         spend(x, l, (uint64_t)n.number);
     }

@@ -5,6 +5,7 @@
  * are sent again if the log surely goes back far enough; whatever is in doubt stays so, and the
  * client is told. */
 #include "proxy/exec/exec_priv.h"
+#include "proxy/exec/script.h"
 
 #include "common/base/log.h"
 #include "common/base/num.h"
@@ -289,6 +290,7 @@ static void give_reply(struct exec *x, struct call *c, struct chunk *chunk, stru
         fate_unknown(x, c);
     } else {
         x->counters.resolved_replied++;
+        (void)script_unmark(&reply.ptr, &reply.len);
         call_answer(x, c, chunk, reply.ptr, reply.len);
     }
     if (!inner) {

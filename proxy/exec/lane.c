@@ -578,8 +578,9 @@ static void probe_answered(struct exec *x, struct call *c)
 void call_answered_error(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
                          size_t len)
 {
-    enum node_answer answer = retry_classify(slice_of(ptr, len));
-    if (UNLIKELY(script_repair(x, c, ptr, len))) {
+    bool of_script = script_unmark(&ptr, &len);
+    enum node_answer answer = of_script ? ANSWER_REPLY : retry_classify(slice_of(ptr, len));
+    if (UNLIKELY(!of_script && script_repair(x, c, ptr, len))) {
         return;
     }
     if (answer == ANSWER_REPLY) {
@@ -594,6 +595,9 @@ void call_answered_error(struct exec *x, struct call *c, struct chunk *chunk, co
     case ANSWER_REPLY:
         break;
     case ANSWER_MOVED:
+        if (script_move(x, c, ptr, len)) {
+            return;
+        }
         x->counters.redirects++;
         call_refused(x, c, ERR_CLUSTERDOWN);
         return;

@@ -8,7 +8,9 @@
 #include "proxy/exec/exec_priv.h"
 
 #include "common/base/hash.h"
+#include "common/base/num.h"
 #include "common/base/sha1.h"
+#include "common/cmd/slot.h"
 
 /* ---- scripts that went by ---- */
 
@@ -176,6 +178,42 @@ bool script_repair(struct exec *x, struct call *c, const char *reply, size_t len
         return false;
     }
     x->counters.retries++;
+    call_hold(x, c, x->now_us);
+    return true;
+}
+
+/* ---- errors ---- */
+
+bool script_unmark(const char **ptr, size_t *len)
+{
+    static const char mark[] = "-SCRIPT -";
+    const size_t n = sizeof(mark) - 2; /* the error's own '-' stays */
+    if (*len < sizeof(mark) || memcmp(*ptr, mark, sizeof(mark) - 1) != 0) {
+        return false;
+    }
+    *ptr += n;
+    *len -= n;
+    return true;
+}
+
+bool script_move(struct exec *x, struct call *c, const char *reply, size_t len)
+{
+    static const char head[] = "-MOVED ";
+    const size_t n = sizeof(head) - 1;
+    uint64_t slot;
+    if (c->shard != CALL_ANY || c->kind != CALL_ONE || !command_is_script(c->request->command) ||
+        c->request->session == NULL || len < sizeof(head) || memcmp(reply, head, n) != 0 ||
+        c->tries >= (uint64_t)x->settings.retry_max_attempts) {
+        return false;
+    }
+    const char *end = memchr(reply + n, ' ', len - n);
+    if (end == NULL || !num_parse_u64(slice_of(reply + n, (size_t)(end - reply) - n), &slot) ||
+        slot >= SLOTS) {
+        return false;
+    }
+    c->tries++;
+    c->shard = (int)slot_to_shard((uint32_t)slot, x->shards);
+    x->counters.redirects++;
     call_hold(x, c, x->now_us);
     return true;
 }

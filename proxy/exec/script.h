@@ -19,6 +19,11 @@ void scripts_seen_free(struct scripts_seen **s);
 /* The call was answered with an error. True: it lacked a script, and is on its way again. */
 bool script_repair(struct exec *x, struct call *c, const char *reply, size_t len);
 
+/* An error that a script answered, marked by the node: the script was run, whatever the error says.
+ * It is unmarked. */
+bool script_unmark(const char **ptr, size_t *len);
+/* "-MOVED slot ...": a script without keys that belongs there. True: it is on its way. */
+bool script_move(struct exec *x, struct call *c, const char *reply, size_t len);
 /* By its first line: #!lua flags=no-writes. */
 bool script_says_no_writes(struct slice text);
 bool script_known_not_to_write(const struct exec *x, struct slice sha);

@@ -64,6 +64,13 @@ static void rejected(void *arg, const struct command *cmd, const char *code)
     (void)code;
 }
 
+static bool marks_errors(void *arg, const struct call *c)
+{
+    (void)arg;
+    (void)c;
+    return false;
+}
+
 static void alive(void *arg)
 {
     (void)arg;
@@ -124,6 +131,7 @@ static void open_world(struct world *w)
                                      .now_us = now_us,
                                      .began = began,
                                      .ended = ended,
+                                     .marks_errors = marks_errors,
                                      .may_call = may_call,
                                      .may_write = may_write,
                                      .rejected = rejected,

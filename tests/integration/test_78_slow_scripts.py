@@ -228,5 +228,32 @@ def test_a_key_of_another_node_is_refused(cluster):
     with cluster.proxy.wire(limit=30) as wire:
         reply = wire.command("EVAL", "return redis.call('set', ARGV[1], 'v')", "1", mine, other)
         assert "Script attempted to access a non local key in a cluster node" in reply
+        both = "redis.call('set', ARGV[1], 'v') return redis.call('set', ARGV[2], 'v')"
+        assert "a non local key" in wire.command("EVAL", both, "0", mine, other)
         assert wire.command("EVAL", "return 1", "2", mine, other).startswith("CROSSSLOT")
         assert wire.command("GET", other) is None
+
+
+def test_a_script_without_keys_is_run_where_its_first_key_is(cluster):
+    with cluster.proxy.wire(limit=30) as wire:
+        for name in "ABC":
+            for key in cluster.keys_of(name, 3, "f"):
+                assert wire.command("EVAL", "return redis.call('incr', ARGV[1])", "0", key) == 1
+                assert wire.command("EVAL", "pcall(redis.call, 'get', 'other') return redis.pcall('incr', ARGV[1])", "0", key) is not None
+                assert wire.command("EVAL_RO", "return redis.call('exists', ARGV[1])", "0", key) == 1
+            # What has done something already stays: it is not done twice.
+            told = "redis.call('publish', 'news', 'x') return redis.call('incr', ARGV[1])"
+            reply = wire.command("EVAL", told, "0", key)
+            assert isinstance(reply, int) or "a non local key" in reply
+
+
+def test_an_error_that_a_script_answers_is_its_own(cluster):
+    """The proxy takes TRYAGAIN and its like for the node's word that nothing was run; not if a script says it."""
+    key = cluster.keys_of("A", 1)[0]
+    with cluster.proxy.wire(limit=30) as wire:
+        for number, code in enumerate(("TRYAGAIN", "CLUSTERDOWN", "MOVED", "LOADING", "NOSCRIPT", "READONLY")):
+            script = "redis.call('incr', KEYS[1]) return redis.error_reply(ARGV[1] .. ' 1 so it is')"
+            digest = wire.command("SCRIPT", "LOAD", script)
+            assert wire.command("EVALSHA", digest, "1", key, code) == f"{code} 1 so it is"
+            assert wire.command("EVAL", "return {redis.error_reply(ARGV[1] .. ' x')}", "1", key, code) == [f"{code} x"]
+            assert wire.command("GET", key) == str(number + 1).encode()

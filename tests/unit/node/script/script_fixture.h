@@ -14,8 +14,9 @@ struct scripted {
     int64_t step_us;    /* the clock goes on by so much each time it is read */
     const char *refuse; /* what port.may_call answers; NULL: it may */
     void (*on_busy)(struct scripted *t);
-    uint64_t busy;  /* times */
+    uint64_t busy; /* times */
     uint64_t alive;
+    bool marks_errors;
     uint64_t ended; /* times, after busy */
     uint64_t rejected;
     uint64_t told; /* of changed libraries */
@@ -69,6 +70,12 @@ static inline void port_busy(void *arg)
     }
 }
 
+static inline bool port_marks_errors(void *arg, const struct call *c)
+{
+    (void)c;
+    return ((struct scripted *)arg)->marks_errors;
+}
+
 static inline void port_alive(void *arg)
 {
     ((struct scripted *)arg)->alive++;
@@ -104,6 +111,7 @@ static inline void scripted_open(struct scripted *t)
         .arg = t,
         .now_us = port_now_us,
         .began = port_began,
+        .marks_errors = port_marks_errors,
         .may_call = port_may_call,
         .may_write = port_may_write,
         .rejected = port_rejected,

@@ -139,6 +139,42 @@ static void test_scripts_are_loaded_before_their_transaction(void **state)
     end();
 }
 
+static void test_a_script_without_keys_goes_where_the_node_says(void **state)
+{
+    (void)state;
+    world_setup(2);
+    person_init(&a);
+    SAY(&a, "EVAL script 0");
+    struct wire *w = wire_to(0, LANE_WRITE);
+    SENT(w, "EVAL script 0;");
+    char moved[60];
+    snprintf(moved, sizeof(moved), "-MOVED %u 127.0.0.1:7001\r\n", slot_of(slice_str(key_of(1, 0))));
+    assert_true(answer(w, moved));
+    pass_time(1000);
+    SENT(wire_to(1, LANE_WRITE), "EVAL script 0;");
+    assert_true(answer(wire_to(1, LANE_WRITE), ":1\r\n"));
+    HEARD(&a, ":1\r\n");
+    person_fini(&a);
+    world_end();
+}
+
+static void test_errors_of_scripts_are_not_the_nodes(void **state)
+{
+    (void)state;
+    begin();
+    exec_script_note(world.x, SLICE("return 1"));
+    SAY(&a, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 1 x");
+    SAY(&b, "EVAL script 1 x");
+    struct wire *w = wire_to(0, LANE_WRITE);
+    (void)sent(w);
+    assert_true(answer(w, "-SCRIPT -NOSCRIPT mine\r\n-SCRIPT -TRYAGAIN mine\r\n"));
+    HEARD(&a, "-NOSCRIPT mine\r\n");
+    HEARD(&b, "-TRYAGAIN mine\r\n");
+    pass_time(1000000);
+    SENT(w, "%s", "");
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +182,8 @@ int main(void)
         cmocka_unit_test(test_a_lane_whose_node_is_busy_is_not_given_up),
         cmocka_unit_test(test_scripts_without_keys_concern_those_without_shard),
         cmocka_unit_test(test_scripts_are_loaded_before_their_transaction),
+        cmocka_unit_test(test_a_script_without_keys_goes_where_the_node_says),
+        cmocka_unit_test(test_errors_of_scripts_are_not_the_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
