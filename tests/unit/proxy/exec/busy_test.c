@@ -148,7 +148,8 @@ static void test_a_script_without_keys_goes_where_the_node_says(void **state)
     struct wire *w = wire_to(0, LANE_WRITE);
     SENT(w, "EVAL script 0;");
     char moved[60];
-    snprintf(moved, sizeof(moved), "-MOVED %u 127.0.0.1:7001\r\n", slot_of(slice_str(key_of(1, 0))));
+    snprintf(moved, sizeof(moved), "-MOVED %u 127.0.0.1:7001\r\n",
+             slot_of(slice_str(key_of(1, 0))));
     assert_true(answer(w, moved));
     pass_time(1000);
     SENT(wire_to(1, LANE_WRITE), "EVAL script 0;");
