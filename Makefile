@@ -7,7 +7,7 @@
 #   make differential   ten million random commands, the same to redis-server and to us
 #   make sim        whole clusters on a virtual clock: SEED=n replays, HOURS=h, SEEDS=n; planted bugs
 #   make chaos      kills, stops and partitions of real processes under a load that remembers
-#   make bench      CPU per operation against redis-server and nutcracker
+#   make bench      CPU per operation and memory against redis-server and nutcracker; BENCH_OUT=docs/PERFORMANCE.md keeps it
 #   make fuzz       each fuzz target for FUZZ_SECONDS (600)
 #   make lint       format, clang-tidy, cppcheck, warnings of gcc and clang, floors, headers
 #   make format     apply clang-format
@@ -174,6 +174,7 @@ bench:
 	$(Q)deps/install build bench
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/bench/run
+	$(Q)tests/bench/memory.py
 
 # The keyspace without sockets, for perf: $(B)/keyspace_bench [keys] [operations] [pipeline].
 $(B)/keyspace_bench: $(B)/obj/tests/bench/keyspace_bench.o $(call lib,node-pure common-pure)

@@ -173,9 +173,10 @@ static void append_randomly(struct modelled *m, struct rng *rng, struct chunk *s
         str_append(&m->model, bytes, n);
         return;
     case 1: {
-        size_t want = rng_below(rng, 300);
+        bool large = rng_below(rng, 4) == 0;
+        size_t want = rng_below(rng, large ? 3 * OUTBUF_CHUNK : 300);
         n = rng_below(rng, want + 1);
-        char *to = outbuf_reserve(&m->out, want);
+        char *to = large ? outbuf_reserve_large(&m->out, want) : outbuf_reserve(&m->out, want);
         fill(rng, to, n);
         str_append(&m->model, to, n);
         outbuf_commit(&m->out, n);

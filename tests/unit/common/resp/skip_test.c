@@ -145,6 +145,36 @@ static void test_what_is_no_reply_is_bad(void **state)
     expect_bad(SLICE("+a\rb\r\n"));
 }
 
+/* Long arrays go by a way of their own: of all lengths, with other things between, and cut
+ * anywhere. */
+static void test_arrays_of_strings(void **state)
+{
+    (void)state;
+    const char *const others[] = {"$-1\r\n", ":12\r\n", "$007\r\n1234567\r\n", "*1\r\n$1\r\na\r\n",
+                                  "+OK\r\n"};
+    char body[200];
+    memset(body, 'x', sizeof(body));
+    for (int with = 0; with <= (int)ARRAY_LEN(others); with++) {
+        struct str in = {0};
+        str_printf(&in, "*%d\r\n", with == 0 ? 120 : 145);
+        for (int len = 0; len < 120; len++) {
+            str_printf(&in, "$%d\r\n%.*s\r\n", len, len, body);
+            if (with > 0 && len % 5 == 0) {
+                str_appendz(&in, others[with - 1]);
+            }
+        }
+        if (with > 0) {
+            str_appendz(&in, "$1\r\na\r\n");
+        }
+        expect_end(str_slice(&in), '*');
+        str_fini(&in);
+    }
+    expect_end(SLICE("|1\r\n$1\r\na\r\n*2\r\n$1\r\nb\r\n$1\r\nc\r\n$5\r\nreply\r\n"), '$');
+    expect_bad(SLICE("*3\r\n$1\r\na\r\n$1\r\nabc$1\r\na\r\n"));
+    expect_bad(SLICE("*3\r\n$1\r\na\r\n$1a\r\nabc$1\r\na\r\n"));
+    expect_bad(SLICE("*3\r\n$1\r\na\r\n$12\na$1\r\na\r\n"));
+}
+
 static void append_nested(struct str *in, int levels)
 {
     str_clear(in);
@@ -258,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_nested_replies),
         cmocka_unit_test(test_attributes_belong_to_the_reply_behind_them),
         cmocka_unit_test(test_what_is_no_reply_is_bad),
+        cmocka_unit_test(test_arrays_of_strings),
         cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_need_is_a_bulks_rest),
         cmocka_unit_test(test_pieces_take_linear_time),
