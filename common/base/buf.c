@@ -249,6 +249,15 @@ void outbuf_append_from(struct outbuf *o, struct chunk *c, const char *ptr, size
     }
 }
 
+char *outbuf_reserve_large(struct outbuf *o, size_t want)
+{
+    const struct outpiece *tail = open_tail(o);
+    bool fits = tail != NULL && tail->chunk->cap - tail->chunk->len >= want;
+    tail =
+        !fits && want > OUTBUF_CHUNK / 2 ? push_piece(o, chunk_new(want), 0, 0) : tail_for(o, want);
+    return tail->chunk->data + tail->chunk->len;
+}
+
 char *outbuf_reserve(struct outbuf *o, size_t want)
 {
     INVARIANT(want <= OUTBUF_CHUNK);

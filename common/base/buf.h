@@ -82,6 +82,8 @@ void outbuf_append_from(struct outbuf *o, struct chunk *c, const char *ptr, size
 /* `want` bytes to format into directly (want <= OUTBUF_CHUNK); outbuf_commit says how many were
  * used. Nothing else may be appended in between. */
 char *outbuf_reserve(struct outbuf *o, size_t want);
+/* The same for any length; what is larger than half a tail chunk gets a chunk of just that size. */
+char *outbuf_reserve_large(struct outbuf *o, size_t want);
 void outbuf_commit(struct outbuf *o, size_t used);
 /* Moves everything of `from` behind what is in `to`. */
 void outbuf_splice(struct outbuf *to, struct outbuf *from);

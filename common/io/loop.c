@@ -114,8 +114,10 @@ static void poll_events(struct loop *l, int how)
     }
 }
 
-/* Fewer streams than this had bytes: it may be worth waiting for more. */
+/* Fewer streams than this, and than a quarter of those that are active, had bytes: it may be worth
+ * waiting for more. Of a handful nobody else would come. */
 #define GATHER_BELOW 8
+#define GATHER_SHARE 4
 
 static void gather(struct loop *l)
 {
@@ -153,7 +155,7 @@ void loop_turn(struct loop *l, bool wait)
     poll_events(l, wait && list_empty(&l->tasks) ? EVRUN_ONCE : EVRUN_NOWAIT);
     reads = l->reads - reads;
     if (l->gather_us > 0 && reads > 0 && reads < GATHER_BELOW &&
-        MAX(l->active, l->active_last) >= GATHER_BELOW) {
+        reads * GATHER_SHARE < MAX(l->active, l->active_last)) {
         gather(l);
     }
     run_hooks(l);

@@ -157,9 +157,55 @@ static inline void note_type(struct resp_skip *s, char type)
     }
 }
 
+/* Behind a string's header "$<one or two digits>\r\n", its body and their line ends; NULL if there
+ * is something else or not all of it. */
+static inline const char *behind_short_string(const char *at, const char *end)
+{
+    if (end - at < 6 || at[0] != '$') {
+        return NULL;
+    }
+    unsigned len = (unsigned char)at[1] - (unsigned)'0';
+    const char *body = at + 4;
+    if (len > 9) {
+        return NULL;
+    }
+    if (at[2] != '\r') {
+        unsigned digit = (unsigned char)at[2] - (unsigned)'0';
+        if (digit > 9) {
+            return NULL;
+        }
+        len = len * 10 + digit;
+        body++;
+    }
+    if (end - body < (ptrdiff_t)len + 2 || memcmp(body - 2, "\r\n", 2) != 0 ||
+        memcmp(body + len, "\r\n", 2) != 0) {
+        return NULL;
+    }
+    return body + len + 2;
+}
+
+/* Long arrays hold short strings: those at hand are passed in one tight loop, all but the array's
+ * last element, with which it ends. */
+static inline void skip_short_strings(struct resp_skip *s, struct slice in)
+{
+    int64_t left = s->left[s->depth - 1];
+    const char *at = in.ptr + s->pos;
+    const char *end = in.ptr + in.len;
+    const char *next;
+    while (left > 1 && (next = behind_short_string(at, end)) != NULL) {
+        at = next;
+        left--;
+    }
+    s->left[s->depth - 1] = left;
+    s->pos = (size_t)(at - in.ptr);
+}
+
 enum resp_skip_status resp_skip(struct resp_skip *s, struct slice in, size_t *end)
 {
     for (;;) {
+        if (s->depth > s->attributes) { /* below the reply itself: its type is known */
+            skip_short_strings(s, in);
+        }
         if (UNLIKELY(s->pos >= in.len)) {
             return more(end, 1);
         }

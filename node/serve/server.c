@@ -412,6 +412,7 @@ void server_settings_changed(struct server *s)
     limits.list_depth = (int)o->list_compress_depth;
     type_limits_set(&limits);
     log_set_level((enum log_level)o->loglevel);
+    loop_gather(s->loop, o->gather_us);
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
         c->parser.bulk_max = o->proto_max_bulk_len;
