@@ -34,6 +34,14 @@ struct ask {
     struct str reply;
 };
 
+/* Where the coordinator is, when who was taken for it turned out to be a node or a proxy. */
+enum way {
+    WAY_KNOWN,
+    WAY_ASKED,       /* after it did not understand REGISTER */
+    WAY_ASKED_FIRST, /* it closes connections whose first words it does not understand */
+    WAY_LED,         /* told; not asked again */
+};
+
 struct agent {
     uint32_t magic;
     struct loop *loop;
@@ -52,9 +60,8 @@ struct agent {
     struct ask *asks;
     size_t n_asks;
     uint64_t ask_last;
-    unsigned guide_skips; /* who we took for the coordinator is asked where it is: after so many
-                             other answers */
-    bool guided;          /* ... was asked */
+    enum way way;
+    unsigned way_skips; /* answers that come before the one about the way */
     int64_t retry_ms;
     int64_t interval_ms;
     int64_t heard_ms; /* -1: never */
@@ -327,7 +334,7 @@ static bool end_joins(struct agent *a, const char *error)
 static void drop_link(struct agent *a)
 {
     fail_asks(a);
-    a->guide_skips = 0;
+    a->way_skips = 0;
     loop_timer_stop(&a->heartbeat);
     loop_timer_stop(&a->deadline);
     loop_timer_stop(&a->progress);
@@ -355,17 +362,41 @@ static void retry_later(struct agent *a, int64_t at_least_ms)
     loop_timer_start(&a->retry, wait_ms, 0);
 }
 
+/* Of a node or a proxy. */
+static void ask_the_way(struct agent *a)
+{
+    a->way_skips = 0;
+    if (a->settings.password[0] != '\0') {
+        a->way_skips = 1;
+        resp_link_send(a->link, (struct slice[]){SLICE("AUTH"), slice_str(a->settings.password)},
+                       2);
+    }
+    resp_link_send(a->link, (struct slice[]){SLICE("INFO"), SLICE("cluster")}, 2);
+}
+
 static void on_up(struct resp_link *l)
 {
     struct agent *a = resp_link_owner(l);
     set_state(a, AGENT_REGISTERING);
     loop_timer_start(&a->deadline, REGISTER_MS, 0);
-    send_register(a);
+    if (a->way == WAY_ASKED_FIRST) {
+        ask_the_way(a);
+    } else {
+        send_register(a);
+    }
 }
+
+static void connect_now(struct agent *a);
 
 static void on_down(struct resp_link *l, int err)
 {
     struct agent *a = resp_link_owner(l);
+    if (a->state == AGENT_REGISTERING && a->way == WAY_ASKED) {
+        a->way = WAY_ASKED_FIRST;
+        drop_link(a);
+        connect_now(a);
+        return;
+    }
     set_why(a, "", err == 0 ? "the coordinator closed the connection" : strerror(err));
     retry_later(a, 0);
 }
@@ -515,19 +546,6 @@ static void take_forgotten(struct agent *a)
 
 #define COORDINATOR_FIELD "shoal_coordinator:"
 
-/* It does not know what REGISTER is, or wants to know who we are. */
-static void ask_the_way(struct agent *a)
-{
-    a->guided = true;
-    a->guide_skips = 0;
-    if (a->settings.password[0] != '\0') {
-        a->guide_skips = 1;
-        resp_link_send(a->link, (struct slice[]){SLICE("AUTH"), slice_str(a->settings.password)},
-                       2);
-    }
-    resp_link_send(a->link, (struct slice[]){SLICE("INFO"), SLICE("cluster")}, 2);
-}
-
 /* "host:port" behind the field's name in the text of INFO; false: there is none. */
 static bool find_coordinator(struct slice info, char host[NODE_HOST_MAX], int *port)
 {
@@ -552,7 +570,8 @@ static void set_coordinator(struct agent *a, const char *host, int port)
 {
     (void)snprintf(a->host, sizeof(a->host), "%s", host);
     a->coordinator_port = port;
-    (void)snprintf(a->coordinator, sizeof(a->coordinator), "%s:%d", host, port);
+    (void)snprintf(a->coordinator, sizeof(a->coordinator),
+                   strchr(host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, port);
     a->retry_ms = RETRY_MS_MIN;
     a->why[0] = '\0';
 }
@@ -562,17 +581,18 @@ static bool guided(struct agent *a, char type, const struct slice *argv, size_t 
 {
     char host[NODE_HOST_MAX];
     int port = 0;
-    if (a->state != AGENT_REGISTERING) {
+    if (a->state != AGENT_REGISTERING || a->way == WAY_LED) {
         return false;
     }
-    if (!a->guided) {
+    if (a->way == WAY_KNOWN) {
         if (type == '-') {
+            a->way = WAY_ASKED;
             ask_the_way(a);
         }
         return type == '-';
     }
-    if (a->guide_skips > 0) {
-        a->guide_skips--;
+    if (a->way_skips > 0) {
+        a->way_skips--;
         return true;
     }
     if (type == '-') {
@@ -588,6 +608,7 @@ static bool guided(struct agent *a, char type, const struct slice *argv, size_t 
     log_event(LOG_NOTICE, AREA, "the coordinator is at %s:%d, says %s", host, port, a->coordinator);
     drop_link(a);
     set_coordinator(a, host, port);
+    a->way = WAY_LED;
     connect_now(a);
     return true;
 }
@@ -709,7 +730,7 @@ bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err)
         return same;
     }
     drop_link(a);
-    a->guided = false;
+    a->way = WAY_KNOWN;
     set_coordinator(a, host, port);
     connect_now(a);
     return true;

@@ -149,6 +149,14 @@ static enum local_result do_module_load(struct local_call *c)
                   "this option in the configuration file, and then restart the server.");
 }
 
+static enum local_result do_follow(struct local_call *c)
+{
+    resp_errorf(c->w,
+                "ERR %s is for the nodes: a proxy keeps no data. PROXY NODES tells their addresses",
+                c->command->full_name);
+    return LOCAL_DONE;
+}
+
 static enum local_result do_failover(struct local_call *c)
 {
     return refuse(c, "ERR FAILOVER not allowed in cluster mode.");
@@ -178,6 +186,9 @@ void admin_server(struct local_table *t)
     local_table_set(t, CMD_SLAVEOF, do_replicaof, 0);
     local_table_set(t, CMD_SHUTDOWN, do_shutdown, LOCAL_ORDERED);
     local_table_set(t, CMD_FAILOVER, do_failover, 0);
+    local_table_set(t, CMD_SYNC, do_follow, 0);
+    local_table_set(t, CMD_PSYNC, do_follow, 0);
+    local_table_set(t, CMD_REPLCONF, do_follow, 0);
     local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
     local_table_set(t, CMD_SCRIPT_DEBUG, do_script_debug, 0);
     local_table_set(t, CMD_MODULE_LIST, do_module_list, 0);

@@ -322,7 +322,7 @@ void coordinator_message(struct coordinator *c, int64_t now_ms, uint64_t link, c
     } else if (m->kind == WIRE_PROGRESS) {
         report_progress(c, now_ms, p, &m->progress.copies);
     } else if (m->kind == WIRE_ASK) {
-        coordinator_node_asks(c, now_ms, link, &m->ask);
+        coordinator_node_asks(c, now_ms, p, &m->ask);
     }
     coordinator_settle(c, now_ms);
 }

@@ -685,8 +685,8 @@ static const struct admin_row *find_row(struct asked *a)
     return NULL;
 }
 
-void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
-                       const struct slice *argv, size_t argc)
+static void run_row(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
+                    const char *asker, const struct slice *argv, size_t argc)
 {
     struct outbuf out = {0};
     struct asked a = {.request = request,
@@ -694,6 +694,7 @@ void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, 
                       .argc = argc,
                       .now_ms = now_ms,
                       .w = {.out = &out, .proto = proto}};
+    (void)snprintf(a.asker, sizeof(a.asker), "%s", asker);
     const struct admin_row *row = find_row(&a);
     if (row == NULL) {
         resp_error(&a.w, "ERR unknown subcommand. Try PROXY HELP.");
@@ -714,6 +715,12 @@ void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, 
     coordinator_settle(c, now_ms);
 }
 
+void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
+                       const struct slice *argv, size_t argc)
+{
+    run_row(c, now_ms, request, proto, "", argv, argc);
+}
+
 /* ---- from nodes ---- */
 
 #define ASK_WORDS_MAX 16
@@ -732,7 +739,7 @@ static bool read_words(const struct resp_value *v, struct slice argv[ASK_WORDS_M
     return true;
 }
 
-void coordinator_node_asks(struct coordinator *c, int64_t now_ms, uint64_t link,
+void coordinator_node_asks(struct coordinator *c, int64_t now_ms, const struct peer *p,
                            const struct wire_ask *m)
 {
     struct slice argv[ASK_WORDS_MAX];
@@ -741,10 +748,12 @@ void coordinator_node_asks(struct coordinator *c, int64_t now_ms, uint64_t link,
         mem_realloc(c->node_requests, sizeof(*c->node_requests) * (c->n_node_requests + 1));
     struct node_request *r = &c->node_requests[c->n_node_requests++];
     *r = (struct node_request){
-        .request = ++c->request_last | REQUEST_OF_NODE, .link = link, .number = m->number};
+        .request = ++c->request_last | REQUEST_OF_NODE, .link = p->link, .number = m->number};
     uint64_t request = r->request;
     if (read_words(v, argv)) {
-        coordinator_admin(c, now_ms, request, m->proto == 3 ? 3 : 2, argv, v->count);
+        char asker[NODE_ID_LEN + 1];
+        memcpy(asker, p->id, sizeof(asker));
+        run_row(c, now_ms, request, m->proto == 3 ? 3 : 2, asker, argv, v->count);
     } else {
         coordinator_reply(c, request, SLICE("-ERR Protocol error: these are no words\r\n"));
     }

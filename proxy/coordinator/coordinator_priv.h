@@ -51,7 +51,8 @@ struct asked {
     size_t argc;
     int64_t now_ms;
     struct resp_writer w;
-    bool waits; /* its answer comes later (operator.c): nothing is in `w` */
+    bool waits;                  /* its answer comes later (operator.c): nothing is in `w` */
+    char asker[NODE_ID_LEN + 1]; /* the node that it was said to; "": a proxy */
 };
 
 /* A request whose answer waits for something to be done. */
@@ -72,6 +73,13 @@ struct node_request {
 };
 
 #define FORGOTTEN_MAX 64
+
+/* A slot that a tool wanted to give to a node, when its shard had gone to another already. */
+struct passed_over {
+    int slot;
+    char to[NODE_ID_LEN + 1];
+};
+#define PASSED_OVER_MAX 64
 
 struct coordinator {
     uint32_t magic;
@@ -99,6 +107,8 @@ struct coordinator {
     uint64_t request_last;                          /* of nodes */
     char forgotten[FORGOTTEN_MAX][NODE_ID_LEN + 1]; /* the last ones */
     size_t n_forgotten;                             /* ever */
+    struct passed_over passed_over[PASSED_OVER_MAX];
+    size_t n_passed_over; /* ever */
     struct str map_bytes; /* `published` encoded; empty until somebody needs it */
     /* what is known without being durable */
     struct registry registry;
@@ -207,7 +217,7 @@ void coordinator_answer_due(struct coordinator *c);
 /* To whoever asked: a worker of the proxy, or a node. */
 void coordinator_reply(struct coordinator *c, uint64_t request, struct slice reply);
 /* From a node: words of a request as coordinator_admin takes them. */
-void coordinator_node_asks(struct coordinator *c, int64_t now_ms, uint64_t link,
+void coordinator_node_asks(struct coordinator *c, int64_t now_ms, const struct peer *p,
                            const struct wire_ask *m);
 /* The link is gone: nobody waits for its answers. */
 void coordinator_node_gone(struct coordinator *c, uint64_t link);

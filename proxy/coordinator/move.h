@@ -55,7 +55,8 @@ struct move {
     int64_t ordered_ms;  /* HANDING, DROPPING: the order was last sent; 0: not yet */
     uint64_t ordered_term;
     char wish[NODE_ID_LEN + 1]; /* CLUSTER FAILOVER, SETSLOT: who is to be primary; "": nobody */
-    bool wish_copy;             /* SETSLOT: who is wished for may still have to be given a copy */
+    char gone_from[NODE_ID_LEN + 1]; /* SETSLOT: who was its primary; "": nobody moved it */
+    bool wish_copy; /* SETSLOT: who is wished for may still have to be given a copy */
 };
 
 enum move_state move_next(const struct move_view *v, enum move_reason *reason);

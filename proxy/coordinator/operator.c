@@ -92,6 +92,59 @@ static int named_node(struct coordinator *c, struct asked *a, struct slice id)
     return node;
 }
 
+/* ---- slots that went with their shard to another node than they were meant for ----
+ *
+ * redis-cli --cluster rebalance gives some slots of a shard to one node and the next ones to
+ * another. The shard went to the first: what else of it was to go from there stays with it. */
+
+static void pass_over(struct coordinator *c, int slot, const char *to)
+{
+    struct passed_over *p = &c->passed_over[c->n_passed_over++ % PASSED_OVER_MAX];
+    p->slot = slot;
+    memcpy(p->to, to, sizeof(p->to));
+    log_event(LOG_NOTICE, AREA, "slot went with its shard elsewhere slot=%d meant-for=%s", slot,
+              to);
+}
+
+static bool was_passed_over(const struct coordinator *c, int slot, const char *to)
+{
+    for (size_t i = 0; i < ARRAY_LEN(c->passed_over); i++) {
+        if (c->passed_over[i].slot == slot && strcmp(c->passed_over[i].to, to) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void forget_passed_over(struct coordinator *c, int slot)
+{
+    for (size_t i = 0; i < ARRAY_LEN(c->passed_over); i++) {
+        if (c->passed_over[i].slot == slot) {
+            c->passed_over[i].to[0] = '\0';
+        }
+    }
+}
+
+/* MIGRATING, said to a node. True: it was answered. */
+static bool is_not_the_askers(struct coordinator *c, struct asked *a, int slot, int to)
+{
+    const struct map *m = coordinator_latest(c);
+    int shard = map_slot_shard(m, slot);
+    int primary = m->shards[shard].primary;
+    forget_passed_over(c, slot);
+    if (a->asker[0] == '\0' || primary == to ||
+        (primary != NODE_NONE && strcmp(m->nodes[primary].id, a->asker) == 0)) {
+        return false;
+    }
+    if (strcmp(c->moves[shard].gone_from, a->asker) == 0) {
+        pass_over(c, slot, m->nodes[to].id);
+        resp_ok(&a->w);
+    } else {
+        resp_errorf(&a->w, "ERR I'm not the owner of hash slot %d", slot);
+    }
+    return true;
+}
+
 static void move_slot(struct coordinator *c, struct asked *a, int slot, int to)
 {
     const struct map *m = coordinator_latest(c);
@@ -103,6 +156,7 @@ static void move_slot(struct coordinator *c, struct asked *a, int slot, int to)
         resp_ok(&a->w);
     } else if (wait_for(c, a, WAITING_FOR_MOVE, shard, m->nodes[to].id)) {
         rebalance_wish_copy(c, shard, to);
+        memcpy(c->moves[shard].gone_from, m->nodes[m->shards[shard].primary].id, NODE_ID_LEN + 1);
         log_event(LOG_NOTICE, AREA, "move asked for shard=%d slots=%d-%d from=%s to=%s", shard,
                   m->shards[shard].first_slot, m->shards[shard].last_slot,
                   m->nodes[m->shards[shard].primary].id, m->nodes[to].id);
@@ -133,11 +187,19 @@ void operator_setslot(struct coordinator *c, struct asked *a)
     if (node == NODE_NONE) {
         return;
     }
+    const struct map *m = coordinator_latest(c);
+    bool migrating = slice_is(what, "migrating");
+    if (migrating && is_not_the_askers(c, a, slot, node)) {
+        return;
+    }
+    if (!migrating && !importing && was_passed_over(c, slot, m->nodes[node].id)) {
+        resp_ok(&a->w);
+        return;
+    }
     if (!importing) {
         move_slot(c, a, slot, node);
         return;
     }
-    const struct map *m = coordinator_latest(c);
     bool moves = m->shards[map_slot_shard(m, slot)].primary == node;
     const char *why = moves ? no_moves_now(c) : NULL; /* before anything has moved */
     if (why != NULL) {

@@ -105,6 +105,8 @@ void exec_session_gone(struct exec *x, struct session *s);
 void exec_session_drained(struct exec *x, struct session *s);
 /* What its user may do has changed: a transaction under way may hold what is not allowed now. */
 void exec_session_user_changed(struct session *s);
+/* Memory of what is queued since MULTI. */
+size_t exec_session_queue_bytes(const struct session *s);
 /* CLIENT UNBLOCK: what the session waits for (BLPOP) ends with nil, or an error. False: it does not
  * wait. */
 bool exec_unblock(struct exec *x, struct session *s, bool error);

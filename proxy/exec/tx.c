@@ -83,6 +83,15 @@ void tx_spoil(struct session *s)
     s->tx->spoiled = true;
 }
 
+size_t exec_session_queue_bytes(const struct session *s)
+{
+    const struct tx *tx = s->tx;
+    return tx == NULL || !s->multi
+               ? 0
+               : sizeof(*tx) + tx->cap * sizeof(*tx->items) +
+                     (tx->bytes == NULL ? 0 : sizeof(*tx->bytes) + tx->bytes->cap);
+}
+
 bool tx_may_change(const struct session *s)
 {
     const struct tx *tx = s->tx;

@@ -29,7 +29,7 @@ size_t client_memory(const struct client *c)
 {
     size_t parser = c->parser == NULL ? 0 : sizeof(*c->parser) + resp_parser_memory(c->parser);
     return sizeof(*c) + stream_in_memory(c->stream) + stream_out_memory(c->stream) + parser +
-           c->session.pending * sizeof(struct request);
+           c->session.pending * sizeof(struct request) + exec_session_queue_bytes(&c->session);
 }
 
 void client_describe(const struct client *c, struct str *to)
@@ -55,7 +55,8 @@ void client_describe(const struct client *c, struct str *to)
         .queued = s->multi ? (int)s->queued : -1,
         .unread = inbuf_unread(&st->in).len,
         .argv_bytes = parser,
-        .memory = sizeof(*c) + stream_in_memory(st) + out + parser,
+        .queue_bytes = exec_session_queue_bytes(s),
+        .memory = sizeof(*c) + stream_in_memory(st) + out + parser + exec_session_queue_bytes(s),
         .replying = st->out.bytes > 0,
         .last = s->last_command,
         .proto = s->proto,

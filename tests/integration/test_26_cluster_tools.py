@@ -2,12 +2,14 @@
 to any node, and to the proxy. Slots go with their whole shards, at once, by the coordinator."""
 import re
 import subprocess
+import threading
 
 import pytest
 from support.cluster import Cluster
 from support.process import free_port
 from support.programs import Node, RedisServer
 from support.wait import PATIENCE, wait_until
+from support.wire import Error, encode
 
 
 def tool(command, server, *words, ok=True):
@@ -29,8 +31,9 @@ def tool(command, server, *words, ok=True):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes with two copies of 32 shards, and keys; nothing moves by itself."""
-    made = Cluster(shards=32, rebalance_on_join="no", min_nodes=3)
+    """Three nodes with two copies of 32 shards, and keys; nothing moves by itself, and a node that
+    stands still for a while is not found dead."""
+    made = Cluster(shards=32, rebalance_on_join="no", min_nodes=3, unhealthy_missed=500, dead_missed=1000)
     for name in "abc":
         made.start_node(name)
     for one in [made.proxy, *made.nodes.values()]:
@@ -126,6 +129,36 @@ def test_reshard_of_whole_shards(cluster):
         assert slots_of(node) == after
     keys_are_there(cluster)
     assert "[OK] All 16384 slots covered." in tool("check", b)
+
+
+def test_reshard_under_load_loses_and_repeats_nothing(cluster):
+    """Counters that are counted up through the proxy all the while."""
+    a, b = cluster.nodes["a"], cluster.nodes["b"]
+    over, counted, failed = threading.Event(), [0], []
+
+    def count():
+        try:
+            with cluster.proxy.wire(limit=60) as wire:
+                while not over.is_set():
+                    wire.send(b"".join(encode("INCR", f"count:{i}") for i in range(100)))
+                    replies = [wire.reply() for _ in range(100)]
+                    failed.extend(reply for reply in replies if isinstance(reply, Error))
+                    counted[0] += 1
+        except Exception as error:  # pylint: disable=broad-except
+            failed.append(error)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        for source, target in ((a, b), (b, a)):
+            tool("reshard", a, "--cluster-from", id_of(source), "--cluster-to", id_of(target),
+                 "--cluster-slots", 2048, "--cluster-yes")
+    finally:
+        over.set()
+        thread.join()
+    assert failed == [] and counted[0] > 0
+    assert cluster.proxy.r.mget([f"count:{i}" for i in range(100)]) == [str(counted[0])] * 100
+    cluster.proxy.r.delete(*[f"count:{i}" for i in range(100)])
 
 
 def test_a_part_of_a_shard_takes_the_rest_along(cluster):
@@ -247,6 +280,30 @@ def test_create_is_refused(cluster):
     assert "is not empty" in text
 
 
+def test_backup(cluster, tmp_path):
+    text = tool("backup", cluster.nodes["a"], tmp_path)
+    assert "[OK] Backup created into" in text
+    files = sorted(tmp_path.glob("*.rdb"))
+    assert len(files) == 3
+    keys = 0
+    for file in files:
+        done = subprocess.run(["redis-check-rdb", file], stdout=subprocess.PIPE, text=True, check=True)
+        keys += int(re.search(r"(\d+) keys read", done.stdout).group(1))
+    assert keys == cluster.proxy.r.dbsize()
+    text = tool("backup", cluster.proxy, tmp_path, ok=False)
+    assert "a proxy keeps no data" in text
+
+
+def test_functions_as_a_file(cluster, tmp_path):
+    code = "#!lua name=lib\nredis.register_function('f', function() return 1 end)"
+    assert cluster.proxy.r.execute_command("FUNCTION LOAD", code) == "lib"
+    node = cluster.nodes["a"]
+    path = tmp_path / "functions.rdb"
+    code, text = node.cli("--functions-rdb", path)
+    assert code == 0 and b"register_function" in path.read_bytes(), text
+    cluster.proxy.r.execute_command("FUNCTION FLUSH")
+
+
 @pytest.mark.parametrize("to", ["node", "proxy"])
 def test_import_from_a_redis(cluster, to):
     source = RedisServer().ready()
@@ -259,3 +316,40 @@ def test_import_from_a_redis(cluster, to):
     r = cluster.proxy.r
     assert [r.get(f"imported:{to}:{i}") for i in range(50)] == [str(i) for i in range(50)]
     assert r.lrange(f"imported:{to}:list", 0, -1) == ["a", "b"]
+
+
+def test_who_asked_may_go_while_the_answer_waits(cluster):
+    """The node that is to take the shard stands still: the move waits, its askers do not."""
+    a, b = cluster.nodes["a"], cluster.nodes["b"]
+    slot = next(line for line in nodes_lines(a) if "myself" in line).split()[8].split("-")[0]
+    move = ("CLUSTER", "SETSLOT", slot, "MIGRATING", id_of(b))
+
+    def waiting(count):
+        return wait_until(
+            lambda: sum(client["cmd"] == "cluster|setslot" for client in a.r.client_list()) == count,
+            10, f"{count} clients to wait",
+        )
+
+    b.pause()
+    try:
+        for _ in range(5):
+            with a.wire() as wire:
+                wire.send(encode(*move) + encode("PING"))
+                waiting(1)
+            waiting(0)
+        with a.wire() as killed:
+            killed.send(encode(*move))
+            waiting(1)
+            client = next(client for client in a.r.client_list() if client["cmd"] == "cluster|setslot")
+            assert a.r.client_kill_filter(_id=client["id"]) == 1
+            assert killed.is_closed()
+        with cluster.proxy.wire() as wire:
+            wire.send(encode(*move[:3], "NODE", move[4]))
+        with a.wire(limit=30) as wire:
+            wire.send(encode(*move) + encode("PING"))
+            waiting(1)
+            b.resume()
+            assert wire.reply() == b"OK" and wire.reply() == b"PONG"
+    finally:
+        b.resume()
+    keys_are_there(cluster)

@@ -1,7 +1,10 @@
 """redis-benchmark runs through without an error. How fast is no matter of tests."""
+import re
 import subprocess
+import threading
 
-from support.wait import PATIENCE
+import pytest
+from support.wait import PATIENCE, wait_until
 
 
 def benchmark(server, *arguments):
@@ -52,3 +55,59 @@ def test_cluster_mode(proxy):
         proxy, "--cluster", "-t", "set,get,incr,mset", "-n", "20000", "-c", "50", "-P", "8", "-r", "10000"
     )
     assert text.count("requests per second") == 4
+
+
+@pytest.mark.parametrize("cluster", [[], ["--cluster"]], ids=["plain", "cluster"])
+@pytest.mark.parametrize(
+    "flags",
+    [["--threads", "2"], ["-e"], ["--enable-tracking"], ["-3"], ["--dbnum", "3"], ["--precision", "3"]],
+    ids=lambda flags: flags[0],
+)
+def test_flags(proxy, flags, cluster):
+    text = benchmark(proxy, *cluster, "-t", "get,lpush,ping_mbulk", "-n", "2000", "-c", "20", *flags)
+    assert text.count("requests per second") == 3, text[-2000:]
+    text = text.replace("WARNING: -e option has no effect", "")  # it says so itself
+    assert "WARNING" not in text and "MOVED" not in text, text[-2000:]
+
+
+def test_csv(proxy):
+    text = benchmark(proxy, "--csv", "-t", "set,get", "-n", "1000")
+    lines = [line.split(",") for line in text.strip().splitlines()]
+    assert [line[0] for line in lines] == ['"test"', '"SET"', '"GET"']
+    assert all(len(line) == len(lines[0]) for line in lines)
+
+
+def until(command, pattern):
+    """Runs a benchmark that never ends until its output has the pattern."""
+    done = subprocess.Popen(
+        ["stdbuf", "-oL", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+    )
+    late = threading.Timer(30 * PATIENCE, done.kill)
+    late.start()
+    text = b""
+    try:
+        while not re.search(pattern, text):
+            more = done.stdout.read1(4096)
+            assert more, text[-2000:]
+            text += more
+    finally:
+        late.cancel()
+        done.kill()
+        done.wait()
+        done.stdout.close()
+
+
+def test_idle_connections(proxy):
+    """-I opens them and waits; the proxy counts them."""
+    argv = ["redis-benchmark", "-p", str(proxy.port), "-I", "-c", "30"]
+    done = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: int(proxy.info("clients")["connected_clients"]) >= 30, 20, "30 clients")
+    finally:
+        done.kill()
+        done.wait()
+
+
+def test_in_a_loop(proxy):
+    until(["redis-benchmark", "-p", str(proxy.port), "-l", "-q", "-t", "set", "-n", "500"],
+          rb"(?s)requests per second.*requests per second")

@@ -199,6 +199,10 @@ static void operate(struct sim *s)
     int i = (int)rng_below(&w->rng, (uint64_t)s->n_nodes);
     switch (rng_below(&w->rng, 6)) {
     case 0:
+        snprintf(command, sizeof(command), "CLUSTER SETSLOT %d NODE %s",
+                 (int)(w->now_us / US_PER_MS % SLOTS), node_id(s->nodes[i]));
+        coordinators_admin(s->coordinator, command);
+        break;
     case 1:
         coordinators_admin(s->coordinator, "CLUSTER REBALANCE START");
         break;

@@ -44,7 +44,9 @@ struct fixture {
     struct str words;
     bool is_a_node;  /* knows no REGISTER, but where the coordinator is */
     struct str info; /* its INFO */
-    int ways;        /* INFO was asked for */
+    bool closes;     /* before a password is named */
+    bool names_password;
+    int ways; /* INFO was asked for */
     struct str reply;
     int replies;
     /* waiting */
@@ -89,7 +91,14 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
     struct wire_message m;
     assert_int_equal(type, '*');
     if (f->is_a_node) {
-        if (slice_is(argv[0], "info")) {
+        if (slice_is(argv[0], "auth")) {
+            f->names_password = true;
+            resp_link_send_raw(l, SLICE("+OK\r\n"));
+        } else if (f->closes && !f->names_password) {
+            resp_link_send_raw(l,
+                               SLICE("-ERR Protocol error: unauthenticated multibulk length\r\n"));
+            resp_link_close_after_flush(l);
+        } else if (slice_is(argv[0], "info")) {
             f->ways++;
             f->is_a_node = false; /* where it sends the node to is here, too */
             resp_link_send_raw(l, str_slice(&f->info));
@@ -250,6 +259,20 @@ static void node_load(void *arg, struct agent_load *out)
     *out = (struct agent_load){.keys = 1, .memory = 2, .ops = 4, .clients = 3};
 }
 
+static struct agent_port port_of(struct fixture *f)
+{
+    return (struct agent_port){.arg = f,
+                               .map = node_map,
+                               .n_shards = node_shards,
+                               .shard_keys = node_keys,
+                               .shard_held = node_held,
+                               .shard_bytes = node_bytes,
+                               .welcome = node_welcome,
+                               .order = node_order,
+                               .progress = node_progress,
+                               .load = node_load};
+}
+
 static int start(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
@@ -264,16 +287,7 @@ static int start(void **state)
     struct agent_settings s = {
         .id = SELF, .incarnation = 9, .port = 7001, .weight = 150, .password = ""};
     (void)snprintf(s.zone, sizeof(s.zone), "east");
-    struct agent_port port = {.arg = f,
-                              .map = node_map,
-                              .n_shards = node_shards,
-                              .shard_keys = node_keys,
-                              .shard_held = node_held,
-                              .shard_bytes = node_bytes,
-                              .welcome = node_welcome,
-                              .order = node_order,
-                              .progress = node_progress,
-                              .load = node_load};
+    struct agent_port port = port_of(f);
     f->agent = agent_new(f->loop, &s, &port);
     assert_int_equal(agent_state(f->agent), AGENT_IDLE);
     assert_true(agent_join(f->agent, "127.0.0.1", listener_port(f->listener), &err));
@@ -608,6 +622,34 @@ static void test_a_node_tells_where_the_coordinator_is(void **state)
     assert_false(agent_reset(f->agent)); /* a member */
 }
 
+static bool two_links_then_registered(struct fixture *f)
+{
+    return f->registrations > 0 && f->ways > 0;
+}
+
+static void test_a_node_that_asks_for_a_password_tells_it_too(void **state)
+{
+    struct fixture *f = *state;
+    char line[64];
+    struct errmsg err;
+    int n = snprintf(line, sizeof(line), "shoal_coordinator:127.0.0.1:%d\r\n",
+                     listener_port(f->listener));
+    str_printf(&f->info, "$%d\r\n%s\r\n", n, line);
+    f->is_a_node = true;
+    f->closes = true;
+    struct agent_settings s = {.id = SELF, .incarnation = 9, .port = 7001, .password = "secret"};
+    struct agent_port port = port_of(f);
+    agent_free(&f->agent);
+    f->agent = agent_new(f->loop, &s, &port);
+    assert_true(agent_join(f->agent, "127.0.0.1", listener_port(f->listener), &err));
+    assert_true(agent_await(f->agent, take_reply, f) != 0);
+    wait_until(f, two_links_then_registered);
+    assert_true(f->names_password);
+    welcome(f, CLUSTER, 600000);
+    wait_until(f, replied);
+    assert_string_equal(str_cstr(&f->reply), "+OK\r\n");
+}
+
 static void test_who_knows_no_coordinator_is_not_asked_again(void **state)
 {
     struct fixture *f = *state;
@@ -653,6 +695,7 @@ int main(void)
         RUN(test_what_is_asked_is_answered_when_its_map_is_in_force),
         RUN(test_who_asked_is_told_when_the_link_breaks),
         RUN(test_a_node_tells_where_the_coordinator_is),
+        RUN(test_a_node_that_asks_for_a_password_tells_it_too),
         RUN(test_who_knows_no_coordinator_is_not_asked_again),
         RUN(test_what_the_cluster_forgot_can_forget_the_cluster),
     };

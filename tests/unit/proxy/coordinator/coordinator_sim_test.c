@@ -31,6 +31,17 @@ static void ask(struct world *w, const char *a, const char *b, const char *c, co
     coordinator_admin(w->core, w->now, ++w->requests, 2 + (int)below(w, 2), argv, argc);
 }
 
+/* Of any slot to the node. */
+static void ask_move(struct world *w, const char *id)
+{
+    static const char *const how[] = {"importing", "migrating", "node"};
+    char slot[16];
+    (void)snprintf(slot, sizeof(slot), "%d", (int)below(w, SLOTS));
+    const struct slice argv[] = {SLICE("cluster"), SLICE("setslot"), slice_str(slot),
+                                 slice_str(how[below(w, ARRAY_LEN(how))]), slice_str(id)};
+    coordinator_admin(w->core, w->now, ++w->requests, 2, argv, ARRAY_LEN(argv));
+}
+
 /* Whoever serves has every acknowledged write; and one more is written. */
 static void write_somewhere(struct world *w)
 {
@@ -66,7 +77,7 @@ static void chaos(struct world *w)
 {
     int i = (int)below(w, NODES);
     struct sim_node *n = &w->nodes[i];
-    switch (below(w, 13)) {
+    switch (below(w, 15)) {
     case 0:
         if (n->up) {
             node_kill(w, n);
@@ -118,6 +129,10 @@ static void chaos(struct world *w)
         break;
     case 11:
         ask(w, "cluster", "failover", n->id, NULL);
+        break;
+    case 12:
+    case 13:
+        ask_move(w, n->id);
         break;
     default:
         ask(w, "cluster", "forget", n->id, NULL);

@@ -241,19 +241,62 @@ static void test_a_node_passes_on_what_it_is_asked(void **state)
     stop(&f);
 }
 
+/* Node n is told CLUSTER SETSLOT. */
+static void tell_node(struct fixture *f, int n, int slot, const char *how, int to)
+{
+    static uint64_t number = 20;
+    char words[256];
+    char digits[16];
+    int len = snprintf(digits, sizeof(digits), "%d", slot);
+    (void)snprintf(words, sizeof(words),
+                   "*5\r\n$7\r\ncluster\r\n$7\r\nsetslot\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$40\r\n%040x"
+                   "\r\n",
+                   len, digits, (int)strlen(how), how, to);
+    str_clear(&f->answer);
+    node_asks(f, n, ++number, words);
+}
+
+static void test_what_went_with_its_shard_stays_with_it(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(3);
+    int shard = shard_of(f, 1, true);
+    int slot = map_of(f)->shards[shard].first_slot;
+    tell_node(f, 3, slot, "migrating", 2);
+    assert_answer_has(f, "-ERR I'm not the owner of hash slot");
+    tell_node(f, 1, slot, "migrating", 2);
+    work(f, 3, 10);
+    assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+    assert_true(is_primary(f, shard, 2));
+    /* the next slot was meant for another node */
+    tell_node(f, 3, slot + 1, "importing", 1);
+    assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+    tell_node(f, 1, slot + 1, "migrating", 3);
+    assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+    for (int i = 1; i <= 3; i++) {
+        tell_node(f, i, slot + 1, "node", 3);
+        assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+    }
+    work(f, 3, 10);
+    assert_true(is_primary(f, shard, 2));
+    /* but who says so to the node that has it, or means it by itself, moves it */
+    tell_node(f, 2, slot + 1, "migrating", 3);
+    work(f, 3, 10);
+    assert_true(is_primary(f, shard, 3));
+    tell_node(f, 2, slot + 1, "node", 1);
+    work(f, 3, 10);
+    assert_true(is_primary(f, shard, 1));
+    stop(&f);
+}
+
 static void test_a_link_that_is_gone_gets_no_answer(void **state)
 {
     (void)state;
     struct fixture *f = start_with(2);
     int shard = shard_of(f, 1, true);
-    char words[256];
-    (void)snprintf(words, sizeof(words),
-                   "*5\r\n$7\r\ncluster\r\n$7\r\nsetslot\r\n$%d\r\n%d\r\n$4\r\nnode\r\n$40\r\n%040x"
-                   "\r\n",
-                   snprintf(NULL, 0, "%d", map_of(f)->shards[shard].first_slot),
-                   map_of(f)->shards[shard].first_slot, 2);
-    node_asks(f, 2, 21, words);
+    tell_node(f, 2, map_of(f)->shards[shard].first_slot, "node", 2);
     assert_int_equal(f->orders[1].count, 1);
+    f->answered[2].number = 0;
     coordinator_link_down(f->core, f->now, 2);
     settle(f);
     f->answers = 0;
@@ -276,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_a_living_node_leaves_when_its_replicas_are_elsewhere),
         cmocka_unit_test(test_a_leave_can_be_taken_back),
         cmocka_unit_test(test_a_node_passes_on_what_it_is_asked),
+        cmocka_unit_test(test_what_went_with_its_shard_stays_with_it),
         cmocka_unit_test(test_a_link_that_is_gone_gets_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
