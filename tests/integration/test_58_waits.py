@@ -31,6 +31,7 @@ def wait_blocked(cluster, count):
 
 def test_an_element_wakes_one_client_and_the_others_wait_on(cluster):
     waiting = [cluster.proxy.wire(limit=30) for _ in range(5)]
+    victim = waiting[2].command("CLIENT", "ID")
     for number, wire in enumerate(waiting):
         wire.send(encode("BLPOP", "list", "0"))
         wait_blocked(cluster, number + 1)
@@ -39,11 +40,11 @@ def test_an_element_wakes_one_client_and_the_others_wait_on(cluster):
         assert waiting[0].reply() == [b"list", b"a"]  # who asked first is served first
         assert waiting[1].reply() == [b"list", b"b"]
         wait_blocked(cluster, 3)
-        ids = [row for row in wire.command("CLIENT", "LIST").decode().splitlines() if " flags=b " in row]
-        assert len(ids) == 3
-        victim = ids[0].split("id=")[1].split()[0]
+        rows = [row for row in wire.command("CLIENT", "LIST").decode().splitlines() if " flags=b " in row]
+        assert len(rows) == 3
         assert wire.command("CLIENT", "UNBLOCK", victim, "ERROR") == 1
         assert wire.command("CLIENT", "UNBLOCK", victim) == 0
+        assert waiting[2].reply().startswith("UNBLOCKED")
     waiting[4].close()  # a client that goes takes nothing along
     wait_blocked(cluster, 1)
     with cluster.proxy.wire() as wire:
