@@ -93,6 +93,11 @@ void jobs_free(struct jobs **jp)
     *jp = NULL;
 }
 
+void jobs_collect(struct jobs *j)
+{
+    (void)mailbox_deliver(j->back);
+}
+
 uint64_t jobs_waiting(const struct jobs *j)
 {
     return j->waiting;

@@ -24,4 +24,6 @@ void jobs_free(struct jobs **j);
 void jobs_submit(struct jobs *j, struct job *job);
 /* Waits until all that was submitted is done, and what that submitted. For shutdown. */
 void jobs_drain(struct jobs *j);
+/* Brings back what is done already, in the midst of something that keeps the loop. */
+void jobs_collect(struct jobs *j);
 uint64_t jobs_waiting(const struct jobs *j);

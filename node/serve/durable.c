@@ -697,6 +697,13 @@ void durable_turn(struct server *s)
     (void)wal_flush(d->wal, loop_wall_ms(s->loop));
 }
 
+void durable_meanwhile(struct server *s)
+{
+    if (s->durable != NULL && s->durable->syncs != NULL) {
+        jobs_collect(s->durable->syncs);
+    }
+}
+
 void durable_tick(struct server *s)
 {
     struct durable *d = s->durable;

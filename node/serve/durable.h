@@ -66,6 +66,8 @@ void durable_discard(struct server *s, int shard);
 void durable_whole(struct server *s, int shard, uint64_t version);
 /* The end of a turn, before replies leave. */
 void durable_turn(struct server *s);
+/* While a slow script runs: what was synced meanwhile counts. */
+void durable_meanwhile(struct server *s);
 void durable_tick(struct server *s); /* ten times a second */
 /* Everything of the shard's log that is on disk: version. */
 uint64_t durable_version(const struct server *s, int shard);

@@ -4,6 +4,7 @@
  * at once, and this node goes on to tell what was in its logs before. So replies that wait for a
  * commit leave, leases stand, and who reads from replicas of other nodes' shards notices nothing.
  * All else is kept in its order until the turn's end behind the script. */
+#include "node/serve/durable.h"
 #include "node/serve/libraries.h"
 #include "node/serve/replicate_priv.h"
 
@@ -115,6 +116,7 @@ void replicate_meanwhile(struct server *s)
     if (s->repl == NULL) {
         return;
     }
+    durable_meanwhile(s);
     repl_meanwhile(s->repl->core, replicate_now(s->repl));
     if (s->links != NULL) {
         links_flush(s->links);

@@ -15,13 +15,17 @@ while now() - from < tonumber(ARGV[1]) do end
 FOR_EVER = "while true do end"
 
 
-@pytest.fixture
-def cluster():
+def make(**options):
     made = Cluster(min_nodes=3, replication_factor=2, shards=12, lease="500ms", workers=2)
     for name in "ABC":
-        made.start_node(name, busy_reply_threshold=50)
+        made.start_node(name, busy_reply_threshold=50, **options)
     made.wait_even()
     return made
+
+
+@pytest.fixture
+def cluster():
+    return make()
 
 
 def is_busy(cluster, key):
@@ -77,19 +81,22 @@ def terms(cluster):
     return {row["shard"]: row["primary"] for row in cluster.view.shards()}
 
 
-def test_a_script_longer_than_lease_and_death_takes_nothing_down(cluster):
+@pytest.mark.parametrize("seconds, options", [(6, {}), (3, {"appendonly": "yes", "appendfsync": "always"})])
+def test_a_script_longer_than_lease_and_death_takes_nothing_down(seconds, options):
+    cluster = make(**options)
     keys = {name: cluster.keys_of(name, 4, "w") for name in "ABC"}
     mine = cluster.keys_of("A", 1, "mine")[0]
     primaries = terms(cluster)
     writers = Writers(cluster.proxy.wire, [key for some in keys.values() for key in some])
     wait_until(lambda: all(writers.acknowledged.values()), 20, "all to write")
     script = "redis.call('incr', KEYS[1]) " + BURN + "return redis.call('incr', KEYS[1])"
-    slow = start(cluster, "EVAL", script, "1", mine, "6")
+    slow = start(cluster, "EVAL", script, "1", mine, str(seconds))
     with cluster.proxy.wire(limit=30) as wire:
         assert wire.command("SCRIPT", "KILL").startswith("UNKILLABLE")
         assert wire.command("SET", keys["A"][0] + "x", "v") is not None
         before = {key: writers.acknowledged[key] for name in "BC" for key in keys[name]}
         wait_until(lambda: all(writers.acknowledged[key] > n + 20 for key, n in before.items()), 20, "others to go on")
+        wait_until(lambda: all(writers.errors[key] for key in keys["A"]), 20, "its own writers to be told")
         assert wire.command("PING") == b"PONG"  # the script has keys: it concerns its shard's node
         assert is_busy(cluster, mine)
         assert cluster.state("A") != "dead"
