@@ -5,7 +5,10 @@
 
 #include "common/base/mem.h"
 
-enum { EFFORT_MIN = 64 }; /* freeing less than this many elements is done at once */
+enum {
+    EFFORT_MIN = 64,     /* freeing less than this many elements is done at once */
+    EFFORT_MOST = 65536, /* and more than so many never, whoever wants it */
+};
 
 /* One of the two. */
 struct waiting {
@@ -13,6 +16,7 @@ struct waiting {
     struct table *table;
     struct object *object;
     size_t bytes;
+    bool counted; /* among those that are pending */
 };
 
 static void queue(struct keyspace *ks, struct waiting what, uint64_t objects)
@@ -26,7 +30,7 @@ static void queue(struct keyspace *ks, struct waiting what, uint64_t objects)
 
 void lazyfree_object(struct keyspace *ks, struct object *o, bool lazily)
 {
-    if (lazily && object_free_effort(o) > EFFORT_MIN) {
+    if (object_free_effort(o) > (lazily ? EFFORT_MIN : EFFORT_MOST)) {
         queue(ks, (struct waiting){.object = o, .bytes = object_memory(o)}, 1);
     } else {
         object_free(&o);
@@ -38,6 +42,11 @@ void lazyfree_table(struct keyspace *ks, struct table *t)
     queue(ks, (struct waiting){.table = t, .bytes = table_memory(t)}, table_count(t));
 }
 
+static void queue_large(void *arg, struct object *o)
+{
+    queue(arg, (struct waiting){.object = o, .bytes = object_memory(o)}, 0);
+}
+
 bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
 {
     uint64_t freed = 0;
@@ -46,11 +55,14 @@ bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
         uint64_t now = 0;
         bool done = true;
         if (w->table != NULL) {
-            done = table_free_step(&w->table, budget - freed, &now);
+            done = table_free_step(&w->table, budget - freed, &now, queue_large, ks);
             freed += MAX(now, 1);
+            size_t is = done ? 0 : table_memory(w->table);
+            ks->stats.lazyfree_bytes -= w->bytes - is;
+            w->bytes = is;
         } else {
             done = object_free_some(&w->object, budget - freed, &freed);
-            now = done;
+            now = done && w->counted;
         }
         ks->stats.lazyfree_pending -= now;
         ks->stats.lazyfreed_objects += now;

@@ -309,7 +309,16 @@ void table_reserve(struct table *t, uint64_t count)
     }
 }
 
-static void free_objects(struct table *t, struct segment *s)
+static void free_one(struct object *o, table_large_fn *large, void *arg)
+{
+    if (large != NULL && o->type != OBJECT_STRING && object_free_effort(o) > TABLE_LARGE) {
+        large(arg, o);
+    } else {
+        object_free(&o);
+    }
+}
+
+static void free_objects(struct table *t, struct segment *s, table_large_fn *large, void *arg)
 {
     for (unsigned b = 0; b < s->buckets_n + 1U; b++) {
         for (unsigned i = 0; b < s->buckets_n && i < SLOTS; i++) {
@@ -319,13 +328,14 @@ static void free_objects(struct table *t, struct segment *s)
             if (s->buckets[b - 1].tags[i] != 0) {
                 struct object *o = slot_object(s->buckets[b - 1].slots[i]);
                 t->memory -= object_memory(o);
-                object_free(&o);
+                free_one(o, large, arg);
             }
         }
     }
 }
 
-bool table_free_step(struct table **tp, uint64_t budget, uint64_t *freed)
+bool table_free_step(struct table **tp, uint64_t budget, uint64_t *freed, table_large_fn *large,
+                     void *arg)
 {
     struct table *t = *tp;
     CHECK_OBJ(t, TABLE_MAGIC);
@@ -335,7 +345,7 @@ bool table_free_step(struct table **tp, uint64_t budget, uint64_t *freed)
         t->free_next += UINT64_C(1) << (t->dir_bits - s->depth);
         while (s != NULL) {
             struct segment *more = s->more;
-            free_objects(t, s);
+            free_objects(t, s, large, arg);
             done += s->count + 1;
             *freed += s->count;
             t->count -= s->count;
@@ -362,7 +372,7 @@ void table_free(struct table **t)
 {
     uint64_t freed = 0;
     if (*t != NULL) {
-        INVARIANT(table_free_step(t, UINT64_MAX, &freed));
+        INVARIANT(table_free_step(t, UINT64_MAX, &freed, NULL, NULL));
     }
 }
 

@@ -83,8 +83,13 @@ uint64_t table_scan_expiring(const struct table *t, uint64_t cursor, table_visit
 /* The object at a random place, from 64 random bits for each try. NULL: hit an empty place. */
 struct object *table_random(const struct table *t, uint64_t random_a, uint64_t random_b);
 
-/* Frees about `budget` objects, `freed` counts them; true when the table itself is freed too. */
-bool table_free_step(struct table **t, uint64_t budget, uint64_t *freed);
+/* Frees about `budget` objects, `freed` counts them; true when the table itself is freed too.
+ * Values of very many elements are handed to `large`, which takes them; NULL: they are freed as
+ * well. */
+#define TABLE_LARGE 1024
+typedef void table_large_fn(void *arg, struct object *o);
+bool table_free_step(struct table **t, uint64_t budget, uint64_t *freed, table_large_fn *large,
+                     void *arg);
 
 struct table_shape {
     uint64_t segments;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "node/keyspace/lazyfree.h"
 #include "node/persist/rdb_file.h"
+#include "node/types/portrait.h"
 #include "node/types/rdb.h"
 #include "node/types/string.h"
 
@@ -27,6 +29,16 @@ struct rdb_save {
     int shard; /* whose turn it is */
     int db;    /* that the last key written is of */
     struct str block;
+    /* Large values that are written in parts, one behind the other, and what waits for its turn
+     * behind them. */
+    struct keyspace *ks;
+    struct sitter {
+        struct str head; /* all up to the first part, until that is written */
+        struct portrait *portrait;
+    } * sitters;
+    size_t n_sitters;
+    size_t cap_sitters;
+    struct str aside;
     uint64_t keys;
     unsigned under_way;
     enum rdb_save_state state;
@@ -90,11 +102,29 @@ static void send_job(struct rdb_save *s, enum rdb_task task, struct chunk *tail)
     s->port.run(s->port.arg, job);
 }
 
+static void end_sitter(struct rdb_save *s, struct sitter *of)
+{
+    struct object *rest = portrait_free(&of->portrait);
+    if (rest != NULL) {
+        lazyfree_object(s->ks, rest, true);
+    }
+    str_fini(&of->head);
+}
+
+static void end_sitters(struct rdb_save *s)
+{
+    for (size_t i = 0; i < s->n_sitters; i++) {
+        end_sitter(s, &s->sitters[i]);
+    }
+    s->n_sitters = 0;
+}
+
 static void fail(struct rdb_save *s, int error)
 {
     if (s->state != RDB_SAVE_FAILED && s->state != RDB_SAVE_DONE) {
         s->state = RDB_SAVE_FAILED;
         s->error = error;
+        end_sitters(s);
         send_job(s, RDB_REMOVE, NULL);
     }
 }
@@ -139,17 +169,14 @@ static void put_head(struct rdb_save *s, int64_t wall_ms)
     put_aux(to, "aof-base", "0");
 }
 
-static void on_key(void *arg, int db, const struct object *o)
+/* All of a key but its value; *last_db: of the one before it there. */
+static void put_key(const struct rdb_save *s, struct str *to, int *last_db, int db,
+                    const struct object *o)
 {
-    struct rdb_save *s = arg;
-    struct str *to = &s->block;
-    if (s->state == RDB_SAVE_FAILED) {
-        return;
-    }
-    if (db != s->db) {
+    if (db != *last_db) {
         str_append_char(to, (char)RDB_OPCODE_SELECTDB);
         rdb_write_len(to, (uint64_t)db);
-        s->db = db;
+        *last_db = db;
     }
     int64_t expire = object_expire(o);
     if (expire != OBJECT_NO_EXPIRE) {
@@ -160,6 +187,61 @@ static void on_key(void *arg, int db, const struct object *o)
     }
     str_append_char(to, (char)rdb_type_of(o));
     rdb_write_string(to, object_key(o), s->compress);
+}
+
+/* Its value comes in parts. */
+static void begin_sitter(struct rdb_save *s, int db, struct object *o)
+{
+    if (s->n_sitters == s->cap_sitters) {
+        s->cap_sitters = MAX(s->cap_sitters * 2, (size_t)4);
+        s->sitters = mem_realloc(s->sitters, s->cap_sitters * sizeof(s->sitters[0]));
+    }
+    struct sitter *of = &s->sitters[s->n_sitters++];
+    *of = (struct sitter){.portrait = portrait_new(o, s->compress)};
+    int none = -1;
+    put_key(s, &of->head, &none, db, o);
+    str_append_slice(&of->head, portrait_head(of->portrait));
+}
+
+/* Of the oldest. What was to be written meanwhile follows when there is none left. */
+static void put_part(struct rdb_save *s, size_t bytes)
+{
+    struct sitter *of = &s->sitters[0];
+    str_append_slice(&s->block, str_slice(&of->head));
+    str_clear(&of->head);
+    if (!portrait_step(of->portrait, bytes, &s->block)) {
+        end_sitter(s, of);
+        memmove(s->sitters, s->sitters + 1, --s->n_sitters * sizeof(s->sitters[0]));
+        s->db = -1;
+    }
+    if (s->n_sitters == 0 && s->aside.len > 0) {
+        str_append_slice(&s->block, str_slice(&s->aside));
+        str_clear(&s->aside);
+    }
+    if (s->block.len >= BLOCK_FULL) {
+        send_job(s, RDB_WRITE, NULL);
+    }
+}
+
+static void on_key(void *arg, int db, struct object *o)
+{
+    struct rdb_save *s = arg;
+    if (s->state == RDB_SAVE_FAILED) {
+        return;
+    }
+    s->keys++;
+    if (o->type != OBJECT_STRING && portrait_suits(o)) {
+        begin_sitter(s, db, o);
+        return;
+    }
+    if (s->n_sitters > 0) { /* it must not stand within their values */
+        int none = -1;
+        put_key(s, &s->aside, &none, db, o);
+        rdb_write_value(&s->aside, o, s->compress);
+        return;
+    }
+    struct str *to = &s->block;
+    put_key(s, to, &s->db, db, o);
     struct chunk *tail = o->type == OBJECT_STRING ? string_chunk(o) : NULL;
     if (tail != NULL && tail->len >= TAIL_MIN) {
         rdb_write_len(to, tail->len);
@@ -170,7 +252,6 @@ static void on_key(void *arg, int db, const struct object *o)
             send_job(s, RDB_WRITE, NULL);
         }
     }
-    s->keys++;
 }
 
 /* ---- life ---- */
@@ -188,6 +269,7 @@ struct rdb_save *rdb_save_new(struct disk *disk, const char *name, struct keyspa
     s->name = mem_strdup(name);
     s->unfinished = str_steal(&unfinished);
     s->compress = compress;
+    s->ks = ks;
     s->n_shards = ks->n_shards;
     s->db = -1;
     s->views = mem_zalloc((size_t)ks->n_shards * sizeof(struct view *));
@@ -223,6 +305,9 @@ void rdb_save_free(struct rdb_save **sp)
         view_free(&s->views[i]);
     }
     mem_free(s->views);
+    end_sitters(s);
+    mem_free(s->sitters);
+    str_fini(&s->aside);
     disk_close(&s->file);
     mem_free(s->name);
     mem_free(s->unfinished);
@@ -247,6 +332,10 @@ enum rdb_save_state rdb_save_step(struct rdb_save *s, size_t bytes)
     CHECK_OBJ(s, MAGIC);
     if (s->state != RDB_SAVE_MORE || s->under_way >= JOBS_MAX) {
         return s->state == RDB_SAVE_MORE ? RDB_SAVE_WAITS : s->state;
+    }
+    if (s->n_sitters > 0) {
+        put_part(s, bytes);
+        return s->state;
     }
     while (s->shard < s->n_shards && s->views[s->shard] == NULL) {
         s->shard++;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/persist/snapshot.h"
 
+#include "node/keyspace/lazyfree.h"
 #include "node/persist/snapshot_format.h"
+#include "node/types/portrait.h"
 #include "node/types/rdb.h"
 #include "node/types/string.h"
 
@@ -28,6 +30,16 @@ struct snapshot {
     uint64_t index;
     uint64_t at; /* where in the file the block goes */
     uint64_t keys;
+    /* Large values that are written in parts, the oldest first. */
+    struct keyspace *ks;
+    struct sitter {
+        uint64_t number;
+        struct portrait *portrait;
+    } * sitters;
+    size_t n_sitters;
+    size_t cap_sitters;
+    uint64_t sitters_ever;
+    struct str part;
     unsigned under_way;
     enum snapshot_state state;
     int error;
@@ -128,10 +140,27 @@ static void send_job(struct snapshot *s, enum snapshot_task task, struct str *by
     s->port.run(s->port.arg, job);
 }
 
+static void end_sitter(struct snapshot *s, struct sitter *of)
+{
+    struct object *rest = portrait_free(&of->portrait);
+    if (rest != NULL) {
+        lazyfree_object(s->ks, rest, true);
+    }
+}
+
+static void end_sitters(struct snapshot *s)
+{
+    for (size_t i = 0; i < s->n_sitters; i++) {
+        end_sitter(s, &s->sitters[i]);
+    }
+    s->n_sitters = 0;
+}
+
 static void fail(struct snapshot *s, int error)
 {
     if (s->state != SNAPSHOT_FAILED) {
         s->state = SNAPSHOT_FAILED;
+        end_sitters(s);
         s->error = error;
         send_job(s, SNAPSHOT_REMOVE, NULL, NULL);
     }
@@ -213,7 +242,51 @@ static void put_head(struct snapshot *s)
     end_block(s, NULL);
 }
 
-static void on_key(void *arg, int db, const struct object *o)
+/* Its value comes in parts. */
+static void begin_sitter(struct snapshot *s, struct object *o)
+{
+    if (s->n_sitters == s->cap_sitters) {
+        s->cap_sitters = MAX(s->cap_sitters * 2, (size_t)4);
+        s->sitters = mem_realloc(s->sitters, s->cap_sitters * sizeof(s->sitters[0]));
+    }
+    struct sitter *of = &s->sitters[s->n_sitters++];
+    *of = (struct sitter){.number = ++s->sitters_ever, .portrait = portrait_new(o, false)};
+    struct str *to = &s->block;
+    struct slice key = object_key(o);
+    struct slice head = portrait_head(of->portrait);
+    str_append_char(to, (char)SNAPSHOT_PORTRAIT);
+    rdb_write_len(to, of->number);
+    str_append_char(to, (char)rdb_type_of(o));
+    rdb_write_len(to, key.len);
+    str_append_slice(to, key);
+    rdb_write_len(to, head.len);
+    str_append_slice(to, head);
+}
+
+/* Of the oldest. */
+static void put_part(struct snapshot *s, size_t bytes)
+{
+    struct str *to = &s->block;
+    str_clear(&s->part);
+    bool more = portrait_step(s->sitters[0].portrait, bytes, &s->part);
+    if (to->len == 0) {
+        begin_block(s, SNAPSHOT_KEYS);
+    }
+    str_append_char(to, (char)SNAPSHOT_PART);
+    rdb_write_len(to, s->sitters[0].number);
+    str_append_char(to, (char)!more);
+    rdb_write_len(to, s->part.len);
+    str_append_slice(to, str_slice(&s->part));
+    if (!more) {
+        end_sitter(s, &s->sitters[0]);
+        memmove(s->sitters, s->sitters + 1, --s->n_sitters * sizeof(s->sitters[0]));
+    }
+    if (to->len >= BLOCK_FULL) {
+        end_block(s, NULL);
+    }
+}
+
+static void on_key(void *arg, int db, struct object *o)
 {
     struct snapshot *s = arg;
     if (s->state == SNAPSHOT_FAILED) {
@@ -233,6 +306,11 @@ static void on_key(void *arg, int db, const struct object *o)
         str_append_char(to, (char)RDB_OPCODE_EXPIRE_MS);
         put64(to, (uint64_t)expire);
     }
+    s->keys++;
+    if (o->type != OBJECT_STRING && portrait_suits(o)) {
+        begin_sitter(s, o);
+        return;
+    }
     struct slice key = object_key(o);
     str_append_char(to, (char)rdb_type_of(o));
     rdb_write_len(to, key.len);
@@ -247,7 +325,6 @@ static void on_key(void *arg, int db, const struct object *o)
             end_block(s, NULL);
         }
     }
-    s->keys++;
 }
 
 static void put_foot(struct snapshot *s)
@@ -274,6 +351,7 @@ struct snapshot *snapshot_new(struct disk *disk, struct keyspace *ks,
     s->nonce = nonce;
     s->state = SNAPSHOT_MORE;
     s->at = SNAPSHOT_FILE_HEAD;
+    s->ks = ks;
     send_job(s, SNAPSHOT_OPEN, NULL, NULL);
     s->view = view_new(ks, info->shard, on_key, s);
     put_head(s);
@@ -289,6 +367,9 @@ void snapshot_free(struct snapshot **sp)
     CHECK_OBJ(s, MAGIC);
     INVARIANT(s->under_way == 0);
     view_free(&s->view);
+    end_sitters(s);
+    mem_free(s->sitters);
+    str_fini(&s->part);
     disk_close(&s->file);
     str_fini(&s->block);
     s->magic = 0;
@@ -305,6 +386,10 @@ enum snapshot_state snapshot_step(struct snapshot *s, size_t bytes)
     if (s->under_way >= JOBS_MAX) {
         return s->state = SNAPSHOT_WAITS;
     }
+    if (s->n_sitters > 0) {
+        put_part(s, bytes);
+        return s->state;
+    }
     switch (view_step(s->view, bytes)) {
     case VIEW_MORE:
         break;
@@ -312,6 +397,9 @@ enum snapshot_state snapshot_step(struct snapshot *s, size_t bytes)
         fail(s, 0);
         break;
     case VIEW_DONE:
+        if (s->n_sitters > 0) {
+            break; /* it says so again */
+        }
         if (s->state == SNAPSHOT_MORE || s->state == SNAPSHOT_WAITS) {
             put_foot(s);
         }

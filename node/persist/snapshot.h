@@ -104,5 +104,12 @@ enum snapshot_found snapshot_read(struct disk *disk, int shard,
 
 /* The parts of a file's content that fuzzers want to reach. */
 bool snapshot_read_head(struct slice in, struct snapshot_info *out) MUSTCHECK;
+/* Large values of which not all parts were read. Zeroed: none. */
+struct snapshot_drafts {
+    struct snapshot_draft *of;
+    size_t n;
+    size_t cap;
+};
+void snapshot_drafts_fini(struct snapshot_drafts *d);
 bool snapshot_read_keys(struct slice in, const struct snapshot_target *target, uint64_t *keys,
-                        struct str *scratch) MUSTCHECK;
+                        struct snapshot_drafts *drafts, struct str *scratch) MUSTCHECK;

@@ -6,6 +6,9 @@
  *     block     u64 sum | u32 kind | u32 0 | u64 index | u64 len | len bytes
  *     first block    SNAPSHOT_HEAD: what it is of, see snapshot_head_write
  *     then           SNAPSHOT_KEYS: [0xFE db] ([0xFC i64 ms] type key value)... as in an RDB file
+ *                    0xE0 number type key head: a large value, whose parts come among the keys
+ *                    behind (types/portrait.h)
+ *                    0xE1 number last(0, 1) part: the next of that number, a string
  *     last block     SNAPSHOT_FOOT: u64 keys
  *
  * A block's sum is XXH3 of all that follows it in the block, seeded with nonce and index, so that
@@ -21,11 +24,13 @@
 #include <stdio.h>
 
 #define SNAPSHOT_MAGIC      "SHOALSHD"
-#define SNAPSHOT_FORMAT     1
+#define SNAPSHOT_FORMAT     2 /* 1 had no large values in parts */
 #define SNAPSHOT_FILE_HEAD  32
 #define SNAPSHOT_BLOCK_HEAD 32
 #define SNAPSHOT_SEED       UINT64_C(0x534e4150)
 #define SNAPSHOT_NAME_MAX   32
+#define SNAPSHOT_PORTRAIT   0xE0 /* beside the types of values and opcodes of RDB files */
+#define SNAPSHOT_PART       0xE1
 
 enum snapshot_kind { SNAPSHOT_HEAD = 1, SNAPSHOT_KEYS = 2, SNAPSHOT_FOOT = 3 };
 

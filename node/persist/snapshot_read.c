@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/persist/snapshot.h"
 #include "node/persist/snapshot_format.h"
+#include "node/types/draft.h"
 #include "node/types/rdb.h"
 
 #include "common/base/bytes.h"
@@ -52,7 +53,8 @@ static const char *look(struct input *in, uint64_t at, uint64_t n)
 static bool read_file_head(struct input *in)
 {
     const char *p = look(in, 0, SNAPSHOT_FILE_HEAD);
-    if (p == NULL || memcmp(p, SNAPSHOT_MAGIC, 8) != 0 || get_le32(p + 8) != SNAPSHOT_FORMAT ||
+    if (p == NULL || memcmp(p, SNAPSHOT_MAGIC, 8) != 0 ||
+        get_le32(p + 8) - 1 > SNAPSHOT_FORMAT - 1 ||
         get_le64(p + 24) != hash_bytes(p, 24, SNAPSHOT_SEED)) {
         return false;
     }
@@ -124,8 +126,93 @@ static bool read_i64(struct slice *in, int64_t *out)
     return true;
 }
 
+/* ---- large values ---- */
+
+struct snapshot_draft {
+    uint64_t number;
+    int db;
+    struct draft *draft;
+};
+
+static void free_draft(struct draft *d)
+{
+    struct object *rest = draft_free(&d);
+    object_free(&rest);
+}
+
+void snapshot_drafts_fini(struct snapshot_drafts *d)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        free_draft(d->of[i].draft);
+    }
+    mem_free(d->of);
+    *d = (struct snapshot_drafts){0};
+}
+
+static struct snapshot_draft *find_draft(const struct snapshot_drafts *d, uint64_t number)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->of[i].number == number) {
+            return &d->of[i];
+        }
+    }
+    return NULL;
+}
+
+static bool read_portrait(struct slice *in, int db, int64_t expire_ms, struct snapshot_drafts *d,
+                          struct str *scratch)
+{
+    struct snapshot_draft one = {.db = db};
+    unsigned type;
+    struct slice key;
+    struct slice head;
+    struct str head_scratch = {0};
+    if (rdb_read_len(in, &one.number, NULL) && rdb_read_byte(in, &type) &&
+        rdb_read_string(in, scratch, &key) && key.len <= UINT32_MAX &&
+        rdb_read_string(in, &head_scratch, &head) && find_draft(d, one.number) == NULL) {
+        one.draft = draft_new(key, expire_ms, type, head);
+    }
+    str_fini(&head_scratch);
+    if (one.draft == NULL) {
+        return false;
+    }
+    if (d->n == d->cap) {
+        d->cap = MAX(d->cap * 2, (size_t)4);
+        d->of = mem_realloc(d->of, d->cap * sizeof(d->of[0]));
+    }
+    d->of[d->n++] = one;
+    return true;
+}
+
+/* *o: a value that is whole now, with *db; NULL: not yet. */
+static bool read_part(struct slice *in, struct snapshot_drafts *d, int *db, struct object **o,
+                      struct str *scratch)
+{
+    uint64_t number;
+    unsigned last;
+    struct slice part;
+    *o = NULL;
+    if (!rdb_read_len(in, &number, NULL) || !rdb_read_byte(in, &last) || last > 1 ||
+        !rdb_read_string(in, scratch, &part)) {
+        return false;
+    }
+    struct snapshot_draft *one = find_draft(d, number);
+    if (one == NULL || !draft_add(one->draft, part)) {
+        return false;
+    }
+    if (last == 0) {
+        return true;
+    }
+    *db = one->db;
+    *o = draft_done(&one->draft);
+    *one = d->of[--d->n];
+    return *o != NULL;
+}
+
+/* ---- keys ---- */
+
 bool snapshot_read_keys(struct slice in, const struct snapshot_target *target, uint64_t *keys,
-                        struct str *scratch)
+                        struct snapshot_drafts *drafts, struct str *scratch)
 {
     int db = 0;
     struct str key_scratch = {0};
@@ -145,12 +232,18 @@ bool snapshot_read_keys(struct slice in, const struct snapshot_target *target, u
         }
         struct slice key;
         struct object *o = NULL;
-        if (good && rdb_read_string(&in, &key_scratch, &key) && key.len <= UINT32_MAX) {
-            o = rdb_read_value(&in, type, key, expire, scratch);
+        int of = db;
+        if (good && type == SNAPSHOT_PORTRAIT) {
+            good = read_portrait(&in, db, expire, drafts, scratch);
+        } else if (good && type == SNAPSHOT_PART) {
+            good = read_part(&in, drafts, &of, &o, scratch);
+        } else if (good) {
+            good = rdb_read_string(&in, &key_scratch, &key) && key.len <= UINT32_MAX;
+            o = good ? rdb_read_value(&in, type, key, expire, scratch) : NULL;
+            good = o != NULL;
         }
-        good = o != NULL;
-        if (good) {
-            target->key(target->arg, db, o);
+        if (o != NULL) {
+            target->key(target->arg, of, o);
             ++*keys;
         }
     }
@@ -164,6 +257,7 @@ static enum snapshot_found read_blocks(struct input *in, int shard,
     uint64_t at = SNAPSHOT_FILE_HEAD;
     uint64_t keys = 0;
     struct str scratch = {0};
+    struct snapshot_drafts drafts = {0};
     enum snapshot_found found = SNAPSHOT_DAMAGED;
     snprintf(why, 256, "shard.%05d is damaged at byte 0", shard);
     for (uint64_t index = 0; index == 0 || found == SNAPSHOT_DAMAGED; index++) {
@@ -184,16 +278,17 @@ static enum snapshot_found read_blocks(struct input *in, int shard,
                 break;
             }
         } else if (kind == SNAPSHOT_KEYS) {
-            if (!snapshot_read_keys(content, target, &keys, &scratch)) {
+            if (!snapshot_read_keys(content, target, &keys, &drafts, &scratch)) {
                 break;
             }
         } else if (kind == SNAPSHOT_FOOT && content.len == 8 && get_le64(content.ptr) == keys &&
-                   at == in->size) {
+                   drafts.n == 0 && at == in->size) {
             found = SNAPSHOT_GOOD;
         } else {
             break;
         }
     }
+    snapshot_drafts_fini(&drafts);
     str_fini(&scratch);
     return in->error != 0 && found != SNAPSHOT_GOOD ? SNAPSHOT_UNREAD : found;
 }

@@ -19,8 +19,9 @@
 
 struct view;
 
-/* `o` is as it was when the view began; it may be expired. It changes nothing in the keyspace. */
-typedef void view_fn(void *arg, int db, const struct object *o);
+/* `o` is as it was when the view began; it may be expired. It changes nothing in the keyspace, but
+ * may begin a portrait. */
+typedef void view_fn(void *arg, int db, struct object *o);
 
 /* The shard is held. */
 struct view *view_new(struct keyspace *ks, int shard, view_fn *visit, void *arg);

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Full copies, at their source: the keys in the order of their hashes, a slice a turn, and the
  * entries that are written meanwhile, in one stream. What the stream says is always the state at
- * the last entry in it, for all keys below the copy's place and those that were sent ahead. */
+ * the last entry in it, for all keys below the copy's place and those that were sent ahead. A value
+ * that is too large for a slice has its place in the stream as any other, as a portrait of what it
+ * is there; its parts come later, and the replica takes nothing of what follows that place before
+ * it has them all (inbox.c). */
 #include "node/repl/repl_priv.h"
 
 #include "common/base/bytes.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+
+enum { PART_COST = 8 * 1024 }; /* of a slice or part, in bytes, beside those that it has */
 
 void copy_want(struct repl *r, struct repl_shard *s, struct member *m)
 {
@@ -27,6 +32,10 @@ void copy_unwant(struct repl *r, struct member *m)
 
 static void drop(struct repl *r, struct repl_shard *s, struct member *m)
 {
+    for (size_t i = 0; i < m->copy->n_portraits; i++) {
+        r->env.copy_part_end(r->env.arg, m->copy->portraits[i].handle);
+    }
+    mem_free(m->copy->portraits);
     mem_free(m->copy->ahead);
     mem_free(m->copy);
     m->copy = NULL;
@@ -171,19 +180,72 @@ void copy_schedule(struct repl *r)
 
 /* -- keys ------------------------------------------------------------------------------------- */
 
-static void send_keys(struct repl *r, struct repl_shard *s, struct member *m, struct slice keys)
+/* `bytes`: of keys or parts. */
+static void send(struct repl *r, const struct repl_shard *s, struct member *m,
+                 struct repl_message *msg, size_t bytes)
+{
+    msg->shard = (uint32_t)s->shard;
+    msg->term = s->pterm;
+    m->copy->messages++;
+    m->copy->sent += bytes;
+    r->stats.copy_bytes += bytes;
+    r->copy_left -= (int64_t)bytes;
+    if (r->set.copy_bandwidth > 0) {
+        r->copy_tokens -= (double)bytes;
+    }
+    repl_send(r, m->peer, msg);
+}
+
+static void send_portrait(struct repl *r, const struct repl_shard *s, struct member *m,
+                          const struct repl_portrait *p)
+{
+    struct copy *c = m->copy;
+    struct repl_message msg = {
+        .kind = REPL_COPY_PORTRAIT,
+        .copy_portrait = {.copy = c->number, .number = ++c->portrait_number, .head = p->head}};
+    if (c->n_portraits == c->cap_portraits) {
+        c->cap_portraits = MAX(c->cap_portraits * 2, (size_t)4);
+        c->portraits = mem_realloc(c->portraits, c->cap_portraits * sizeof(c->portraits[0]));
+    }
+    c->portraits[c->n_portraits++] =
+        (struct sending){.number = c->portrait_number, .handle = p->handle};
+    r->stats.copy_portraits++;
+    send(r, s, m, &msg, 0);
+}
+
+/* All that was given at this moment. */
+static void send_copied(struct repl *r, const struct repl_shard *s, struct member *m,
+                        const struct repl_copied *got)
 {
     struct repl_message msg = {.kind = REPL_COPY_KEYS,
-                               .shard = (uint32_t)s->shard,
-                               .term = s->pterm,
-                               .copy_keys = {.copy = m->copy->number, .keys = keys}};
-    m->copy->messages++;
-    m->copy->sent += keys.len;
-    r->stats.copy_bytes += keys.len;
-    if (r->set.copy_bandwidth > 0) {
-        r->copy_tokens -= (double)keys.len;
+                               .copy_keys = {.copy = m->copy->number, .keys = got->bytes}};
+    if (got->bytes.len > 0) {
+        send(r, s, m, &msg, got->bytes.len);
     }
-    repl_send(r, m->peer, &msg);
+    for (size_t i = 0; i < got->n_portraits; i++) {
+        send_portrait(r, s, m, &got->portraits[i]);
+    }
+    r->stats.copy_keys += got->keys;
+}
+
+/* Of the oldest portrait. Whatever is written meanwhile: it shows what was when it began. */
+static void send_part(struct repl *r, const struct repl_shard *s, struct member *m, size_t budget)
+{
+    struct copy *c = m->copy;
+    struct sending p = c->portraits[0];
+    struct slice part = {.ptr = ""};
+    bool more = r->env.copy_part(r->env.arg, p.handle, budget, &part);
+    struct repl_message msg = {
+        .kind = REPL_COPY_PART,
+        .copy_part = {.copy = c->number, .number = p.number, .last = !more, .bytes = part}};
+    if (part.len > 0 || !more) {
+        send(r, s, m, &msg, part.len);
+    }
+    r->copy_left -= PART_COST; /* however few bytes came of it */
+    if (!more) {
+        r->env.copy_part_end(r->env.arg, p.handle);
+        memmove(c->portraits, c->portraits + 1, --c->n_portraits * sizeof(c->portraits[0]));
+    }
 }
 
 /* The next slice goes at this turn's end. */
@@ -217,19 +279,25 @@ bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
         (!PLANTED(COPY_ORDER) && !turn_send_entries(r, s, m, false))) {
         return false;
     }
-    size_t budget = MIN(COPY_SLICE, r->set.link_fill - queued);
+    if (r->copy_left <= 0) {
+        return true; /* others had all of this turn */
+    }
+    size_t budget = MIN((size_t)r->copy_left, r->set.link_fill - queued);
     if (limited) {
         budget = MIN(budget, (size_t)r->copy_tokens);
     }
-    struct repl_copied got = {0};
-    r->env.copy_scan(r->env.arg, s->shard, m->copy->at, MAX(budget, 1), &got);
-    if (got.bytes.len > 0) {
-        send_keys(r, s, m, got.bytes);
+    budget = MAX(budget, 1);
+    if (m->copy->n_portraits > 0) {
+        send_part(r, s, m, budget);
+    } else if (!m->copy->scanned) {
+        struct repl_copied got = {0};
+        r->env.copy_scan(r->env.arg, s->shard, m->copy->at, budget, &got);
+        r->copy_left -= PART_COST;
+        send_copied(r, s, m, &got);
+        m->copy->at = got.next;
+        m->copy->scanned = got.end;
     }
-    r->stats.copy_keys += got.keys;
-    m->copy->at = got.next;
-    if (got.end) {
-        m->copy->scanned = true;
+    if (m->copy->scanned && m->copy->n_portraits == 0) {
         turn_send_entries(r, s, m, true);
         if (m->copy != NULL) {
             finish(r, s, m);
@@ -318,16 +386,20 @@ void repl_before_write(struct repl *r, int shard, int db, uint64_t hash, struct 
             continue;
         }
         struct repl_place at = {.db = db, .hash = hash};
-        struct slice bytes = r->env.copy_key(r->env.arg, shard, at, key);
-        if (bytes.len == 0) {
+        struct repl_copied got = {0};
+        r->env.copy_key(r->env.arg, shard, at, key, &got);
+        if (got.bytes.len == 0 && got.n_portraits == 0) {
             continue;
         }
         if (!PLANTED(COPY_ORDER)) {
             turn_send_entries(r, s, m, true);
         }
         if (m->copy != NULL) {
-            r->stats.copy_keys++;
-            send_keys(r, s, m, bytes);
+            send_copied(r, s, m, &got);
+            continue;
+        }
+        for (size_t j = 0; j < got.n_portraits; j++) { /* it broke off on the way */
+            r->env.copy_part_end(r->env.arg, got.portraits[j].handle);
         }
     }
 }

@@ -28,13 +28,21 @@ struct repl_place {
     uint64_t hash; /* full 64 bits, of keyspace_probe */
 };
 
-/* What copy_scan gave. */
+/* A key whose value is too large for one slice, as it is at this moment, however it changes from
+ * now on: copy_part gives it bit by bit. */
+struct repl_portrait {
+    uint32_t handle;
+    struct slice head; /* what it is of */
+};
+
+/* What copy_scan or copy_key gave. All slices are borrowed until the next copy_* call. */
 struct repl_copied {
-    struct repl_place next; /* all keys below this place have been given */
-    bool end;               /* there are no more */
-    uint64_t keys;          /* in this slice */
-    struct slice bytes;     /* the keys, encoded: (db, key, expiry, value)...; borrowed until the
-                               next copy_* call */
+    struct repl_place next;                /* scan: all keys below this place have been given */
+    bool end;                              /* scan: there are no more */
+    uint64_t keys;                         /* in this slice */
+    struct slice bytes;                    /* the keys, encoded: (db, key, expiry, value)... */
+    const struct repl_portrait *portraits; /* and those that are given as portraits */
+    size_t n_portraits;
 };
 
 struct repl_env {
@@ -85,13 +93,23 @@ struct repl_env {
      * over, whichever is first; at least one place further, unless at the end. */
     void (*copy_scan)(void *arg, int shard, struct repl_place from, size_t budget,
                       struct repl_copied *out);
-    /* Encodes one key as it is now; empty bytes: it is not there. */
-    struct slice (*copy_key)(void *arg, int shard, struct repl_place at, struct slice key);
+    /* Encodes one key as it is now; nothing: it is not there. */
+    void (*copy_key)(void *arg, int shard, struct repl_place at, struct slice key,
+                     struct repl_copied *out);
+    /* About `budget` bytes more of a portrait. False: these are the last. */
+    bool (*copy_part)(void *arg, uint32_t handle, size_t budget, struct slice *part);
+    /* It was given as a whole, or is not wanted any more. */
+    void (*copy_part_end)(void *arg, uint32_t handle);
 
     /* -- full copies: target ------------------------------------------------------------------ */
 
     /* Replaces these keys. False: not decodable; the copy breaks off. */
     bool (*copy_put)(void *arg, int shard, struct slice keys);
+    /* A portrait of that number begins; a part of it; all of it is there: it replaces its key. What
+     * was begun and not closed goes with `discard`. False as above. */
+    bool (*copy_open)(void *arg, int shard, uint64_t number, struct slice head);
+    bool (*copy_add)(void *arg, int shard, uint64_t number, struct slice part);
+    bool (*copy_close)(void *arg, int shard, uint64_t number);
 
     /* -- the coordinator ---------------------------------------------------------------------- */
 

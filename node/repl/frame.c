@@ -37,6 +37,8 @@ static const struct shape {
     [REPL_COPY_LANES] = {HAS_SHARD | HAS_BODY, 1},
     [REPL_WINDOW] = {HAS_SHARD | HAS_BODY, 2},
     [REPL_COPY_TAKEN] = {HAS_SHARD, 2},
+    [REPL_COPY_PORTRAIT] = {HAS_SHARD | HAS_BODY, 2},
+    [REPL_COPY_PART] = {HAS_SHARD | HAS_BODY, 3},
 };
 
 #define NUMBERS_MAX  5
@@ -113,6 +115,17 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
     case REPL_COPY_TAKEN:
         n[0] = m->copy_taken.copy;
         n[1] = m->copy_taken.bytes;
+        break;
+    case REPL_COPY_PORTRAIT:
+        n[0] = m->copy_portrait.copy;
+        n[1] = m->copy_portrait.number;
+        *body = m->copy_portrait.head;
+        break;
+    case REPL_COPY_PART:
+        n[0] = m->copy_part.copy;
+        n[1] = m->copy_part.number;
+        n[2] = m->copy_part.last;
+        *body = m->copy_part.bytes;
         break;
     case REPL_WINDOW:
         n[0] = m->window.join;
@@ -279,6 +292,14 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
     case REPL_COPY_TAKEN:
         out->copy_taken = (struct repl_copy_taken){.copy = n[0], .bytes = n[1]};
         return true;
+    case REPL_COPY_PORTRAIT:
+        out->copy_portrait =
+            (struct repl_copy_portrait){.copy = n[0], .number = n[1], .head = rest};
+        return true;
+    case REPL_COPY_PART:
+        out->copy_part = (struct repl_copy_part){
+            .copy = n[0], .number = n[1], .last = (uint32_t)n[2], .bytes = rest};
+        return is_bool(n[2]);
     case REPL_WINDOW:
         out->window = (struct repl_window){.join = n[0], .age_us = (int64_t)n[1], .bytes = rest};
         return (int64_t)n[1] >= -1 && (int64_t)n[1] < INT64_MAX / 4;

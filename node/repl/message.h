@@ -7,7 +7,7 @@
 
 #include "common/model/map.h"
 
-#define REPL_WIRE_VERSION 2
+#define REPL_WIRE_VERSION 3
 
 enum repl_kind {
     REPL_HELLO = 1, /* of the link alone: the core neither sends nor gets it */
@@ -30,6 +30,8 @@ enum repl_kind {
     REPL_COPY_LANES,
     REPL_WINDOW,
     REPL_COPY_TAKEN,
+    REPL_COPY_PORTRAIT,
+    REPL_COPY_PART,
     REPL_KINDS
 };
 
@@ -104,6 +106,21 @@ struct repl_copy_keys {
     struct slice keys; /* as env.copy_scan or env.copy_key wrote them */
 };
 
+/* A key whose value is too large for one message: it has its place in the stream here, as it is
+ * now; its parts follow, among all that comes next. */
+struct repl_copy_portrait {
+    uint64_t copy;
+    uint64_t number; /* of it, within the copy */
+    struct slice head;
+};
+
+struct repl_copy_part {
+    uint64_t copy;
+    uint64_t number;
+    uint32_t last; /* 1, 0 */
+    struct slice bytes;
+};
+
 struct repl_copy_window {
     uint64_t copy;
     int64_t age_us;     /* how long ago the last of them came */
@@ -120,7 +137,7 @@ struct repl_window {
 /* The other way: what is on its way to a replica must not keep it from what else it is told. */
 struct repl_copy_taken {
     uint64_t copy;
-    uint64_t bytes; /* of keys, since the copy began */
+    uint64_t bytes; /* of keys and parts, since the copy began */
 };
 
 /* Lanes that have ended: also those of which the windows tell nothing any more. */
@@ -133,7 +150,7 @@ struct repl_copy_end {
     uint64_t copy;
     uint64_t last_term; /* the state is that of this entry, which was sent before */
     uint64_t last_version;
-    uint64_t messages; /* COPY_KEYS in all, as a check */
+    uint64_t messages; /* COPY_KEYS, COPY_PORTRAIT and COPY_PART in all, as a check */
 };
 
 struct repl_message {
@@ -151,6 +168,8 @@ struct repl_message {
         struct repl_promise promise;
         struct repl_copy_begin copy_begin;
         struct repl_copy_keys copy_keys;
+        struct repl_copy_portrait copy_portrait;
+        struct repl_copy_part copy_part;
         struct repl_copy_window copy_window;
         struct repl_copy_end copy_end;
         struct repl_copy_lanes copy_lanes;

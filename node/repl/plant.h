@@ -22,6 +22,7 @@
     X(READ_UNCOMMITTED, "reads do not wait for the commit of what they saw")                       \
     X(RESIGN_SERVES, "a primary that has resigned serves on until the map comes")                  \
     X(RESTART_NOT_SILENT, "a restarted node forgets that promises of its former life may stand")   \
+    X(PORTRAIT_NO_HOLD, "what follows a portrait in a copy is taken before the portrait is whole") \
     X(COPY_ORDER, "keys of a copy overtake the entries before them")                               \
     X(FATE_COMPLETE, "a window that was trimmed calls itself complete")                            \
     X(HALF_COPY, "a copy that broke off counts as whole")                                          \

@@ -44,6 +44,7 @@ struct repl *repl_new(const char *id, int n_shards, const struct repl_settings *
     r->now_us = r->started_us = r->copy_tokens_us = now_us;
     r->beaconed_us = NEVER;
     r->swept_us = now_us;
+    r->copy_left = r->take_left = COPY_SLICE;
     r->reads_until_us = INT64_MAX;
     memcpy(r->id, id, NODE_ID_LEN);
     r->backlog = backlog_new(n_shards, s->backlog_max);
@@ -60,9 +61,11 @@ static void shard_drop(struct repl_shard **ps)
     for (int i = 0; i < s->n_members; i++) {
         if (s->members[i].copy != NULL) {
             mem_free(s->members[i].copy->ahead);
+            mem_free(s->members[i].copy->portraits);
             mem_free(s->members[i].copy);
         }
     }
+    inbox_clear(s);
     mem_free(s->lanes);
     mem_free(s);
     *ps = NULL;
@@ -316,8 +319,8 @@ static void take_marks(struct repl *r, int peer, const struct repl_message *m)
         }
         if (m->kind == REPL_ACK) {
             primary_ack(r, s, peer, k);
-        } else if (s->state == REPL_FOLLOW && (s->primary == peer || PLANTED(TERM_CHECK)) &&
-                   k->version > s->commit) {
+        } else if ((s->state == REPL_FOLLOW || s->state == REPL_COPY) &&
+                   (s->primary == peer || PLANTED(TERM_CHECK)) && k->version > s->commit) {
             s->commit = k->version;
             shard_committed(r, s);
         }
@@ -446,6 +449,8 @@ void repl_message(struct repl *r, int peer, const struct repl_message *m, int64_
     case REPL_COPY_LANES:
     case REPL_WINDOW:
     case REPL_COPY_TAKEN:
+    case REPL_COPY_PORTRAIT:
+    case REPL_COPY_PART:
         if (!resign_of_former(r, peer, m)) {
             take_shard_message(r, peer, m);
         }

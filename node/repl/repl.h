@@ -194,9 +194,11 @@ struct repl_stats {
     uint64_t copies_broken;
     uint64_t copy_keys;
     uint64_t copy_bytes;
-    uint64_t copies_taken;  /* as target */
-    uint64_t partial_syncs; /* members that got what they lacked from the backlog */
-    uint64_t adds;          /* requests */
+    uint64_t copy_portraits;  /* keys that were sent in parts */
+    uint64_t inbox_bytes_max; /* that a shard being copied to here had to keep */
+    uint64_t copies_taken;    /* as target */
+    uint64_t partial_syncs;   /* members that got what they lacked from the backlog */
+    uint64_t adds;            /* requests */
     uint64_t removes;
     uint64_t handovers;
     uint64_t revoked; /* REVOKEs that ended our service */

@@ -6,6 +6,7 @@
  *   primary.c  members that join, acknowledge, are added and removed; commit; hand-over
  *   replica.c  joining, following, being copied to
  *   copy.c     full copies, at their source
+ *   inbox.c    what came for a shard that is copied to, and is not taken yet
  *   lease.c    beacons and promises
  *   turn.c     what leaves at the end of a turn
  *   query.c    answers */
@@ -27,8 +28,9 @@
 #define REOPEN_US       1000000
 #define HANDED_US       200000 /* HANDED is repeated */
 #define HANDOVER_US_MAX 10000000
-#define UNWANTED_US     3000000 /* not repeated for so long: it is wanted again */
-#define COPY_SLICE      (128 * 1024)
+#define UNWANTED_US     3000000      /* not repeated for so long: it is wanted again */
+#define COPY_SLICE      (128 * 1024) /* encoded in a turn, for all copies; and taken in one */
+#define INBOX_MAX       ((size_t)512 << 20) /* a copy that has to keep more breaks off */
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536
 #define REVOKE_LEFT     0    /* in place of a newer term: I am no member any more */
@@ -44,8 +46,16 @@ struct copy {
     struct repl_place at; /* keys below have been sent */
     bool scanned;
     uint64_t messages;
-    uint64_t sent;  /* bytes of keys */
-    uint64_t taken; /* of these, as the replica says */
+    /* Portraits that are being sent, the oldest first. */
+    struct sending {
+        uint64_t number;
+        uint32_t handle;
+    } * portraits;
+    size_t n_portraits;
+    size_t cap_portraits;
+    uint64_t portrait_number; /* of the last */
+    uint64_t sent;            /* bytes of keys and parts */
+    uint64_t taken;           /* of these, as the replica says */
     /* Keys from `at` on that the replica has already: a hash set. */
     uint64_t *ahead;
     size_t ahead_cap; /* power of two */
@@ -142,8 +152,9 @@ struct repl_shard {
     uint64_t copy; /* number of the one that runs */
     uint64_t copy_messages;
     uint64_t copy_bytes;
-    bool bare;     /* the backlog begins with this process, or not long before */
-    bool resigned; /* the primary has resigned: joined again when it reopens */
+    struct inbox *inbox; /* NULL: nothing waits in it */
+    bool bare;           /* the backlog begins with this process, or not long before */
+    bool resigned;       /* the primary has resigned: joined again when it reopens */
 
     /* what was changed by what is not committed */
     uint64_t touching;  /* version of the entry being applied; 0: the next one */
@@ -216,6 +227,8 @@ struct repl {
     uint64_t join_number;
     uint64_t notice_number;
     uint64_t copy_number;
+    int64_t copy_left;  /* bytes that copies from here may still encode in this turn */
+    int64_t take_left;  /* and those to here take */
     double copy_tokens; /* bytes */
     int64_t copy_tokens_us;
     int copies_queued; /* members with copy_wanted */
@@ -340,6 +353,26 @@ void replica_up(struct repl *r, struct repl_shard *s);
 void replica_down(struct repl *r, struct repl_shard *s);
 void replica_tick(struct repl *r, struct repl_shard *s);
 void replica_message(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m);
+
+/* For the inbox: one that is next in its order; of a portrait, and all of it. */
+void replica_take(struct repl *r, struct repl_shard *s, const struct repl_message *m);
+void replica_take_part(struct repl *r, struct repl_shard *s, uint64_t number, struct slice part);
+void replica_take_whole(struct repl *r, struct repl_shard *s, uint64_t number);
+/* So many bytes more of keys and parts were taken, or are kept. */
+void replica_taken(struct repl *r, struct repl_shard *s, size_t bytes);
+/* Ends a copy that makes no sense, or is too much: it is begun anew. */
+void replica_break_off(struct repl *r, struct repl_shard *s);
+
+/* inbox.c */
+/* Whether messages of that kind are taken in their order, with what is copied. */
+bool inbox_orders(enum repl_kind kind);
+/* Such a one, or a part of a portrait: taken at once if it is its turn, else kept. */
+void inbox_message(struct repl *r, struct repl_shard *s, const struct repl_message *m);
+/* Behind a COPY_PORTRAIT: what follows waits until it is whole. */
+void inbox_wait(struct repl *r, struct repl_shard *s, uint64_t number);
+/* At a turn's end. True: more could be taken at once. */
+bool inbox_step(struct repl *r, struct repl_shard *s);
+void inbox_clear(struct repl_shard *s);
 
 /* lease.c */
 /* The time until which all leases of a primary stand, but for that of `but` (a peer, or -1). */

@@ -6,6 +6,7 @@
 static void send_join(struct repl *r, struct repl_shard *s, bool again)
 {
     if (!again) {
+        inbox_clear(s);
         s->join_number = ++r->join_number;
     }
     s->join_us = r->now_us;
@@ -51,6 +52,7 @@ static void end_copy(struct repl *r, struct repl_shard *s)
 
 void replica_leave(struct repl *r, struct repl_shard *s)
 {
+    inbox_clear(s);
     end_copy(r, s);
     s->counted = false;
     s->resigned = false;
@@ -155,6 +157,7 @@ static void take_begin(struct repl *r, struct repl_shard *s, int peer,
         repl_bad(r, peer, "copy begin");
         return;
     }
+    inbox_clear(s);
     r->env.discard(r->env.arg, s->shard);
     s->whole = false;
     s->history = b->history;
@@ -255,7 +258,7 @@ static bool take_window(struct repl *r, struct repl_shard *s, const struct repl_
     return true;
 }
 
-static void break_off(struct repl *r, struct repl_shard *s)
+void replica_break_off(struct repl *r, struct repl_shard *s)
 {
     struct repl_message m = {.kind = REPL_COPY_ABORT,
                              .shard = (uint32_t)s->shard,
@@ -271,7 +274,7 @@ static void take_end(struct repl *r, struct repl_shard *s, const struct repl_cop
     if (e->last_version != s->history.version || e->last_term != history_term(&s->history) ||
         e->messages != s->copy_messages ||
         backlog_last(r->backlog, s->shard) != s->history.version) {
-        break_off(r, s);
+        replica_break_off(r, s);
         return;
     }
     s->whole = true;
@@ -284,14 +287,9 @@ static void take_end(struct repl *r, struct repl_shard *s, const struct repl_cop
     repl_dirty(r, s);
 }
 
-static void take_keys(struct repl *r, struct repl_shard *s, struct slice keys)
+void replica_taken(struct repl *r, struct repl_shard *s, size_t bytes)
 {
-    s->copy_messages++;
-    s->copy_bytes += keys.len;
-    if (!r->env.copy_put(r->env.arg, s->shard, keys)) {
-        break_off(r, s);
-        return;
-    }
+    s->copy_bytes += bytes;
     struct repl_message m = {
         .kind = REPL_COPY_TAKEN,
         .shard = (uint32_t)s->shard,
@@ -299,6 +297,39 @@ static void take_keys(struct repl *r, struct repl_shard *s, struct slice keys)
         .copy_taken = {.copy = s->copy, .bytes = s->copy_bytes},
     };
     repl_send(r, s->primary, &m);
+}
+
+static void take_keys(struct repl *r, struct repl_shard *s, struct slice keys)
+{
+    s->copy_messages++;
+    if (!r->env.copy_put(r->env.arg, s->shard, keys)) {
+        replica_break_off(r, s);
+    }
+}
+
+static void take_portrait(struct repl *r, struct repl_shard *s, const struct repl_copy_portrait *p)
+{
+    s->copy_messages++;
+    if (!r->env.copy_open(r->env.arg, s->shard, p->number, p->head)) {
+        replica_break_off(r, s);
+        return;
+    }
+    inbox_wait(r, s, p->number);
+}
+
+void replica_take_part(struct repl *r, struct repl_shard *s, uint64_t number, struct slice part)
+{
+    s->copy_messages++;
+    if (!r->env.copy_add(r->env.arg, s->shard, number, part)) {
+        replica_break_off(r, s);
+    }
+}
+
+void replica_take_whole(struct repl *r, struct repl_shard *s, uint64_t number)
+{
+    if (!r->env.copy_close(r->env.arg, s->shard, number)) {
+        replica_break_off(r, s);
+    }
 }
 
 static void take_copy(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
@@ -317,6 +348,8 @@ static void take_copy(struct repl *r, struct repl_shard *s, int peer, const stru
     }
     if (m->kind == REPL_COPY_KEYS && m->copy_keys.copy == s->copy) {
         take_keys(r, s, m->copy_keys.keys);
+    } else if (m->kind == REPL_COPY_PORTRAIT && m->copy_portrait.copy == s->copy) {
+        take_portrait(r, s, &m->copy_portrait);
     } else if (m->kind == REPL_COPY_WINDOW && m->copy_window.copy == s->copy) {
         if (!take_copy_window(r, s, &m->copy_window)) {
             repl_bad(r, peer, "copy window");
@@ -333,13 +366,8 @@ static void take_copy(struct repl *r, struct repl_shard *s, int peer, const stru
     }
 }
 
-void replica_message(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
+static void take(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
 {
-    if (!shard_is_replica(s) || (s->primary != peer && !PLANTED(TERM_CHECK)) ||
-        (s->resigned && m->kind != REPL_REOPEN)) {
-        r->stats.dropped++;
-        return;
-    }
     switch (m->kind) {
     case REPL_ENTRIES:
         if (s->state == REPL_MEMBER_JOIN) {
@@ -377,6 +405,7 @@ void replica_message(struct repl *r, struct repl_shard *s, int peer, const struc
     case REPL_COPY_END:
     case REPL_COPY_ABORT:
     case REPL_COPY_LANES:
+    case REPL_COPY_PORTRAIT:
         take_copy(r, s, peer, m);
         break;
     case REPL_HELLO:
@@ -387,8 +416,26 @@ void replica_message(struct repl *r, struct repl_shard *s, int peer, const struc
     case REPL_BEACON:
     case REPL_PROMISE:
     case REPL_COPY_TAKEN:
+    case REPL_COPY_PART:
     case REPL_KINDS:
     default:
         r->stats.dropped++;
+    }
+}
+
+void replica_take(struct repl *r, struct repl_shard *s, const struct repl_message *m)
+{
+    take(r, s, s->primary, m);
+}
+
+void replica_message(struct repl *r, struct repl_shard *s, int peer, const struct repl_message *m)
+{
+    if (!shard_is_replica(s) || (s->primary != peer && !PLANTED(TERM_CHECK)) ||
+        (s->resigned && m->kind != REPL_REOPEN)) {
+        r->stats.dropped++;
+    } else if (inbox_orders(m->kind) && (s->state == REPL_COPY || s->inbox != NULL)) {
+        inbox_message(r, s, m);
+    } else {
+        take(r, s, peer, m);
     }
 }

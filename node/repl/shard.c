@@ -80,6 +80,7 @@ static void forget_touches(struct repl_shard *s)
 
 void shard_empty(struct repl *r, struct repl_shard *s)
 {
+    inbox_clear(s);
     r->env.discard(r->env.arg, s->shard);
     s->history = (struct history){0};
     s->durable = 0;

@@ -69,8 +69,11 @@ static void end_of_primary(struct repl *r, struct repl_shard *s, bool *more)
     }
 }
 
-static void end_of_replica(struct repl *r, struct repl_shard *s)
+static void end_of_replica(struct repl *r, struct repl_shard *s, bool *more)
 {
+    if (more != NULL) {
+        *more = inbox_step(r, s) || *more;
+    }
     if (s->state != REPL_FOLLOW) {
         return;
     }
@@ -134,7 +137,7 @@ static void end_of_shards(struct repl *r, bool *more)
         if (s->state == REPL_SERVE || s->state == REPL_RECOVER || s->state == REPL_FENCED) {
             end_of_primary(r, s, more);
         } else {
-            end_of_replica(r, s);
+            end_of_replica(r, s, more);
         }
     }
     if (n > 0) {
@@ -181,5 +184,6 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
         copy_schedule(r);
     }
     end_of_shards(r, &more);
+    r->copy_left = r->take_left = COPY_SLICE;
     return more;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Of the replication of a node: full copies of shards, out of and into the keyspace. While one runs
- * from here a guard tells the core of each change before it is made. */
+ * from here a guard tells the core of each change before it is made. Large values go and come in
+ * parts (types/portrait.h, types/draft.h). */
 #include "node/keyspace/copy.h"
 #include "node/keyspace/guard.h"
+#include "node/keyspace/lazyfree.h"
 #include "node/serve/replicate_priv.h"
 
 #include "common/base/mem.h"
@@ -71,12 +73,6 @@ static void unguard(struct server *s)
     r->running_copies = 0;
 }
 
-void copies_fini(struct server *s)
-{
-    unguard(s);
-    mem_free(s->repl->copies);
-}
-
 void copies_settle(struct server *s)
 {
     if (UNLIKELY(s->repl->running_copies > 0) && !repl_copying(s->repl->core)) {
@@ -91,6 +87,66 @@ void copies_progress(const struct server *s, int shard, uint64_t *done, uint64_t
     *done = c->bytes;
     *left = c->keys == 0 ? keyspace_shard_memory(s->ks, shard)
                          : (keys > c->keys ? keys - c->keys : 0) * (c->bytes / c->keys);
+}
+
+/* ---- portraits that go out ---- */
+
+static uint32_t keep_portrait(struct replication *r, int shard, struct portrait *p)
+{
+    uint32_t i = 0;
+    while (i < r->n_sitters && r->sitters[i].portrait != NULL) {
+        i++;
+    }
+    if (i == r->n_sitters) {
+        r->sitters = mem_realloc(r->sitters, sizeof(r->sitters[0]) * ++r->n_sitters);
+    }
+    r->sitters[i] = (struct sitter){.portrait = p, .shard = shard};
+    return i;
+}
+
+static void end_portrait(struct server *s, struct sitter *of)
+{
+    struct object *rest = portrait_free(&of->portrait);
+    if (rest != NULL) {
+        lazyfree_object(s->ks, rest, true);
+    }
+}
+
+void copies_part_end(void *arg, uint32_t handle)
+{
+    struct server *s = arg;
+    end_portrait(s, &s->repl->sitters[handle]);
+}
+
+bool copies_part(void *arg, uint32_t handle, size_t budget, struct slice *part)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    struct sitter *of = &r->sitters[handle];
+    str_clear(&r->part);
+    bool more = portrait_step(of->portrait, budget, &r->part);
+    *part = str_slice(&r->part);
+    r->copies[of->shard].bytes += part->len;
+    return more;
+}
+
+/* What r->copied has, as the core wants it. */
+static void give(struct replication *r, int shard, struct repl_copied *out)
+{
+    const struct copied *c = &r->copied;
+    if (c->n_portraits > r->cap_given) {
+        r->cap_given = c->n_portraits;
+        r->given = mem_realloc(r->given, r->cap_given * sizeof(r->given[0]));
+    }
+    for (size_t i = 0; i < c->n_portraits; i++) {
+        r->given[i] =
+            (struct repl_portrait){.handle = keep_portrait(r, shard, c->portraits[i].portrait),
+                                   .head = str_slice(&c->portraits[i].head)};
+    }
+    out->keys = c->keys;
+    out->bytes = str_slice(&c->bytes);
+    out->portraits = r->given;
+    out->n_portraits = c->n_portraits;
 }
 
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
@@ -108,27 +164,118 @@ void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
         c->keys = 0;
     }
     struct walk_place at = {.db = from.db, .hash = from.hash};
-    r->copied.len = 0;
-    bool more = copy_scan(s->ks, shard, &at, budget, &r->copied, &out->keys);
+    copied_clear(&r->copied);
+    bool more = copy_scan(s->ks, shard, &at, budget, &r->copied);
+    give(r, shard, out);
     out->next = (struct repl_place){.db = at.db, .hash = at.hash};
     out->end = !more;
-    out->bytes = str_slice(&r->copied);
-    c->bytes += r->copied.len;
+    c->bytes += r->copied.bytes.len;
     c->keys += out->keys;
 }
 
-struct slice copies_key(void *arg, int shard, struct repl_place at, struct slice key)
+void copies_key(void *arg, int shard, struct repl_place at, struct slice key,
+                struct repl_copied *out)
 {
     struct server *s = arg;
-    struct str *to = &s->repl->copied;
-    to->len = 0;
-    copy_key(s->ks, shard, at.db, at.hash, key, to);
-    return str_slice(to);
+    struct replication *r = s->repl;
+    copied_clear(&r->copied);
+    copy_key(s->ks, shard, at.db, at.hash, key, &r->copied);
+    give(r, shard, out);
 }
+
+/* ---- into the keyspace ---- */
 
 bool copies_put(void *arg, int shard, struct slice keys)
 {
     struct server *s = arg;
     uint64_t n;
     return copy_put(s->ks, shard, keys, loop_wall_ms(s->loop), &n);
+}
+
+static struct sitting *find_sitting(struct replication *r, int shard, uint64_t number)
+{
+    for (size_t i = 0; i < r->n_sittings; i++) {
+        if (r->sittings[i].shard == shard && r->sittings[i].number == number) {
+            return &r->sittings[i];
+        }
+    }
+    return NULL;
+}
+
+static void forget_sitting(struct server *s, struct sitting *of)
+{
+    struct replication *r = s->repl;
+    struct object *rest = draft_free(&of->draft);
+    if (rest != NULL) {
+        lazyfree_object(s->ks, rest, true);
+    }
+    *of = r->sittings[--r->n_sittings];
+}
+
+bool copies_open(void *arg, int shard, uint64_t number, struct slice head)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    struct sitting of = {.shard = shard, .number = number};
+    of.draft = copy_draft(s->ks, shard, head, &of.db);
+    if (of.draft == NULL || find_sitting(r, shard, number) != NULL) {
+        struct object *rest = draft_free(&of.draft);
+        object_free(&rest);
+        return false;
+    }
+    if (r->n_sittings == r->cap_sittings) {
+        r->cap_sittings = MAX(r->cap_sittings * 2, (size_t)4);
+        r->sittings = mem_realloc(r->sittings, r->cap_sittings * sizeof(r->sittings[0]));
+    }
+    r->sittings[r->n_sittings++] = of;
+    return true;
+}
+
+bool copies_add(void *arg, int shard, uint64_t number, struct slice part)
+{
+    struct server *s = arg;
+    struct sitting *of = find_sitting(s->repl, shard, number);
+    return of != NULL && draft_add(of->draft, part);
+}
+
+bool copies_close(void *arg, int shard, uint64_t number)
+{
+    struct server *s = arg;
+    struct sitting *of = find_sitting(s->repl, shard, number);
+    if (of == NULL) {
+        return false;
+    }
+    bool whole = copy_put_draft(s->ks, shard, of->db, &of->draft, loop_wall_ms(s->loop));
+    forget_sitting(s, of);
+    return whole;
+}
+
+void copies_discard(struct server *s, int shard)
+{
+    struct replication *r = s->repl;
+    for (size_t i = 0; i < r->n_sittings;) {
+        if (r->sittings[i].shard == shard) {
+            forget_sitting(s, &r->sittings[i]);
+        } else {
+            i++;
+        }
+    }
+}
+
+void copies_fini(struct server *s)
+{
+    struct replication *r = s->repl;
+    unguard(s);
+    for (uint32_t i = 0; i < r->n_sitters; i++) {
+        end_portrait(s, &r->sitters[i]);
+    }
+    while (r->n_sittings > 0) {
+        forget_sitting(s, &r->sittings[0]);
+    }
+    mem_free(r->sitters);
+    mem_free(r->sittings);
+    mem_free(r->given);
+    mem_free(r->copies);
+    copied_fini(&r->copied);
+    str_fini(&r->part);
 }

@@ -135,6 +135,7 @@ static void env_discard(void *arg, int shard)
 {
     struct server *s = arg;
     durable_discard(s, shard);
+    copies_discard(s, shard);
     keyspace_shard_drop(s->ks, shard);
     keyspace_shard_create(s->ks, shard);
     s->ks->shards[shard]->passive = true;
@@ -581,7 +582,12 @@ static struct repl_env env_of(struct server *s)
         .whole = env_whole,
         .copy_scan = copies_scan,
         .copy_key = copies_key,
+        .copy_part = copies_part,
+        .copy_part_end = copies_part_end,
         .copy_put = copies_put,
+        .copy_open = copies_open,
+        .copy_add = copies_add,
+        .copy_close = copies_close,
         .report = env_report,
     };
 }
@@ -669,7 +675,6 @@ void replicate_stop(struct server *s)
     mem_free(r->exec_shards);
     mem_free(r->exec_seen);
     str_fini(&r->frame);
-    str_fini(&r->copied);
     mem_free(r);
     s->repl = NULL;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "node/cmd/apply.h"
+#include "node/keyspace/copy.h"
 #include "node/link/link.h"
 #include "node/repl/frame.h"
 #include "node/serve/replicate.h"
@@ -22,6 +23,17 @@ struct said {
 
 /* A copy that runs from here: how far it is, and its guard in the keyspace. */
 struct copying;
+
+struct sitter {
+    struct portrait *portrait; /* NULL: the place is free */
+    int shard;
+};
+struct sitting {
+    int shard;
+    uint64_t number;
+    int db;
+    struct draft *draft;
+};
 
 struct replication {
     struct repl *core;
@@ -51,7 +63,15 @@ struct replication {
     struct list kept; /* what came while a slow script ran, in its order */
     size_t kept_bytes;
     struct copying *copies; /* by shard */
-    struct str copied;
+    struct copied copied;
+    struct repl_portrait *given; /* those of `copied` */
+    size_t cap_given;
+    struct sitter *sitters; /* portraits that go out; their handles are the places here */
+    uint32_t n_sitters;
+    struct str part;
+    struct sitting *sittings; /* portraits that come in */
+    size_t n_sittings;
+    size_t cap_sittings;
     int running_copies;
     bool copied_last; /* a copy ran in the turn before */
     struct replicate_stats stats;
@@ -70,7 +90,15 @@ void copies_fini(struct server *s);
 void copies_settle(struct server *s);
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
                  struct repl_copied *out);
-struct slice copies_key(void *arg, int shard, struct repl_place at, struct slice key);
+void copies_key(void *arg, int shard, struct repl_place at, struct slice key,
+                struct repl_copied *out);
+bool copies_part(void *arg, uint32_t handle, size_t budget, struct slice *part);
+void copies_part_end(void *arg, uint32_t handle);
 /* Of the copy of that shard that runs: bytes sent, and about how many are left. */
 void copies_progress(const struct server *s, int shard, uint64_t *done, uint64_t *left);
 bool copies_put(void *arg, int shard, struct slice keys);
+bool copies_open(void *arg, int shard, uint64_t number, struct slice head);
+bool copies_add(void *arg, int shard, uint64_t number, struct slice part);
+bool copies_close(void *arg, int shard, uint64_t number);
+/* What was begun of that shard. */
+void copies_discard(struct server *s, int shard);

@@ -4,6 +4,7 @@
 #include "node/types/limits.h"
 #include "node/types/members.h"
 #include "node/types/object_ops.h"
+#include "node/types/portrait_priv.h"
 #include "node/types/rdb.h"
 #include "node/types/ziplist.h"
 
@@ -86,6 +87,7 @@ static bool table_set(struct hash_table *t, struct slice field, struct slice val
     size_t was = entry_memory(entry);
     size_t is = entry_size(field.len, value.len);
     if (was == is) {
+        members_before(t->members, hash, entry);
         struct slice name = member_name(entry, 0);
         size_t head = (size_t)(name.ptr + name.len - (const char *)entry);
         member_put_name((char *)entry + head, 0, value);
@@ -388,6 +390,22 @@ static void rdb_write(struct str *to, const struct object *o, bool compress)
     }
 }
 
+static void portray_entry(struct str *to, const void *entry, bool compress)
+{
+    rdb_write_string(to, member_name(entry, 0), compress);
+    rdb_write_string(to, entry_value(entry), compress);
+}
+
+static struct portrait **portraits(const struct object *o)
+{
+    return o->encoding == PACKED ? NULL : members_portraits(table_of(o)->members);
+}
+
+static void portray(const struct object *o, struct portrait *p)
+{
+    portrait_of_members(p, table_of(o)->members, 0, portray_entry);
+}
+
 static struct object *read_done(struct object *o, bool good)
 {
     if (!good || hash_length(o) == 0) {
@@ -397,6 +415,24 @@ static struct object *read_done(struct object *o, bool good)
 }
 
 /* A large one of strings is a table from the start: searching a listpack for each would be slow. */
+static struct object *draft_begin(struct slice key, int64_t expire_ms, uint64_t n)
+{
+    struct object *o = hash_new(key, expire_ms);
+    if (n > type_limits()->hash_entries) {
+        INVARIANT(become_table(o));
+    }
+    return o;
+}
+
+static bool draft_read(struct object *o, uint64_t n, struct slice *in, struct str scratch[2])
+{
+    struct slice field;
+    struct slice value;
+    (void)n;
+    return rdb_read_string(in, &scratch[0], &field) && rdb_read_string(in, &scratch[1], &value) &&
+           hash_set(o, field, value);
+}
+
 struct object *hash_read_strings(struct slice *in, struct slice key, int64_t expire_ms,
                                  struct str *scratch)
 {
@@ -404,19 +440,14 @@ struct object *hash_read_strings(struct slice *in, struct slice key, int64_t exp
     if (!rdb_read_len(in, &n, NULL)) {
         return NULL;
     }
-    struct object *o = hash_new(key, expire_ms);
+    struct object *o = draft_begin(key, expire_ms, n);
     bool good = true;
-    if (n > type_limits()->hash_entries) {
-        good = become_table(o);
-    }
-    struct str scratch_value = {0};
+    struct str both[2] = {*scratch, {0}};
     for (; good && n > 0; n--) {
-        struct slice field;
-        struct slice value;
-        good = rdb_read_string(in, scratch, &field) &&
-               rdb_read_string(in, &scratch_value, &value) && hash_set(o, field, value);
+        good = draft_read(o, n, in, both);
     }
-    str_fini(&scratch_value);
+    *scratch = both[0];
+    str_fini(&both[1]);
     return read_done(o, good);
 }
 
@@ -525,4 +556,8 @@ const struct object_ops hash_ops = {
     .digest = digest,
     .rdb_type = rdb_type,
     .rdb_write = rdb_write,
+    .portraits = portraits,
+    .portray = portray,
+    .draft_begin = draft_begin,
+    .draft_read = draft_read,
 };

@@ -2,6 +2,7 @@
 #include "node/types/members.h"
 
 #include "node/types/object.h"
+#include "node/types/portrait_priv.h"
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
@@ -38,6 +39,7 @@ struct members {
     size_t memory;
     uint64_t deepest; /* segments as deep as the directory */
     uint64_t drained; /* places of the directory whose segments are gone, from the first */
+    struct portrait *portraits; /* NULL nearly always */
     union {
         struct segment *only; /* depth 0: no directory */
         struct segment **all;
@@ -385,9 +387,10 @@ void members_free(struct members **mp)
 bool members_drain(struct members *m, uint64_t budget, uint64_t *freed)
 {
     CHECK_OBJ(m, MAGIC);
-    uint64_t before = *freed;
+    INVARIANT(m->portraits == NULL);
+    uint64_t from = *freed;
     uint64_t n = UINT64_C(1) << m->depth;
-    while (m->drained < n && *freed - before < budget) {
+    while (m->drained < n && *freed - from < budget) {
         struct segment *s = segment_at(m, m->drained);
         for (uint32_t i = 0; i < s->slots; i++) {
             if (s->slot[i] != 0) {
@@ -400,6 +403,24 @@ bool members_drain(struct members *m, uint64_t budget, uint64_t *freed)
         segment_free(m, s);
     }
     return m->drained < n;
+}
+
+struct portrait **members_portraits(struct members *m)
+{
+    return &m->portraits;
+}
+
+static inline void before(const struct members *m, uint64_t hash, const void *entry, bool is_new)
+{
+    if (UNLIKELY(m->portraits != NULL)) {
+        portraits_before_member(m->portraits, hash, member_name(entry, m->head),
+                                is_new ? NULL : entry);
+    }
+}
+
+void members_before(const struct members *m, uint64_t hash, const void *entry)
+{
+    before(m, hash, entry, false);
 }
 
 uint64_t members_count(const struct members *m)
@@ -439,6 +460,7 @@ void members_add(struct members *m, uint64_t hash, void *entry)
 {
     CHECK_OBJ(m, MAGIC);
     INVARIANT(((uintptr_t)entry & ~ADDRESS_MASK) == 0);
+    before(m, hash, entry, true);
     for (;;) {
         struct segment *s = segment_of(m, hash);
         if (LIKELY(!is_full(s)) && LIKELY(insert(s, tag_at(hash, s->depth), entry))) {
@@ -459,6 +481,7 @@ void *members_take(struct members *m, uint64_t hash, struct slice name)
         return NULL;
     }
     void *entry = entry_of(s->slot[at]);
+    before(m, hash, entry, false);
     /* Those behind it that were pushed on come back by one. */
     uint32_t end = at + 1;
     while (end < s->slots && s->slot[end] != 0 && home_of(s, tag_of(s->slot[end])) < end) {
@@ -476,6 +499,7 @@ void *members_take(struct members *m, uint64_t hash, struct slice name)
 
 void members_replace(struct members *m, uint64_t hash, const void *was, void *now)
 {
+    before(m, hash, was, false);
     struct segment *s = segment_of(m, hash);
     uint64_t tag = tag_at(hash, s->depth);
     uint32_t i = home_of(s, tag);

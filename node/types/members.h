@@ -35,6 +35,11 @@ void members_free(struct members **m);
 bool members_drain(struct members *m, uint64_t budget, uint64_t *freed);
 
 uint64_t members_count(const struct members *m);
+/* Who portrays the value (portrait.h); they are told before each change, but for those of what
+ * stands in an entry: members_before. Nobody does while it is drained or freed. */
+struct portrait;
+struct portrait **members_portraits(struct members *m);
+void members_before(const struct members *m, uint64_t hash, const void *entry);
 /* Of the table itself, in size classes. */
 size_t members_memory(const struct members *m);
 

@@ -3,6 +3,7 @@
 
 #include "node/types/hash.h"
 #include "node/types/object_ops.h"
+#include "node/types/portrait.h"
 #include "node/types/quicklist.h"
 #include "node/types/rdb.h"
 #include "node/types/set.h"
@@ -78,20 +79,24 @@ void object_free(struct object **op)
 {
     struct object *o = *op;
     if (o != NULL) {
+        *op = NULL;
         if (is_string(o)) {
             string_free_value(o);
+        } else if (UNLIKELY(portraits_adopt(o))) {
+            return;
         } else {
             ops_of(o)->free_value(o);
         }
         mem_free(o);
-        *op = NULL;
     }
 }
 
 bool object_free_some(struct object **o, uint64_t budget, uint64_t *freed)
 {
     const struct object_ops *ops = is_string(*o) ? NULL : ops_of(*o);
-    if (ops != NULL && ops->free_some != NULL && ops->free_some(*o, budget, freed)) {
+    if (ops != NULL && portraits_adopt(*o)) {
+        *o = NULL;
+    } else if (ops != NULL && ops->free_some != NULL && ops->free_some(*o, budget, freed)) {
         return false;
     }
     object_free(o);

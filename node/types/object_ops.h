@@ -11,6 +11,8 @@
 
 #include "common/base/str.h"
 
+struct portrait;
+
 struct object_ops {
     /* What lies outside the object's own allocation. `memory` in size classes of the allocator,
      * exact, and without a walk: it is asked before and after every change. */
@@ -31,6 +33,13 @@ struct object_ops {
     /* Type byte of this value in a file, and what stands behind it. */
     unsigned (*rdb_type)(const struct object *o);
     void (*rdb_write)(struct str *to, const struct object *o, bool compress);
+    /* Where a value has its portraits (portrait.h). NULL, or gives NULL: it cannot be portrayed. */
+    struct portrait **(*portraits)(const struct object *o);
+    void (*portray)(const struct object *o, struct portrait *p);
+    /* For draft.h, in the forms that portraits have: an empty value for n elements, to be filled
+     * before anybody sees it, and the next one of them (a list's are its nodes). */
+    struct object *(*draft_begin)(struct slice key, int64_t expire_ms, uint64_t n);
+    bool (*draft_read)(struct object *o, uint64_t n, struct slice *in, struct str scratch[2]);
 };
 
 extern const struct object_ops *const object_types[]; /* by enum object_type; NULL: not yet */

@@ -3,6 +3,7 @@
 
 #include "node/types/limits.h"
 #include "node/types/object_ops.h"
+#include "node/types/portrait_priv.h"
 #include "node/types/rdb.h"
 #include "node/types/ziplist.h"
 
@@ -21,12 +22,14 @@ enum {
     COMPRESS_GAIN = 8,   /* and those that would hardly be smaller */
     CONTAINER_PLAIN = 1, /* of nodes in files */
     CONTAINER_PACKED = 2,
+    COUNT_MASK = 0x3fffffff, /* a listpack of so many is too long */
 };
 
 struct node {
     void *ptr;
     uint64_t kind : 2;
-    uint64_t count : 31;
+    uint64_t shared : 1; /* a portrait may need it as it is, if the list has any */
+    uint64_t count : 30;
     uint64_t bytes : 31; /* of the listpack, compressed or not */
 };
 
@@ -49,6 +52,7 @@ struct quicklist {
     uint32_t cap;
     int16_t size_limit; /* list-max-listpack-size when it was made */
     uint16_t depth;     /* list-compress-depth */
+    struct portrait *portraits;
 };
 
 static inline struct quicklist *quicklist_of(const struct object *o)
@@ -99,10 +103,34 @@ static bool node_takes(const struct quicklist *l, const struct node *n, size_t l
     return bytes <= COUNTED_MAX && n->count < (uint64_t)MAX(l->size_limit, 1);
 }
 
+/* Of what a node holds. */
+static inline void let_go(struct quicklist *l, struct node *n)
+{
+    if (UNLIKELY(n->shared && l->portraits != NULL)) {
+        portraits_keep(l->portraits, n->ptr);
+    } else {
+        mem_free(n->ptr);
+    }
+    n->shared = 0;
+}
+
 static inline void free_node(struct quicklist *l, struct node *n)
 {
     l->memory -= node_memory(n);
-    mem_free(n->ptr);
+    let_go(l, n);
+}
+
+/* Before a listpack is changed. */
+static inline void own_node(struct quicklist *l, struct node *n)
+{
+    if (UNLIKELY(n->shared)) {
+        if (l->portraits != NULL) {
+            void *copy = mem_memdup(n->ptr, node_memory(n));
+            let_go(l, n);
+            n->ptr = copy;
+        }
+        n->shared = 0;
+    }
 }
 
 /* ---- the ring ---- */
@@ -183,11 +211,12 @@ static void open_node(struct quicklist *l, struct node *n)
     if (UNLIKELY(n->kind == KIND_COMPRESSED)) {
         l->memory -= node_memory(n);
         struct listpack *lp = decompress(n);
-        mem_free(n->ptr);
+        let_go(l, n);
         n->ptr = lp;
         n->kind = KIND_PACKED;
         l->memory += node_memory(n);
     }
+    own_node(l, n);
 }
 
 static void close_node(struct quicklist *l, struct node *n)
@@ -205,7 +234,7 @@ static void close_node(struct quicklist *l, struct node *n)
     c->len = len;
     c = mem_realloc(c, object_size_class(sizeof(*c) + len));
     l->memory -= node_memory(n);
-    mem_free(n->ptr);
+    let_go(l, n);
     n->ptr = c;
     n->kind = KIND_COMPRESSED;
     l->memory += node_memory(n);
@@ -248,7 +277,7 @@ static inline void node_changed(struct quicklist *l, struct node *n, int64_t add
     size_t was = object_size_class(n->bytes);
     n->bytes = listpack_bytes(packed(n)) & 0x7fffffffU;
     l->memory += object_size_class(n->bytes) - was;
-    n->count = (uint64_t)((int64_t)n->count + added) & 0x7fffffffU;
+    n->count = (uint64_t)((int64_t)n->count + added) & COUNT_MASK;
     l->count = (uint64_t)((int64_t)l->count + added);
 }
 
@@ -279,7 +308,7 @@ static void add_node_with(struct quicklist *l, size_t i, struct slice v)
 static void add_packed(struct quicklist *l, struct listpack *lp, size_t count)
 {
     struct node n = {
-        .ptr = lp, .count = count & 0x7fffffffU, .bytes = listpack_bytes(lp) & 0x7fffffffU};
+        .ptr = lp, .count = count & COUNT_MASK, .bytes = listpack_bytes(lp) & 0x7fffffffU};
     l->count += count;
     l->memory += node_memory(&n);
     *add_node(l, l->n) = n;
@@ -298,7 +327,7 @@ static void split_node(struct quicklist *l, size_t i, size_t at)
     node_changed(l, n, -(int64_t)moved);
     l->count += moved;
     struct node behind = {
-        .ptr = right, .count = moved & 0x7fffffffU, .bytes = listpack_bytes(right) & 0x7fffffffU};
+        .ptr = right, .count = moved & COUNT_MASK, .bytes = listpack_bytes(right) & 0x7fffffffU};
     l->memory += node_memory(&behind);
     *add_node(l, i + 1) = behind;
 }
@@ -352,6 +381,7 @@ void quicklist_push(struct object *o, enum quicklist_end end, struct slice v)
         settle(l, i);
         return;
     }
+    own_node(l, n);
     struct listpack *lp = packed(n);
     if (end == QUICKLIST_LEFT) {
         listpack_prepend(&lp, v);
@@ -600,6 +630,7 @@ void quicklist_get(const struct object *o, size_t index, struct str *to)
 static void free_value(struct object *o)
 {
     struct quicklist *l = quicklist_of(o);
+    INVARIANT(l->portraits == NULL);
     for (size_t i = 0; i < l->n; i++) {
         mem_free(node_at(l, i)->ptr);
     }
@@ -634,6 +665,7 @@ static void copy_value(const struct object *o, struct object *to)
     const struct quicklist *l = quicklist_of(o);
     struct quicklist *c = mem_alloc(object_size_class(sizeof(*c)));
     *c = *l;
+    c->portraits = NULL;
     c->nodes = l->cap == 0 ? NULL : mem_alloc(ring_memory(l));
     c->first = 0;
     for (size_t i = 0; c->nodes != NULL && i < l->n; i++) {
@@ -671,24 +703,67 @@ static unsigned rdb_type(const struct object *o)
     return RDB_TYPE_LIST_QUICKLIST_2;
 }
 
+static void write_node(struct str *to, const struct node *n, bool compress)
+{
+    rdb_write_len(to, n->kind == KIND_PLAIN ? CONTAINER_PLAIN : CONTAINER_PACKED);
+    if (n->kind == KIND_PLAIN) {
+        const struct plain *p = n->ptr;
+        rdb_write_string(to, slice_of(p->bytes, p->len), compress);
+    } else if (n->kind == KIND_PACKED) {
+        rdb_write_string(to, listpack_slice(packed(n)), compress);
+    } else {
+        struct listpack *lp = decompress(n);
+        rdb_write_string(to, listpack_slice(lp), compress);
+        listpack_free(&lp);
+    }
+}
+
 static void rdb_write(struct str *to, const struct object *o, bool compress)
 {
     const struct quicklist *l = quicklist_of(o);
     rdb_write_len(to, l->n);
     for (size_t i = 0; i < l->n; i++) {
-        const struct node *n = node_at(l, i);
-        rdb_write_len(to, n->kind == KIND_PLAIN ? CONTAINER_PLAIN : CONTAINER_PACKED);
-        if (n->kind == KIND_PLAIN) {
-            const struct plain *p = n->ptr;
-            rdb_write_string(to, slice_of(p->bytes, p->len), compress);
-        } else if (n->kind == KIND_PACKED) {
-            rdb_write_string(to, listpack_slice(packed(n)), compress);
-        } else {
-            struct listpack *lp = decompress(n);
-            rdb_write_string(to, listpack_slice(lp), compress);
-            listpack_free(&lp);
-        }
+        write_node(to, node_at(l, i), compress);
     }
+}
+
+/* ---- in parts ---- */
+
+static bool step_nodes(struct portrait *p, size_t budget, struct str *to)
+{
+    const struct node *nodes = p->list.nodes;
+    size_t before = to->len;
+    while (p->list.at < p->list.n && to->len - before < budget) {
+        write_node(to, &nodes[p->list.at++], p->compress);
+    }
+    return p->list.at < p->list.n;
+}
+
+static void fini_nodes(struct portrait *p)
+{
+    mem_free(p->list.nodes);
+}
+
+static struct portrait **portraits(const struct object *o)
+{
+    return &quicklist_of(o)->portraits;
+}
+
+/* From here on all nodes are shared, also with portraits that were begun before: they may have some
+ * that came since, which does no harm. */
+static void portray(const struct object *o, struct portrait *p)
+{
+    static const struct portrait_kind kind = {.step = step_nodes, .fini = fini_nodes};
+    const struct quicklist *l = quicklist_of(o);
+    struct node *nodes = mem_alloc(MAX(l->n, 1U) * sizeof(*nodes));
+    for (size_t i = 0; i < l->n; i++) {
+        node_at(l, i)->shared = 1;
+        nodes[i] = *node_at(l, i);
+    }
+    p->kind = &kind;
+    p->list.nodes = nodes;
+    p->list.n = l->n;
+    rdb_write_len(&p->head, l->n);
 }
 
 /* What was read, unless something was wrong or nothing is in it. */
@@ -788,6 +863,24 @@ static bool read_node(struct slice *in, struct object *o, struct str *scratch)
     return true;
 }
 
+static struct object *draft_begin(struct slice key, int64_t expire_ms, uint64_t n)
+{
+    (void)n;
+    return quicklist_new(key, expire_ms);
+}
+
+/* A node that is left alone behind its neighbours may be compressed now. */
+static bool draft_read(struct object *o, uint64_t n, struct slice *in, struct str scratch[2])
+{
+    struct quicklist *l = quicklist_of(o);
+    bool good = read_node(in, o, &scratch[0]);
+    if (l->depth > 0 && l->n > 2 * (size_t)l->depth) {
+        close_node(l, node_at(l, l->n - 1 - l->depth));
+    }
+    (void)n;
+    return good;
+}
+
 struct object *quicklist_read_nodes(struct slice *in, struct slice key, int64_t expire_ms,
                                     struct str *scratch)
 {
@@ -814,4 +907,8 @@ const struct object_ops quicklist_ops = {
     .digest = digest,
     .rdb_type = rdb_type,
     .rdb_write = rdb_write,
+    .portraits = portraits,
+    .portray = portray,
+    .draft_begin = draft_begin,
+    .draft_read = draft_read,
 };

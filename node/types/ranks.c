@@ -206,6 +206,31 @@ void ranks_free(struct ranks **rp)
     *rp = NULL;
 }
 
+/* Frees the last leaf, and the inner nodes that it leaves empty, but for the root. */
+static void drop_last_leaf(struct ranks *r)
+{
+    struct inner *way[HEIGHT_MAX];
+    struct inner *n = r->root;
+    for (uint32_t h = r->height; h > 0; h--) {
+        way[h] = n;
+        n = n->child[n->n - 1];
+    }
+    leaf_free(r, (void *)n);
+    for (uint32_t h = 1; --way[h]->n == 0 && h < r->height; h++) {
+        inner_free(r, way[h]);
+    }
+}
+
+bool ranks_drain(struct ranks *r, uint64_t budget, uint64_t *freed)
+{
+    CHECK_OBJ(r, MAGIC);
+    const struct inner *root = r->root;
+    for (; r->height > 0 && root->n > 0 && budget > 0; budget--, ++*freed) {
+        drop_last_leaf(r);
+    }
+    return r->height > 0 && root->n > 0;
+}
+
 uint64_t ranks_count(const struct ranks *r)
 {
     return r->count;

@@ -18,6 +18,9 @@ struct ranks;
 struct ranks *ranks_new(void);
 /* The tree; the entries are the caller's. */
 void ranks_free(struct ranks **r);
+/* Frees some `budget` leaves of one that goes; the entries may be gone already. *freed grows by how
+ * many. False: none is left. Then, and between, nothing but this and ranks_free may be called. */
+bool ranks_drain(struct ranks *r, uint64_t budget, uint64_t *freed);
 uint64_t ranks_count(const struct ranks *r);
 /* In size classes. */
 size_t ranks_memory(const struct ranks *r);

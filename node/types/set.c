@@ -5,6 +5,7 @@
 #include "node/types/limits.h"
 #include "node/types/members.h"
 #include "node/types/object_ops.h"
+#include "node/types/portrait_priv.h"
 #include "node/types/rdb.h"
 
 #include "common/base/mem.h"
@@ -357,6 +358,34 @@ struct object *set_read_intset(struct slice *in, struct slice key, int64_t expir
     return o;
 }
 
+static void portray_entry(struct str *to, const void *entry, bool compress)
+{
+    rdb_write_string(to, member_name(entry, 0), compress);
+}
+
+static struct portrait **portraits(const struct object *o)
+{
+    return o->encoding == INTS ? NULL : members_portraits(table_of(o)->members);
+}
+
+static void portray(const struct object *o, struct portrait *p)
+{
+    portrait_of_members(p, table_of(o)->members, 0, portray_entry);
+}
+
+static struct object *draft_begin(struct slice key, int64_t expire_ms, uint64_t n)
+{
+    (void)n;
+    return object_new_rooted(OBJECT_SET, INTS, key, expire_ms, intset_new());
+}
+
+static bool draft_read(struct object *o, uint64_t n, struct slice *in, struct str scratch[2])
+{
+    struct slice member;
+    (void)n;
+    return rdb_read_string(in, &scratch[0], &member) && set_add(o, member);
+}
+
 struct object *set_read(struct slice *in, struct slice key, int64_t expire_ms, struct str *scratch)
 {
     uint64_t count;
@@ -385,4 +414,8 @@ const struct object_ops set_ops = {
     .digest = digest,
     .rdb_type = rdb_type,
     .rdb_write = rdb_write,
+    .portraits = portraits,
+    .portray = portray,
+    .draft_begin = draft_begin,
+    .draft_read = draft_read,
 };

@@ -56,6 +56,15 @@ static void put_block(struct xstream *s, void *slot, struct listpack *lp, size_t
     memcpy(slot, &lp, sizeof(lp));
 }
 
+/* Before a block changes or goes; NULL: before one comes. */
+static void before_block(const struct xstream *s, struct stream_id master,
+                         const struct listpack *lp)
+{
+    if (UNLIKELY(s->portraits != NULL)) {
+        xstream_rdb_before_block(s, master, lp);
+    }
+}
+
 void xstream_add_block(struct xstream *s, struct stream_id master, struct listpack *lp,
                        uint64_t live)
 {
@@ -176,8 +185,10 @@ void xstream_append(struct xstream *s, struct stream_id id, const struct slice *
     if (lp == NULL || is_full(lp, &b, bytes, l)) {
         lp = new_block(fields, n);
         append_entry(&lp, id, id, fields, n, true);
+        before_block(s, id, NULL);
         xstream_add_block(s, id, lp, 1);
     } else {
+        before_block(s, last.id, lp);
         size_t was = listpack_memory(lp);
         bool same = same_fields(&b, fields, n);
         count_block(&lp, 1, 0);
@@ -386,6 +397,7 @@ bool xstream_delete(struct xstream *s, struct stream_id id)
         return false;
     }
     struct listpack *lp = block_at(&it.block);
+    before_block(s, it.master, lp);
     size_t was = listpack_memory(lp);
     if (xstream_block_of(lp).live == 1) {
         s->memory -= was;
@@ -429,6 +441,7 @@ static uint64_t trim_within(struct xstream *s, const struct xstream_trim *t)
     struct id_at at;
     id_tree_seek(&s->blocks, STREAM_ID_MIN, &at);
     struct listpack *lp = block_at(&at);
+    before_block(s, at.id, lp);
     size_t was = listpack_memory(lp);
     uint64_t gone = 0;
     struct xstream_iter it = {.s = s, .block = at};
@@ -467,6 +480,7 @@ uint64_t xstream_trim(struct xstream *s, const struct xstream_trim *t)
             gone += t->whole_blocks ? 0 : trim_within(s, t);
             break;
         }
+        before_block(s, at.id, lp);
         s->memory -= listpack_memory(lp);
         listpack_free(&lp);
         bool removed = id_tree_remove(&s->blocks, at.id, &s->memory);
@@ -540,6 +554,7 @@ struct xstream *xstream_alloc(void)
 void xstream_free(struct xstream **sp)
 {
     struct xstream *s = *sp;
+    INVARIANT(s->portraits == NULL);
     struct id_at at;
     for (id_tree_seek(&s->blocks, STREAM_ID_MIN, &at); at.valid; id_at_next(&at)) {
         mem_free(block_at(&at));
@@ -559,6 +574,25 @@ static void free_value(struct object *o)
 {
     struct xstream *s = xstream_of(o);
     xstream_free(&s);
+}
+
+/* Blocks; groups go with the rest. */
+static bool free_some(struct object *o, uint64_t budget, uint64_t *freed)
+{
+    struct xstream *s = xstream_of(o);
+    struct id_at at;
+    for (; budget > 0 && s->blocks.count > 0; budget--, ++*freed) {
+        id_tree_seek(&s->blocks, STREAM_ID_MIN, &at);
+        mem_free(block_at(&at));
+        bool removed = id_tree_remove(&s->blocks, at.id, &s->memory);
+        INVARIANT(removed);
+    }
+    return s->blocks.count > 0;
+}
+
+static struct portrait **portraits(const struct object *o)
+{
+    return &xstream_of(o)->portraits;
 }
 
 static size_t memory(const struct object *o)
@@ -633,6 +667,7 @@ static void digest(const struct object *o, struct digest *d)
 
 const struct object_ops xstream_ops = {
     .free_value = free_value,
+    .free_some = free_some,
     .memory = memory,
     .length = length,
     .free_effort = free_effort,
@@ -641,4 +676,6 @@ const struct object_ops xstream_ops = {
     .digest = digest,
     .rdb_type = xstream_rdb_type,
     .rdb_write = xstream_rdb_write,
+    .portraits = portraits,
+    .portray = xstream_rdb_portray,
 };

@@ -37,7 +37,8 @@ struct xstream {
     struct stream_id max_deleted_id; /* the highest that XDEL took */
     uint64_t entries_added;          /* ever */
     struct xstream_names groups;
-    size_t memory; /* bytes of all this, itself too */
+    struct portrait *portraits; /* who portrays it; NULL nearly always */
+    size_t memory;              /* bytes of all this, itself too */
 };
 
 extern const struct object_ops xstream_ops;

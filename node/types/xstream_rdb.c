@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/xstream_rdb.h"
 
+#include "node/types/portrait_priv.h"
 #include "node/types/rdb.h"
 #include "node/types/xstream_group.h"
 
 #include "common/base/bytes.h"
+#include "common/base/mem.h"
+
+#include <stdlib.h>
 
 enum { ID_SIZE = sizeof(struct stream_id), TIME_SIZE = sizeof(int64_t) };
 
@@ -29,17 +33,23 @@ static void write_time(struct str *to, int64_t ms)
     str_append(to, bytes, sizeof(bytes));
 }
 
+static void write_block(struct str *to, struct stream_id master, const struct listpack *lp,
+                        bool compress)
+{
+    char id[ID_SIZE];
+    stream_id_store(id, master);
+    rdb_write_string(to, slice_of(id, sizeof(id)), false);
+    rdb_write_string(to, listpack_slice(lp), compress);
+}
+
 static void write_blocks(struct str *to, const struct xstream *s, bool compress)
 {
     rdb_write_len(to, s->blocks.count);
     struct id_at at;
     for (id_tree_seek(&s->blocks, STREAM_ID_MIN, &at); at.valid; id_at_next(&at)) {
-        char id[ID_SIZE];
         const struct listpack *lp;
         memcpy(&lp, at.value, sizeof(lp));
-        stream_id_store(id, at.id);
-        rdb_write_string(to, slice_of(id, sizeof(id)), false);
-        rdb_write_string(to, listpack_slice(lp), compress);
+        write_block(to, at.id, lp, compress);
     }
 }
 
@@ -74,10 +84,8 @@ unsigned xstream_rdb_type(const struct object *o)
     return RDB_TYPE_STREAM_2;
 }
 
-void xstream_rdb_write(struct str *to, const struct object *o, bool compress)
+static void write_rest(struct str *to, const struct xstream *s, bool compress)
 {
-    const struct xstream *s = xstream_of(o);
-    write_blocks(to, s, compress);
     rdb_write_len(to, s->length);
     write_id(to, s->last_id);
     write_id(to, s->first_id);
@@ -86,6 +94,85 @@ void xstream_rdb_write(struct str *to, const struct object *o, bool compress)
     rdb_write_len(to, s->groups.n);
     for (uint32_t i = 0; i < s->groups.n; i++) {
         write_group(to, xstream_group_at(s, i), compress);
+    }
+}
+
+void xstream_rdb_write(struct str *to, const struct object *o, bool compress)
+{
+    const struct xstream *s = xstream_of(o);
+    write_blocks(to, s, compress);
+    write_rest(to, s, compress);
+}
+
+/* ---- portraits ---- */
+
+static inline uint64_t hash_of_id(struct stream_id id)
+{
+    return (id.ms ^ id.seq << 32) * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+/* False: the blocks are all written. */
+static bool step_blocks(struct portrait *p, const struct xstream *s, size_t budget, struct str *to)
+{
+    size_t before = to->len;
+    struct id_at at;
+    id_tree_seek(&s->blocks, p->stream.next, &at);
+    for (; at.valid && to->len - before < budget; id_at_next(&at)) {
+        char name[ID_SIZE];
+        const struct listpack *lp;
+        stream_id_store(name, at.id);
+        if (!portrait_has_seen(p, hash_of_id(at.id), slice_of(name, sizeof(name)))) {
+            memcpy(&lp, at.value, sizeof(lp));
+            write_block(to, at.id, lp, p->compress);
+        }
+        p->stream.next = at.id;
+        if (!stream_id_increment(&p->stream.next)) {
+            return false;
+        }
+    }
+    return at.valid;
+}
+
+static bool step_stream(struct portrait *p, size_t budget, struct str *to)
+{
+    if (!p->stream.blocks_done) {
+        const struct xstream *s = container_of(p->slot, struct xstream, portraits);
+        size_t before = to->len;
+        p->stream.blocks_done = !step_blocks(p, s, budget, to);
+        budget -= MIN(budget, to->len - before);
+    }
+    if (p->stream.blocks_done) {
+        size_t n = MIN(budget, p->stream.tail.len - p->stream.at);
+        str_append(to, p->stream.tail.ptr + p->stream.at, n);
+        p->stream.at += n;
+    }
+    return !p->stream.blocks_done || p->stream.at < p->stream.tail.len;
+}
+
+static void fini_stream(struct portrait *p)
+{
+    str_fini(&p->stream.tail);
+}
+
+void xstream_rdb_portray(const struct object *o, struct portrait *p)
+{
+    static const struct portrait_kind kind = {.step = step_stream, .fini = fini_stream};
+    const struct xstream *s = xstream_of(o);
+    p->kind = &kind;
+    rdb_write_len(&p->head, s->blocks.count);
+    write_rest(&p->stream.tail, s, p->compress);
+}
+
+void xstream_rdb_before_block(const struct xstream *s, struct stream_id master,
+                              const struct listpack *lp)
+{
+    char name[ID_SIZE];
+    stream_id_store(name, master);
+    for (struct portrait *p = s->portraits; p != NULL; p = p->next) {
+        if (!p->stream.blocks_done && !stream_id_less(master, p->stream.next) &&
+            portrait_sees(p, hash_of_id(master), slice_of(name, sizeof(name))) && lp != NULL) {
+            write_block(&p->early, master, lp, p->compress);
+        }
     }
 }
 
@@ -185,6 +272,29 @@ static bool check_block(const struct listpack *lp, size_t left, struct stream_id
     return live == seen.live && deleted == seen.deleted && live > 0;
 }
 
+/* *all: of the blocks before it, and with it. */
+static bool read_block(struct slice *in, struct xstream *s, struct seen *all,
+                       struct stream_id *master, struct str *scratch)
+{
+    struct slice v;
+    size_t elements;
+    if (!rdb_read_string(in, scratch, &v) || v.len != ID_SIZE) {
+        return false;
+    }
+    *master = stream_id_load(v.ptr);
+    if ((all->any && !stream_id_less(all->last, *master)) || !rdb_read_string(in, scratch, &v) ||
+        !listpack_valid(v, &elements)) {
+        return false;
+    }
+    struct listpack *lp = listpack_from(v);
+    if (!check_block(lp, elements, *master, all) || id_tree_find(&s->blocks, *master) != NULL) {
+        listpack_free(&lp);
+        return false;
+    }
+    xstream_add_block(s, *master, lp, all->live);
+    return true;
+}
+
 static bool read_blocks(struct slice *in, struct xstream *s, struct str *scratch)
 {
     uint64_t blocks;
@@ -192,23 +302,11 @@ static bool read_blocks(struct slice *in, struct xstream *s, struct str *scratch
         return false;
     }
     struct seen all = {0};
-    struct slice v;
     for (; blocks > 0; blocks--) {
-        size_t elements;
-        if (!rdb_read_string(in, scratch, &v) || v.len != ID_SIZE) {
+        struct stream_id master;
+        if (!read_block(in, s, &all, &master, scratch)) {
             return false;
         }
-        struct stream_id master = stream_id_load(v.ptr);
-        if ((all.any && !stream_id_less(all.last, master)) || !rdb_read_string(in, scratch, &v) ||
-            !listpack_valid(v, &elements)) {
-            return false;
-        }
-        struct listpack *lp = listpack_from(v);
-        if (!check_block(lp, elements, master, &all)) {
-            listpack_free(&lp);
-            return false;
-        }
-        xstream_add_block(s, master, lp, all.live);
     }
     s->last_id = all.last; /* at least */
     return true;
@@ -349,11 +447,10 @@ static bool read_numbers(struct slice *in, struct xstream *s, bool of_2)
                      rdb_read_len(in, &s->entries_added, NULL));
 }
 
-static bool read_all(struct slice *in, struct xstream *s, bool of_2, struct str *scratch)
+static bool read_rest(struct slice *in, struct xstream *s, bool of_2, struct str *scratch)
 {
     uint64_t groups;
-    if (!read_blocks(in, s, scratch) || !read_numbers(in, s, of_2) ||
-        !rdb_read_len(in, &groups, NULL)) {
+    if (!read_numbers(in, s, of_2) || !rdb_read_len(in, &groups, NULL)) {
         return false;
     }
     for (; groups > 0; groups--) {
@@ -368,7 +465,7 @@ static struct object *read_stream(struct slice *in, struct slice key, int64_t ex
                                   struct str *scratch)
 {
     struct object *o = xstream_new(key, expire_ms);
-    if (!read_all(in, xstream_of(o), of_2, scratch)) {
+    if (!read_blocks(in, xstream_of(o), scratch) || !read_rest(in, xstream_of(o), of_2, scratch)) {
         /* Pending entries that are nobody's are freed with their group. */
         object_free(&o);
     }
@@ -385,4 +482,79 @@ struct object *xstream_rdb_read_2(struct slice *in, struct slice key, int64_t ex
                                   struct str *scratch)
 {
     return read_stream(in, key, expire_ms, true, scratch);
+}
+
+/* ---- drafts ---- */
+
+struct span {
+    struct stream_id first;
+    struct stream_id last;
+};
+
+struct xstream_draft {
+    uint64_t blocks; /* that are to come */
+    struct span *spans;
+    size_t n;
+    size_t cap;
+    struct str tail;
+    struct str scratch;
+};
+
+struct xstream_draft *xstream_draft_new(uint64_t blocks)
+{
+    struct xstream_draft *d = mem_zalloc(sizeof(*d));
+    d->blocks = blocks;
+    return d;
+}
+
+void xstream_draft_free(struct xstream_draft **dp)
+{
+    struct xstream_draft *d = *dp;
+    if (d != NULL) {
+        mem_free(d->spans);
+        str_fini(&d->tail);
+        str_fini(&d->scratch);
+        mem_free(d);
+        *dp = NULL;
+    }
+}
+
+bool xstream_draft_add(struct xstream_draft *d, struct xstream *s, struct slice part)
+{
+    for (; d->blocks > 0 && part.len > 0; d->blocks--) {
+        struct seen one = {0};
+        if (d->n == d->cap) {
+            d->cap = MAX(d->cap * 2, (size_t)64);
+            d->spans = mem_realloc(d->spans, d->cap * sizeof(d->spans[0]));
+        }
+        if (!read_block(&part, s, &one, &d->spans[d->n].first, &d->scratch)) {
+            return false;
+        }
+        d->spans[d->n++].last = one.last;
+    }
+    str_append_slice(&d->tail, part);
+    return true;
+}
+
+static int compare_spans(const void *a, const void *b)
+{
+    return stream_id_compare(((const struct span *)a)->first, ((const struct span *)b)->first);
+}
+
+bool xstream_draft_done(struct xstream_draft *d, struct xstream *s)
+{
+    if (d->blocks > 0) {
+        return false;
+    }
+    if (d->n > 0) {
+        qsort(d->spans, d->n, sizeof(d->spans[0]), compare_spans);
+    }
+    for (size_t i = 1; i < d->n; i++) {
+        if (!stream_id_less(d->spans[i - 1].last, d->spans[i].first)) {
+            return false;
+        }
+    }
+    s->last_id = d->n == 0 ? STREAM_ID_MIN : d->spans[d->n - 1].last;
+    struct slice in = str_slice(&d->tail);
+    return read_rest(&in, s, true, &d->scratch) && in.len == 0;
 }

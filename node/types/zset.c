@@ -301,6 +301,7 @@ enum zset_outcome zset_add(struct object *o, struct slice member, unsigned flags
     if (entry != NULL) {
         enum zset_outcome outcome = decide(flags, ranks_score(entry), score);
         if (outcome == ZSET_UPDATED) {
+            members_before(t->members, hash, entry);
             ranks_rescore(t->ranks, entry, *score);
         }
         return outcome;

@@ -2,6 +2,7 @@
 /* Sorted sets: their forms in files, and what object.c asks of every type. */
 #include "node/types/limits.h"
 #include "node/types/members.h"
+#include "node/types/portrait_priv.h"
 #include "node/types/rdb.h"
 #include "node/types/set.h"
 #include "node/types/ziplist.h"
@@ -36,10 +37,11 @@ static void free_value(struct object *o)
     }
 }
 
-/* The order goes with the rest: it is 50 times fewer allocations. */
+/* What has the order has no look at the members any more. */
 static bool free_some(struct object *o, uint64_t budget, uint64_t *freed)
 {
-    return o->encoding == ZSET_TREE && members_drain(tree_of(o)->members, budget, freed);
+    return o->encoding == ZSET_TREE && (members_drain(tree_of(o)->members, budget, freed) ||
+                                        ranks_drain(tree_of(o)->ranks, budget, freed));
 }
 
 static size_t memory(const struct object *o)
@@ -287,6 +289,43 @@ struct object *zset_read_ziplist(struct slice *in, struct slice key, int64_t exp
     return o;
 }
 
+/* ---- in parts ---- */
+
+static void portray_entry(struct str *to, const void *entry, bool compress)
+{
+    char score[sizeof(uint64_t)];
+    uint64_t bits;
+    double value = ranks_score(entry);
+    memcpy(&bits, &value, sizeof(bits));
+    put_le64(score, bits);
+    rdb_write_string(to, member_name(entry, RANKS_HEAD), compress);
+    str_append(to, score, sizeof(score));
+}
+
+static struct portrait **portraits(const struct object *o)
+{
+    return o->encoding == ZSET_PACKED ? NULL : members_portraits(tree_of(o)->members);
+}
+
+static void portray(const struct object *o, struct portrait *p)
+{
+    portrait_of_members(p, tree_of(o)->members, RANKS_HEAD, portray_entry);
+}
+
+static struct object *draft_begin(struct slice key, int64_t expire_ms, uint64_t n)
+{
+    (void)n;
+    return empty_at(key, expire_ms);
+}
+
+static bool draft_read(struct object *o, uint64_t n, struct slice *in, struct str scratch[2])
+{
+    struct slice member;
+    double score;
+    return rdb_read_string(in, &scratch[0], &member) && read_double(in, &score) &&
+           add(o, member, score, n);
+}
+
 const struct object_ops zset_ops = {
     .free_value = free_value,
     .free_some = free_some,
@@ -298,4 +337,8 @@ const struct object_ops zset_ops = {
     .digest = digest,
     .rdb_type = rdb_type,
     .rdb_write = rdb_write,
+    .portraits = portraits,
+    .portray = portray,
+    .draft_begin = draft_begin,
+    .draft_read = draft_read,
 };

@@ -82,7 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str scratch = {0};
     struct snapshot_target t = {.arg = &keys, .head = on_head, .key = on_key};
     struct slice in = slice_of((const char *)data, size);
-    (void)!snapshot_read_keys(in, &t, &keys, &scratch);
+    struct snapshot_drafts drafts = {0};
+    (void)!snapshot_read_keys(in, &t, &keys, &drafts, &scratch);
+    snapshot_drafts_fini(&drafts);
     struct snapshot_info info;
     (void)!snapshot_read_head(in, &info);
     str_fini(&scratch);

@@ -237,11 +237,12 @@ static void print_total(const struct total *t, double seconds)
            (unsigned long long)c->acknowledged, (unsigned long long)c->reads,
            (unsigned long long)c->unknown, (unsigned long long)c->refused,
            (unsigned long long)c->resolved, (unsigned long long)c->resent);
-    printf("faults %llu, new primaries %llu, hand-overs %llu, full copies %llu, shards whose whole "
-           "in-sync set lost its tail %llu, keys undecided %llu\n",
+    printf("faults %llu, new primaries %llu, hand-overs %llu, full copies %llu, portraits in "
+           "them %llu, shards whose whole in-sync set lost its tail %llu, keys undecided %llu\n",
            (unsigned long long)c->faults, (unsigned long long)c->failovers,
            (unsigned long long)c->handovers, (unsigned long long)c->copies,
-           (unsigned long long)c->lost_allowed, (unsigned long long)c->undecided);
+           (unsigned long long)c->portraits, (unsigned long long)c->lost_allowed,
+           (unsigned long long)c->undecided);
 }
 
 static int run_plants(struct options *o)

@@ -129,9 +129,27 @@ struct sim_node {
     struct list sessions;
     uint64_t *ended_lanes;
     size_t n_ended;
-    int unlinked; /* of the links that are ours */
-    bool more;    /* the core wants another turn at once */
+    int unlinked;                   /* of the links that are ours */
+    bool more;                      /* the core wants another turn at once */
+    struct sim_portrait *portraits; /* that go out from here */
+    size_t n_portraits;
+    struct sim_draft *drafts; /* that come in */
+    size_t n_drafts;
 };
+
+/* --- node_copies.c: what repl_env asks of copies --- */
+void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
+                 struct repl_copied *out);
+void copies_key(void *arg, int shard, struct repl_place at, struct slice key,
+                struct repl_copied *out);
+bool copies_part(void *arg, uint32_t handle, size_t budget, struct slice *part);
+void copies_part_end(void *arg, uint32_t handle);
+bool copies_put(void *arg, int shard, struct slice keys);
+bool copies_open(void *arg, int shard, uint64_t number, struct slice head);
+bool copies_add(void *arg, int shard, uint64_t number, struct slice part);
+bool copies_close(void *arg, int shard, uint64_t number);
+void copies_discard(struct sim_node *n, int shard);
+void copies_fini(struct sim_node *n);
 
 /* --- node_lanes.c --- */
 bool lanes_accepted(struct sim_node *n, struct net_end *end);

@@ -275,6 +275,7 @@ static void env_discard(void *arg, int shard)
     struct sim_node *n = arg;
     struct shard_data *d = &n->shards[shard];
     cells_clear(d);
+    copies_discard(n, shard);
     d->held = true;
     d->whole = false;
     d->last_term = d->last_version = 0;
@@ -296,66 +297,6 @@ static void env_whole(void *arg, int shard, const struct history *h)
     cells_copy(&r->state->data, d);
     n->sim->counts.copies++;
     check_applied(n->sim, n, shard, d->last_term, d->last_version, d->digest);
-}
-
-static void encode_cell(struct str *to, int key, const struct cell *c)
-{
-    uint32_t len = (uint32_t)c->bytes.len;
-    str_append_char(to, (char)key);
-    str_append(to, &len, sizeof(len));
-    str_append_slice(to, str_slice(&c->bytes));
-}
-
-static struct str copied; /* borrowed until the next call, as the contract has it */
-
-static void env_copy_scan(void *arg, int shard, struct repl_place from, size_t budget,
-                          struct repl_copied *out)
-{
-    struct sim_node *n = arg;
-    const struct shard_data *d = &n->shards[shard];
-    str_clear(&copied);
-    *out = (struct repl_copied){.end = true};
-    if (from.db > 0) {
-        return;
-    }
-    for (int i = 0; i <= SIM_KEYS; i++) {
-        int k = i == 0 ? SIM_HIDDEN : i - 1; /* in the order of their hashes */
-        if (key_hash(k) < from.hash || !d->cells[k].there) {
-            continue;
-        }
-        if (out->keys != 0 && copied.len >= MIN(budget, (size_t)64)) {
-            out->next = (struct repl_place){.db = 0, .hash = key_hash(k)};
-            out->end = false;
-            break;
-        }
-        encode_cell(&copied, k, &d->cells[k]);
-        out->keys++;
-    }
-    out->bytes = str_slice(&copied);
-}
-
-static struct slice env_copy_key(void *arg, int shard, struct repl_place at, struct slice key)
-{
-    (void)at;
-    struct sim_node *n = arg;
-    const struct cell *c = &n->shards[shard].cells[(int)key.ptr[0]];
-    str_clear(&copied);
-    if (c->there) {
-        encode_cell(&copied, key.ptr[0], c);
-    }
-    return str_slice(&copied);
-}
-
-static bool env_copy_put(void *arg, int shard, struct slice keys)
-{
-    struct sim_node *n = arg;
-    while (keys.len != 0) {
-        uint32_t len;
-        memcpy(&len, keys.ptr + 1, sizeof(len));
-        cell_set(&n->shards[shard], keys.ptr[0], slice_of(keys.ptr + 5, len), true);
-        keys = slice_of(keys.ptr + 5 + len, keys.len - 5 - len);
-    }
-    return true;
 }
 
 static void env_report(void *arg, enum repl_report what, int shard, uint64_t term, const char *node)
@@ -382,9 +323,14 @@ static const struct repl_env env_of_node = {
     .state = env_state,
     .discard = env_discard,
     .whole = env_whole,
-    .copy_scan = env_copy_scan,
-    .copy_key = env_copy_key,
-    .copy_put = env_copy_put,
+    .copy_scan = copies_scan,
+    .copy_key = copies_key,
+    .copy_part = copies_part,
+    .copy_part_end = copies_part_end,
+    .copy_put = copies_put,
+    .copy_open = copies_open,
+    .copy_add = copies_add,
+    .copy_close = copies_close,
     .report = env_report,
 };
 
@@ -811,6 +757,7 @@ struct sim_node *node_new(struct sim *s, int index)
 static void process_free(struct sim_node *n)
 {
     repl_free(&n->repl);
+    copies_fini(n);
     repl_frame_room_fini(&n->room);
     n->room = (struct repl_frame_room){0};
     map_unref(&n->map);

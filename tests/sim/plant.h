@@ -14,6 +14,7 @@
     X(REPLY_AHEAD, "a reply that waits for its commit leaves when the next one comes")             \
     X(DURABLE_LIE, "a node says that it has all its acknowledged writes, and has not")             \
     X(ACK_BEFORE_SYNC, "a node tells its core that what it wrote is on disk before it is")         \
+    X(PORTRAIT_LIVE, "the parts of a portrait show what its value has become")                     \
     X(LANE_LIVES, "nodes that are told of a lane's end let it live")
 
 enum sim_plant {

@@ -152,6 +152,7 @@ struct sim_counts {
     uint64_t failovers;
     uint64_t faults;
     uint64_t copies;
+    uint64_t portraits; /* keys of copies that came in parts */
     uint64_t handovers;
     uint64_t steps;        /* of the search for orders */
     uint64_t undecided;    /* keys whose search was given up */

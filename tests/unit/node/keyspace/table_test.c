@@ -426,7 +426,7 @@ static void test_freeing_in_steps_frees_all(void **state)
     }
     uint64_t freed = 0;
     int steps = 0;
-    while (!table_free_step(&m->t, 1000, &freed)) {
+    while (!table_free_step(&m->t, 1000, &freed, NULL, NULL)) {
         steps++;
         assert_true(freed <= (uint64_t)steps * 2000);
     }

@@ -57,7 +57,7 @@ struct still {
     struct walk_place at;
     int shard;
     unsigned char *written; /* by key number and database: no later form may be written */
-    struct str bytes;
+    struct copied copied;
     uint64_t restarts;
 };
 
@@ -79,7 +79,8 @@ static void before_change(void *arg, int db, const struct probe *p, struct slice
     }
     *m = 1;
     if (o != NULL) {
-        copy_write(&s->bytes, db, o);
+        copy_key(s->ks, s->shard, db, keyspace_hash(s->ks, object_key(o)), object_key(o),
+                 &s->copied);
     }
 }
 
@@ -111,7 +112,8 @@ static size_t write_if_new(void *arg, int db, uint64_t hash, struct object *o)
     unsigned char *m = mark(s, db, slice_of(text, key.len));
     if (*m == 0) {
         *m = 1;
-        copy_write(&s->bytes, db, o);
+        copy_key(s->ks, s->shard, db, keyspace_hash(s->ks, object_key(o)), object_key(o),
+                 &s->copied);
     }
     return 30;
 }
@@ -149,11 +151,11 @@ static void test_a_guarded_walk_is_the_state_of_its_begin(void **state)
         }
         guard_clear(s.ks, &s.guard);
         uint64_t n;
-        assert_true(copy_put(s.copy, s.shard, str_slice(&s.bytes), 0, &n));
+        assert_true(copy_put(s.copy, s.shard, str_slice(&s.copied.bytes), 0, &n));
         assert_int_equal(n, keyspace_shard_keys(expected, s.shard));
         assert_same_shard(expected, s.copy, s.shard);
         mem_free(s.written);
-        str_fini(&s.bytes);
+        copied_fini(&s.copied);
         keyspace_free(&s.ks);
         keyspace_free(&s.copy);
         keyspace_free(&expected);
@@ -192,16 +194,16 @@ static void test_copies_replace_and_refuse_damage(void **state)
         put(a, i % DBS, i, "some value", i % 2 == 0 ? OBJECT_NO_EXPIRE : 5);
         put(b, i % DBS, i, "another one", OBJECT_NO_EXPIRE);
     }
-    struct str bytes = {0};
+    struct copied copied = {0};
     struct walk_place at = {0};
-    uint64_t keys;
     uint64_t n;
-    while (copy_scan(a, 3, &at, 1000, &bytes, &keys)) {
+    while (copy_scan(a, 3, &at, 1000, &copied)) {
     }
-    assert_true(copy_put(b, 3, str_slice(&bytes), 0, &n));
+    struct slice bytes = str_slice(&copied.bytes);
+    assert_true(copy_put(b, 3, bytes, 0, &n));
     assert_int_equal(n, keyspace_shard_keys(a, 3));
     assert_same_shard(a, b, 3);
-    assert_false(copy_put(b, 2, str_slice(&bytes), 0, &n)); /* of another shard */
+    assert_false(copy_put(b, 2, bytes, 0, &n)); /* of another shard */
     for (size_t cut = 1; cut < 60; cut++) {
         struct keyspace *c = keyspace_held(3);
         if (copy_put(c, 3, slice_of(bytes.ptr, cut), 0, &n)) {
@@ -220,7 +222,7 @@ static void test_copies_replace_and_refuse_damage(void **state)
         keyspace_free(&c);
         mem_free(copy);
     }
-    str_fini(&bytes);
+    copied_fini(&copied);
     keyspace_free(&a);
     keyspace_free(&b);
 }

@@ -6,6 +6,7 @@
 #include "node/keyspace/db.h"
 #include "node/keyspace/table.h"
 #include "node/persist/snapshot_format.h"
+#include "node/types/hash.h"
 #include "node/types/string.h"
 
 #include "common/base/log.h"
@@ -273,6 +274,60 @@ static void test_a_shard_that_changes(void **state)
     }
 }
 
+/* Fields come and go in hashes that are written in parts; some go as a whole. */
+static void change_large(struct world *w, uint64_t times)
+{
+    for (uint64_t i = 0; i < times; i++) {
+        struct db db = {.ks = w->ks, .index = (int)rng_below(&w->rng, DBS), .now_ms = NOW};
+        char name[32];
+        char field[32];
+        struct slice key = key_of(rng_below(&w->rng, 2) + 1000000, name);
+        struct probe p = keyspace_probe_key(w->ks, key);
+        struct object *o = db_find(&db, &p, key);
+        if (o == NULL) {
+            db_add(&db, &p, hash_new(key, OBJECT_NO_EXPIRE));
+            o = db_find(&db, &p, key);
+        } else if (rng_below(&w->rng, 20000) == 0) {
+            db_remove(&db, &p, o, rng_below(&w->rng, 2) == 0);
+            continue;
+        }
+        struct db_edit e;
+        db_edit_begin(&db, &p, o, &e);
+        struct slice f = key_of(rng_below(&w->rng, 9000), field);
+        bool changed = true;
+        if (rng_below(&w->rng, 4) == 0) {
+            changed = hash_delete(o, f);
+        } else {
+            hash_set(o, f, key_of(rng_below(&w->rng, 1000), (char[32]){0}));
+        }
+        (void)db_edit_end(&db, &p, &e, changed);
+    }
+}
+
+static void test_large_values_that_change(void **state)
+{
+    (void)state;
+    uint64_t parts = 0;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        struct world w;
+        open_world(&w, 200 + seed);
+        change(&w, 500, 500);
+        change_large(&w, 60000);
+        struct digest was = digest_of(w.ks);
+        begin(&w, 9);
+        for (; go_on(&w, 2000) < SNAPSHOT_ENDING; parts++) {
+            change_large(&w, rng_below(&w.rng, 60));
+            change(&w, rng_below(&w.rng, 5), 600);
+        }
+        assert_int_equal(finish(&w), SNAPSHOT_DONE);
+        assert_int_equal(read_back(&w), SNAPSHOT_GOOD);
+        struct digest is = digest_of(w.back);
+        assert_memory_equal(&was, &is, sizeof(was));
+        close_world(&w);
+    }
+    assert_true(parts > 8 * 200); /* it was bit by bit */
+}
+
 static void test_what_breaks_the_view(void **state)
 {
     (void)state;
@@ -428,6 +483,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_still_shard),
         cmocka_unit_test(test_a_shard_that_changes),
+        cmocka_unit_test(test_large_values_that_change),
         cmocka_unit_test(test_what_breaks_the_view),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_crashes),

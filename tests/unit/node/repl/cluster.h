@@ -61,6 +61,21 @@ struct data {
     uint64_t values[N_KEYS]; /* 0: not there */
 };
 
+/* A key that goes out in parts, and one that comes in. */
+struct portrait {
+    bool used;
+    char bytes[8];
+    size_t at;
+};
+struct draft {
+    bool used;
+    int shard;
+    uint64_t number;
+    int key;
+    char bytes[8];
+    size_t at;
+};
+
 struct node {
     struct cluster *c;
     int index;
@@ -70,6 +85,10 @@ struct node {
     uint64_t sessions[N_NODES]; /* with each other one; 0: none */
     struct data data[N_SHARDS];
     struct str scan;
+    struct portrait portraits[256];
+    struct draft drafts[256];
+    struct repl_portrait given;
+    char head;
     bool durable_lags;
     uint64_t written[N_SHARDS];
     int64_t map_due_us;  /* a newer map is on its way */
@@ -107,6 +126,7 @@ struct cluster {
     bool stop_coordinator;
     uint64_t reads_primary;
     uint64_t reads_replica;
+    uint64_t portraits; /* keys of copies that came in parts */
 };
 
 static inline void node_id(int i, char *to)
@@ -257,6 +277,9 @@ static inline void env_discard(void *arg, int shard)
     struct node *n = arg;
     memset(n->data[shard].values, 0, sizeof(n->data[shard].values));
     n->written[shard] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(n->drafts); i++) {
+        n->drafts[i].used = n->drafts[i].used && n->drafts[i].shard != shard;
+    }
 }
 
 static inline void env_whole(void *arg, int shard, const struct history *h)
@@ -273,33 +296,114 @@ static inline void encode_key(struct node *n, int shard, int key)
     str_append(&n->scan, b, sizeof(b));
 }
 
+/* Every third key has a value that is too large for a slice. */
+static inline void give_key(struct node *n, int shard, int key, struct repl_copied *out)
+{
+    str_clear(&n->scan);
+    out->bytes = str_slice(&n->scan);
+    if (n->data[shard].values[key] == 0) {
+        return;
+    }
+    out->keys++;
+    if (key % 3 != 0) {
+        encode_key(n, shard, key);
+        out->bytes = str_slice(&n->scan);
+        return;
+    }
+    uint32_t i = 0;
+    while (n->portraits[i].used) {
+        i++;
+        assert_true(i < ARRAY_LEN(n->portraits));
+    }
+    struct portrait *p = &n->portraits[i];
+    *p = (struct portrait){.used = true};
+    put_le64(p->bytes, n->data[shard].values[key]);
+    n->head = (char)key;
+    n->given = (struct repl_portrait){.handle = i, .head = slice_of(&n->head, 1)};
+    out->portraits = &n->given;
+    out->n_portraits = 1;
+}
+
 static inline void env_copy_scan(void *arg, int shard, struct repl_place from, size_t budget,
                                  struct repl_copied *out)
 {
     struct node *n = arg;
     (void)budget;
-    str_clear(&n->scan);
     int at = (int)((from.hash + (UINT64_C(1) << 40) - 1) >> 40);
-    if (n->data[shard].values[N_KEYS - 1 - at] != 0) {
-        encode_key(n, shard, N_KEYS - 1 - at);
-        out->keys++;
-    }
+    give_key(n, shard, N_KEYS - 1 - at, out);
     out->next = (struct repl_place){.hash = (uint64_t)(at + 1) << 40};
     out->end = at + 1 == N_KEYS;
-    out->bytes = str_slice(&n->scan);
 }
 
-static inline struct slice env_copy_key(void *arg, int shard, struct repl_place at,
-                                        struct slice key)
+static inline void env_copy_key(void *arg, int shard, struct repl_place at, struct slice key,
+                                struct repl_copied *out)
+{
+    (void)key;
+    give_key(arg, shard, N_KEYS - 1 - (int)(at.hash >> 40), out);
+}
+
+/* A byte a turn. */
+static inline bool env_copy_part(void *arg, uint32_t handle, size_t budget, struct slice *part)
 {
     struct node *n = arg;
-    (void)key;
-    str_clear(&n->scan);
-    int k = N_KEYS - 1 - (int)(at.hash >> 40);
-    if (n->data[shard].values[k] != 0) {
-        encode_key(n, shard, k);
+    (void)budget;
+    struct portrait *p = &n->portraits[handle];
+    assert_true(p->used);
+    *part = slice_of(&p->bytes[p->at++], 1);
+    return p->at < sizeof(p->bytes);
+}
+
+static inline void env_copy_part_end(void *arg, uint32_t handle)
+{
+    struct node *n = arg;
+    assert_true(n->portraits[handle].used);
+    n->portraits[handle].used = false;
+}
+
+static inline bool env_copy_open(void *arg, int shard, uint64_t number, struct slice head)
+{
+    struct node *n = arg;
+    for (size_t i = 0; i < ARRAY_LEN(n->drafts); i++) {
+        if (!n->drafts[i].used) {
+            n->drafts[i] =
+                (struct draft){.used = true, .shard = shard, .number = number, .key = head.ptr[0]};
+            return true;
+        }
     }
-    return str_slice(&n->scan);
+    return false;
+}
+
+static inline struct draft *draft_of(struct node *n, int shard, uint64_t number)
+{
+    for (size_t i = 0; i < ARRAY_LEN(n->drafts); i++) {
+        struct draft *d = &n->drafts[i];
+        if (d->used && d->shard == shard && d->number == number) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static inline bool env_copy_add(void *arg, int shard, uint64_t number, struct slice part)
+{
+    struct draft *d = draft_of(arg, shard, number);
+    assert_non_null(d);
+    assert_true(d->at + part.len <= sizeof(d->bytes));
+    memcpy(d->bytes + d->at, part.ptr, part.len);
+    d->at += part.len;
+    return true;
+}
+
+static inline bool env_copy_close(void *arg, int shard, uint64_t number)
+{
+    struct node *n = arg;
+    struct draft *d = draft_of(n, shard, number);
+    assert_non_null(d);
+    assert_true(d->at == sizeof(d->bytes));
+    n->data[shard].values[d->key] = get_le64(d->bytes);
+    d->used = false;
+    n->c->portraits++;
+    return true;
 }
 
 static inline bool env_copy_put(void *arg, int shard, struct slice keys)
@@ -434,7 +538,12 @@ static inline void start_node(struct cluster *c, int i, bool fresh)
         .whole = env_whole,
         .copy_scan = env_copy_scan,
         .copy_key = env_copy_key,
+        .copy_part = env_copy_part,
+        .copy_part_end = env_copy_part_end,
         .copy_put = env_copy_put,
+        .copy_open = env_copy_open,
+        .copy_add = env_copy_add,
+        .copy_close = env_copy_close,
         .report = env_report,
     };
     char id[NODE_ID_LEN + 1];
@@ -445,6 +554,8 @@ static inline void start_node(struct cluster *c, int i, bool fresh)
     n->incarnation++;
     n->r = repl_new(id, N_SHARDS, &c->settings, &env, fresh, c->now_us);
     memset(n->data, 0, sizeof(n->data));
+    memset(n->portraits, 0, sizeof(n->portraits));
+    memset(n->drafts, 0, sizeof(n->drafts));
     memset(n->written, 0, sizeof(n->written));
     n->map_due_us = c->now_us + 1;
 }
