@@ -228,6 +228,8 @@ static void put_core(const struct server *s, struct str *to)
                "repl_copy_bytes:%llu\r\nrepl_partial_syncs:%llu\r\n",
                c->copies_running, (ull)c->copies_begun, (ull)c->copies_ended, (ull)c->copies_broken,
                (ull)c->copies_taken, (ull)c->copy_keys, (ull)c->copy_bytes, (ull)c->partial_syncs);
+    str_printf(to, "repl_copy_portraits:%llu\r\nrepl_copy_inbox_bytes_max:%llu\r\n",
+               (ull)c->copy_portraits, (ull)c->inbox_bytes_max);
     str_printf(to, "repl_copy_turn_us_max:%lld\r\nrepl_copy_turn_cpu_us_max:%lld\r\n",
                (long long)r->copy_turn_us_max, (long long)r->copy_turn_cpu_us_max);
     str_printf(to, "loop_turn_us_max:%lld\r\n", (long long)loop_took_us_max(s->loop));

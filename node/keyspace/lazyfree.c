@@ -16,7 +16,6 @@ struct waiting {
     struct table *table;
     struct object *object;
     size_t bytes;
-    bool counted; /* among those that are pending */
 };
 
 static void queue(struct keyspace *ks, struct waiting what, uint64_t objects)
@@ -42,9 +41,12 @@ void lazyfree_table(struct keyspace *ks, struct table *t)
     queue(ks, (struct waiting){.table = t, .bytes = table_memory(t)}, table_count(t));
 }
 
+/* Out of a table, which counts it as freed. */
 static void queue_large(void *arg, struct object *o)
 {
-    queue(arg, (struct waiting){.object = o, .bytes = object_memory(o)}, 0);
+    struct keyspace *ks = arg;
+    queue(ks, (struct waiting){.object = o, .bytes = object_memory(o)}, 1);
+    ks->stats.lazyfreed_objects--;
 }
 
 bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
@@ -62,7 +64,7 @@ bool keyspace_lazyfree_step(struct keyspace *ks, uint64_t budget)
             w->bytes = is;
         } else {
             done = object_free_some(&w->object, budget - freed, &freed);
-            now = done && w->counted;
+            now = done;
         }
         ks->stats.lazyfree_pending -= now;
         ks->stats.lazyfreed_objects += now;

@@ -130,6 +130,8 @@ uint64_t repl_barrier_write(const struct repl *r, int shard, uint64_t version);
 
 /* Some shard is being copied from here: only then repl_before_write need be called. */
 bool repl_copying(const struct repl *r);
+/* Some shard is being copied to here. */
+bool repl_taking(const struct repl *r);
 /* Before a write command changes (or reads, to derive what it changes) this key; whether it exists
  * or not. Calls env.copy_key and env.send. */
 void repl_before_write(struct repl *r, int shard, int db, uint64_t hash, struct slice key);

@@ -232,6 +232,7 @@ struct repl {
     double copy_tokens; /* bytes */
     int64_t copy_tokens_us;
     int copies_queued; /* members with copy_wanted */
+    int taking;        /* shards in COPY */
     struct repl_stats stats;
     struct hmap by_id;
     struct peer **peers;

@@ -3,6 +3,11 @@
 
 #include "common/base/bytes.h"
 
+bool repl_taking(const struct repl *r)
+{
+    return r->taking > 0;
+}
+
 static void send_join(struct repl *r, struct repl_shard *s, bool again)
 {
     if (!again) {

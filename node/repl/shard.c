@@ -62,6 +62,7 @@ void shard_move(struct repl *r, struct repl_shard *s, enum repl_state to)
     INVARIANT(to != REPL_SERVE || s->whole);
     INVARIANT(to != REPL_FOLLOW || s->whole);
     s->state = to;
+    r->taking += (to == REPL_COPY) - (was == REPL_COPY);
     s->since_us = r->now_us;
     s->read_turn = 0;
     s->unsure_lost = true;

@@ -73,6 +73,8 @@ static void end_of_replica(struct repl *r, struct repl_shard *s, bool *more)
 {
     if (more != NULL) {
         *more = inbox_step(r, s) || *more;
+    } else if (s->inbox != NULL) {
+        repl_dirty(r, s);
     }
     if (s->state != REPL_FOLLOW) {
         return;

@@ -306,7 +306,7 @@ static void measure_copies(struct server *s)
         r->stats.copy_turn_cpu_us_max =
             MAX(r->stats.copy_turn_cpu_us_max, loop_took_cpu_us(s->loop));
     }
-    bool copies = repl_copying(r->core);
+    bool copies = repl_copying(r->core) || repl_taking(r->core);
     if (copies != r->copied_last) {
         r->copied_last = copies;
         loop_measure_cpu(s->loop, copies);

@@ -91,7 +91,8 @@ struct replicate_stats {
     uint64_t refused_tryagain;
     uint64_t refused_noreplicas;
     uint64_t refused_masterdown;
-    int64_t copy_turn_us_max; /* the longest turn of the loop in which a copy ran from here */
+    int64_t copy_turn_us_max; /* the longest turn of the loop in which a copy ran, from here or to
+                                 here */
     int64_t copy_turn_cpu_us_max;
 };
 const struct replicate_stats *replicate_stats(const struct server *s);

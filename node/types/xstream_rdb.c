@@ -272,7 +272,7 @@ static bool check_block(const struct listpack *lp, size_t left, struct stream_id
     return live == seen.live && deleted == seen.deleted && live > 0;
 }
 
-/* *all: of the blocks before it, and with it. */
+/* *all: what was seen of it. */
 static bool read_block(struct slice *in, struct xstream *s, struct seen *all,
                        struct stream_id *master, struct str *scratch)
 {
@@ -282,8 +282,7 @@ static bool read_block(struct slice *in, struct xstream *s, struct seen *all,
         return false;
     }
     *master = stream_id_load(v.ptr);
-    if ((all->any && !stream_id_less(all->last, *master)) || !rdb_read_string(in, scratch, &v) ||
-        !listpack_valid(v, &elements)) {
+    if (!rdb_read_string(in, scratch, &v) || !listpack_valid(v, &elements)) {
         return false;
     }
     struct listpack *lp = listpack_from(v);
@@ -295,21 +294,65 @@ static bool read_block(struct slice *in, struct xstream *s, struct seen *all,
     return true;
 }
 
-static bool read_blocks(struct slice *in, struct xstream *s, struct str *scratch)
+/* What stands in each block, from its master to its last entry. */
+struct span {
+    struct stream_id first;
+    struct stream_id last;
+};
+
+struct spans {
+    struct span *of;
+    size_t n;
+    size_t cap;
+};
+
+/* One more block, in whatever order. */
+static bool read_spanned(struct slice *in, struct xstream *s, struct spans *spans,
+                         struct str *scratch)
 {
-    uint64_t blocks;
-    if (!rdb_read_len(in, &blocks, NULL)) {
+    struct seen one = {0};
+    if (spans->n == spans->cap) {
+        spans->cap = MAX(spans->cap * 2, (size_t)16);
+        spans->of = mem_realloc(spans->of, spans->cap * sizeof(spans->of[0]));
+    }
+    if (!read_block(in, s, &one, &spans->of[spans->n].first, scratch)) {
         return false;
     }
-    struct seen all = {0};
-    for (; blocks > 0; blocks--) {
-        struct stream_id master;
-        if (!read_block(in, s, &all, &master, scratch)) {
+    spans->of[spans->n++].last = one.last;
+    return true;
+}
+
+static int compare_spans(const void *a, const void *b)
+{
+    return stream_id_compare(((const struct span *)a)->first, ((const struct span *)b)->first);
+}
+
+/* None reaches into the next one. */
+static bool check_spans(struct spans *spans, struct xstream *s)
+{
+    if (spans->n > 0) {
+        qsort(spans->of, spans->n, sizeof(spans->of[0]), compare_spans);
+    }
+    for (size_t i = 1; i < spans->n; i++) {
+        if (!stream_id_less(spans->of[i - 1].last, spans->of[i].first)) {
             return false;
         }
     }
-    s->last_id = all.last; /* at least */
+    s->last_id = spans->n == 0 ? STREAM_ID_MIN : spans->of[spans->n - 1].last; /* at least */
     return true;
+}
+
+static bool read_blocks(struct slice *in, struct xstream *s, struct str *scratch)
+{
+    uint64_t blocks;
+    struct spans spans = {0};
+    bool good = rdb_read_len(in, &blocks, NULL);
+    for (; good && blocks > 0; blocks--) {
+        good = read_spanned(in, s, &spans, scratch);
+    }
+    good = good && check_spans(&spans, s);
+    mem_free(spans.of);
+    return good;
 }
 
 /* ---- reading: the rest ---- */
@@ -486,16 +529,9 @@ struct object *xstream_rdb_read_2(struct slice *in, struct slice key, int64_t ex
 
 /* ---- drafts ---- */
 
-struct span {
-    struct stream_id first;
-    struct stream_id last;
-};
-
 struct xstream_draft {
     uint64_t blocks; /* that are to come */
-    struct span *spans;
-    size_t n;
-    size_t cap;
+    struct spans spans;
     struct str tail;
     struct str scratch;
 };
@@ -511,7 +547,7 @@ void xstream_draft_free(struct xstream_draft **dp)
 {
     struct xstream_draft *d = *dp;
     if (d != NULL) {
-        mem_free(d->spans);
+        mem_free(d->spans.of);
         str_fini(&d->tail);
         str_fini(&d->scratch);
         mem_free(d);
@@ -522,39 +558,17 @@ void xstream_draft_free(struct xstream_draft **dp)
 bool xstream_draft_add(struct xstream_draft *d, struct xstream *s, struct slice part)
 {
     for (; d->blocks > 0 && part.len > 0; d->blocks--) {
-        struct seen one = {0};
-        if (d->n == d->cap) {
-            d->cap = MAX(d->cap * 2, (size_t)64);
-            d->spans = mem_realloc(d->spans, d->cap * sizeof(d->spans[0]));
-        }
-        if (!read_block(&part, s, &one, &d->spans[d->n].first, &d->scratch)) {
+        if (!read_spanned(&part, s, &d->spans, &d->scratch)) {
             return false;
         }
-        d->spans[d->n++].last = one.last;
     }
     str_append_slice(&d->tail, part);
     return true;
 }
 
-static int compare_spans(const void *a, const void *b)
-{
-    return stream_id_compare(((const struct span *)a)->first, ((const struct span *)b)->first);
-}
-
 bool xstream_draft_done(struct xstream_draft *d, struct xstream *s)
 {
-    if (d->blocks > 0) {
-        return false;
-    }
-    if (d->n > 0) {
-        qsort(d->spans, d->n, sizeof(d->spans[0]), compare_spans);
-    }
-    for (size_t i = 1; i < d->n; i++) {
-        if (!stream_id_less(d->spans[i - 1].last, d->spans[i].first)) {
-            return false;
-        }
-    }
-    s->last_id = d->n == 0 ? STREAM_ID_MIN : d->spans[d->n - 1].last;
     struct slice in = str_slice(&d->tail);
-    return read_rest(&in, s, true, &d->scratch) && in.len == 0;
+    return d->blocks == 0 && check_spans(&d->spans, s) && read_rest(&in, s, true, &d->scratch) &&
+           in.len == 0;
 }
