@@ -166,10 +166,11 @@ def test_torn_tail_is_cut():
     fill(server)
     server.r.set("a", "1")
     before = digest(server)
+    log = data_files(server, "log.*")[-1]
+    size = os.path.getsize(log)
     server.r.set("b", "2")
     server.kill()
-    log = data_files(server, "log.*")[-1]
-    os.truncate(log, os.path.getsize(log) - 3)
+    os.truncate(log, size + 3)  # within what came next, be it this or the second's clock
     server.start()
     server.ready(limit=30)
     assert digest(server) == before
@@ -418,16 +419,25 @@ def test_all_nodes_killed_at_once():
 
 def test_a_cluster_without_logs_is_saved():
     """SAVE through the proxy: every node writes its shards; all killed, they are there again."""
-    cluster = Cluster(replication_factor=2, min_nodes=2)
+    # Nodes are not to be taken for dead where the machine is busy: this is not about failover.
+    cluster = Cluster(replication_factor=2, min_nodes=2, heartbeat_interval="1s", lease="2s")
     for name in "ab":
         cluster.start_node(name)
-    cluster.wait_served()
-    client = cluster.proxy.r
+    cluster.wait_served(limit=60)
+    client = cluster.proxy.client(socket_timeout=30)
     for i in range(500):
         client.set(f"k{i}", i)
-    before = client.lastsave()
-    assert client.save()
-    assert client.lastsave() >= before
+
+
+    def saved():
+        try:
+            before = client.lastsave()
+            return client.save() and client.lastsave() >= before
+        except redis.ResponseError as error:  # a machine so busy that nodes seem dead for a moment
+            assert str(error).startswith("CLUSTERDOWN"), error
+            return False
+
+    wait_until(saved, 30, "every node to save")
     for name in "ab":
         cluster.nodes[name].kill()
     for name in "ab":

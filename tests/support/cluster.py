@@ -116,6 +116,7 @@ class Cluster:
 
     def wait_served(self, limit=15):
         wait_until(self.view.served, limit, "every shard to have a primary")
+        wait_until(self.answers, limit, "the proxy to answer")
 
     def wait_even(self, limit=20):
         """Shards differ by at most one from node to node, nothing is moving."""
