@@ -290,6 +290,38 @@ def test_plain_clients_read_from_replicas_only_when_they_say_so(pair):
         assert isinstance(reply, Error) and str(reply).startswith("MOVED")
 
 
+def test_a_replica_without_its_primary_reads_under_eventual_alone():
+    """Both primaries stand still: when the promise of the strict one is over, its replica refuses; the other reads."""
+    readers = {}
+    clusters = {}
+    for consistency in ("strong", "eventual"):
+        made = Cluster(min_nodes=2, shards=8, lease="500ms", heartbeat_interval="5s", consistency=consistency)
+        clusters[consistency] = made
+        for name in "AB":
+            made.start_node(name)
+        made.wait_even(limit=60)
+        wait_in_sync(made)
+        key = made.keys_of("A", 1)[0]
+        assert made.proxy.r.set(key, consistency)
+        wire = made.nodes["B"].wire(limit=20)
+        assert wire.command("READONLY") == b"OK"
+
+        def read(wire=wire, key=key):
+            return wire.command("GET", key)
+
+        readers[consistency] = read
+        wait_until(lambda: read() == consistency.encode(), 20, "the replica to read")
+    for made in clusters.values():
+        made.nodes["A"].pause()  # not taken for dead so soon
+    try:
+        wait_until(lambda: isinstance(readers["strong"](), Error), 20, "reads to be refused")
+        assert readers["eventual"]() == b"eventual"
+    finally:
+        for made in clusters.values():
+            made.nodes["A"].resume()
+    wait_until(lambda: readers["strong"]() == b"strong", 20, "the replica to read again")
+
+
 def test_wait_counts_replicas(pair):
     key = pair.keys_of("A", 1)[0]
     with pair.nodes["A"].wire(limit=20) as wire:
