@@ -2,8 +2,8 @@
 #include "node/keyspace/keyspace.h"
 
 #include "node/keyspace/db.h"
-#include "node/types/set.h"
 #include "node/types/string.h"
+#include "node/types/zset.h"
 
 #include "common/base/mem.h"
 #include "common/cmd/slot.h"
@@ -92,29 +92,65 @@ static void test_only_held_shards_have_keys(void **state)
     assert_null(ks);
 }
 
+static void add_large(struct keyspace *ks, int members)
+{
+    struct db db = {.ks = ks};
+    struct probe p = keyspace_probe_key(ks, SLICE("large"));
+    struct object *o = zset_new(SLICE("large"));
+    for (int i = 0; i < members; i++) {
+        char name[20];
+        double score = i;
+        struct slice member = slice_of(name, (size_t)snprintf(name, sizeof(name), "m%d", i));
+        assert_int_equal(zset_add(o, member, 0, &score), ZSET_ADDED);
+    }
+    db_add(&db, &p, o);
+}
+
+static void remove_large(struct keyspace *ks, bool lazily)
+{
+    struct db db = {.ks = ks};
+    struct probe p = keyspace_probe_key(ks, SLICE("large"));
+    db_remove(&db, &p, db_peek(&db, &p, SLICE("large")), lazily);
+}
+
+/* In how many steps what waits, so many keys, is freed. */
+static int free_all(struct keyspace *ks, uint64_t keys)
+{
+    uint64_t before = ks->stats.lazyfreed_objects;
+    int steps = 0;
+    assert_int_equal(ks->stats.lazyfree_pending, keys);
+    for (; keyspace_lazyfree_step(ks, 100); steps++) {
+        assert_true(ks->stats.lazyfree_pending > 0);
+    }
+    assert_int_equal(ks->stats.lazyfree_pending, 0);
+    assert_int_equal(ks->stats.lazyfree_bytes, 0);
+    assert_int_equal(ks->stats.lazyfreed_objects - before, keys);
+    return steps;
+}
+
 static void test_a_large_value_goes_bit_by_bit(void **state)
 {
     (void)state;
     struct keyspace *ks = keyspace_new(1, 1, 1);
     keyspace_shard_create(ks, 0);
-    struct db db = {.ks = ks};
-    struct probe p = keyspace_probe_key(ks, SLICE("s"));
-    struct object *o = set_new(SLICE("s"));
-    for (int i = 0; i < 20000; i++) {
-        char name[20];
-        assert_true(set_add(o, slice_of(name, (size_t)snprintf(name, sizeof(name), "m%d", i))));
-    }
-    db_add(&db, &p, o);
-    db_remove(&db, &p, o, true);
-    assert_int_equal(ks->stats.lazyfree_pending, 1);
-    int steps = 0;
-    while (keyspace_lazyfree_step(ks, 100)) {
-        assert_int_equal(ks->stats.lazyfree_pending, 1);
-        steps++;
-    }
-    assert_true(steps > 20);
+    add_large(ks, 20000);
+    remove_large(ks, true);
+    assert_true(free_all(ks, 1) > 20);
+    add_large(ks, 20000);
+    remove_large(ks, false); /* not so large that nobody would wait */
     assert_int_equal(ks->stats.lazyfree_pending, 0);
-    assert_int_equal(ks->stats.lazyfreed_objects, 1);
+    add_large(ks, 100000);
+    remove_large(ks, false);
+    assert_true(free_all(ks, 1) > 100);
+    /* Within what goes as a whole, too. */
+    add_large(ks, 20000);
+    put(ks, 0, 1, OBJECT_NO_EXPIRE);
+    put(ks, 0, 2, OBJECT_NO_EXPIRE);
+    keyspace_flush(ks, 0, 0, true, 0);
+    assert_true(free_all(ks, 3) > 20);
+    add_large(ks, 20000);
+    keyspace_shard_drop(ks, 0);
+    assert_true(free_all(ks, 1) > 20);
     keyspace_free(&ks);
 }
 
