@@ -195,6 +195,62 @@ class Stream:
         self.wire.buffer = self.wire.buffer[size:]
 
 
+SCRIPT = "redis.call('incr', KEYS[1]); redis.call('spop', 'none'); return redis.call('rpush', KEYS[2], ARGV[1])"
+TALK = [
+    # (client, words); None: wait until that client is blocked
+    (0, "MSET a 1 b 2 c 3"), (0, "SELECT 3"), (0, "SET a 1 EX 1000"), (0, "SELECT 0"), (0, "MULTI"), (0, "INCR a"),
+    (0, "SELECT 2"), (0, "INCR a"), (0, "GET a"), (0, "EXEC"), (0, "SELECT 0"), (0, ["EVAL", SCRIPT, "2", "n", "l", "x"]),
+    (0, ["EVAL", "return redis.call('set', KEYS[1], 'v')", "1", "s"]), (0, ["EVAL", "return redis.call('get', KEYS[1])", "1", "s"]),
+    (0, ["EVAL", "redis.call('set', KEYS[1], 'v'); return redis.call('nothing')", "1", "s"]),
+    (1, "BLPOP list 0"), (1, None), (2, "BRPOP list 0"), (2, None), (0, "RPUSH list 1 2 3"),
+    (1, "BLMOVE list other LEFT RIGHT 0"), (1, "BLMOVE list other LEFT RIGHT 0"), (1, None), (0, "LPUSH list y"),
+    (1, "BRPOPLPUSH list other 0"), (1, None), (0, "MULTI"), (0, "LPUSH list z"), (0, "SET done 1"), (0, "EXEC"),
+    (1, "BZPOPMIN zset 0"), (1, None), (2, "BZMPOP 0 1 zset MAX COUNT 2"), (2, None), (0, "ZADD zset 1 a 2 b 3 c 4 d"),
+    (0, "XGROUP CREATE stream g $ MKSTREAM"), (1, "XREADGROUP GROUP g c BLOCK 0 STREAMS stream >"), (1, None), (0, "XADD stream 5-1 f v"),
+    (0, "XADD stream 6-1 f v"), (0, "XREADGROUP GROUP g c NOACK STREAMS stream >"), (0, "XAUTOCLAIM stream g d 0 -"), (0, "XCLAIM stream g e 0 5-1 LASTID 9-9"),
+    (0, "XACK stream g 5-1"), (0, "PUBLISH channel message"), (0, "SPUBLISH channel message"), (0, ["FUNCTION", "LOAD", LIBRARY]),
+    (0, ["FUNCTION", "LOAD", "REPLACE", LIBRARY]), (0, "FCALL answer 0"), (0, "FUNCTION DELETE lib"), (0, "FUNCTION FLUSH"), (0, "SWAPDB 0 3"), (0, "MOVE c 5"),
+    (0, "COPY a copy DB 4 REPLACE"), (0, "RENAME a b"), (0, "RENAMENX b d"), (0, "SETRANGE d 5 x"), (0, "SETEX e 1000 v"), (0, "PERSIST e"),
+    (0, "SORT l STORE sorted"), (0, "SADD set 1 2 3"), (0, "SPOP set 3"), (0, "GEOADD geo 1 1 m"), (0, "GEOSEARCHSTORE near geo FROMLONLAT 1 1 BYRADIUS 5 km"),
+    (0, "PFADD hll a b"), (0, "PFCOUNT hll"), (0, "BITOP NOT e d"), (0, "FLUSHDB ASYNC"), (0, "WATCH a"), (0, "MULTI"), (0, "SET a 1"), (0, "DISCARD"),
+    (0, "SCRIPT LOAD return"), (0, "CONFIG SET lazyfree-lazy-user-del yes"), (0, "SET a 1"), (0, "GETDEL a"), (0, "SET a 1"), (0, "DEL a"), (0, "FLUSHALL"), (0, "SET last 1"),
+]
+
+
+def told(server):
+    """What a server tells its followers of TALK."""
+    stream = Stream(server)
+    clients = [server.wire() for _ in range(3)]
+    waits = {}
+    for who, words in TALK:
+        if words is None:
+            wait_until(lambda: int(server.info("clients")["blocked_clients"]) == len(waits))
+            continue
+        words = words if isinstance(words, list) else words.split(" ")
+        if words[0].startswith("B") and words[0] != "BITOP" or "BLOCK" in words:
+            clients[who].send(encode(*words))
+            waits[who] = words
+            continue
+        clients[who].command(*words)
+        if words[0] in ("RPUSH", "LPUSH", "ZADD", "XADD", "EXEC"):
+            for other in list(waits):
+                wait_until(lambda: int(server.info("clients")["blocked_clients"]) < len(waits) + 1)
+                clients[other].reply()
+                del waits[other]
+    said = []
+    while not said or b"last" not in said[-1]:
+        said.append([word.lower() for word in stream.wire.reply()])
+    return [["*" if word.isdigit() and len(word) == 13 else word for word in words] for words in said]
+
+
+def test_the_stream_is_that_of_redis():
+    redis = RedisServer(enable_debug_command="yes", repl_diskless_sync="no").ready()
+    node = Node(enable_debug_command="yes").ready()
+    assert told(node) == told(redis)
+    logging = Node(enable_debug_command="yes", appendonly="yes").ready()
+    assert told(logging) == told(redis)
+
+
 def test_one_that_does_not_read_is_ended():
     node = Node(client_output_buffer_limit="replica 2mb 1mb 60").ready()
     stream = Stream(node)
