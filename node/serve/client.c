@@ -212,7 +212,7 @@ void client_check_output(struct client *c)
 {
     struct server *s = c->server;
     bool unlimited = (c->flags & CLIENT_LANE) != 0 && list_empty(&c->ear);
-    size_t pending = follow_pending(c);
+    size_t pending = LIKELY(c->follower == NULL) ? 0 : follow_pending(c);
     if (c->stream->out.bytes + pending == 0 || unlimited || (c->flags & CLIENT_CLOSING) != 0) {
         c->soft_since_ms = 0;
         return;

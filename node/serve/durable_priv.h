@@ -79,7 +79,7 @@ struct durable {
     uint64_t clock_end;      /* where the log ended then */
     struct tails *tails;     /* of the log that was found; NULL: not needed any more */
     bool replaces_libraries; /* what a dump brings is no error where there is one already */
-    uint64_t loaded_keys; /* of the last dump.rdb */
+    uint64_t loaded_keys;    /* of the last dump.rdb */
     uint64_t loaded_expired;
     int64_t recovered_us;
     uint64_t recovered_keys;

@@ -465,7 +465,7 @@ void server_make_keyspace(struct server *s, int n_shards)
 const char *server_write_refusal(struct server *s)
 {
     const char *why = durable_refusal(s);
-    return why != NULL ? why : follow_refusal(s);
+    return LIKELY(s->settings->min_replicas == 0) || why != NULL ? why : follow_refusal(s);
 }
 
 uint64_t server_keys(const struct server *s)
