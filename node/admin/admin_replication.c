@@ -265,9 +265,6 @@ void admin_put_replication(void *arg, struct str *to)
     follow_info(s, to);
     if (s->repl != NULL) {
         put_core(s, to);
-    } else {
-        str_printf(to, "repl_backlog_active:0\r\nrepl_backlog_size:0\r\n"
-                       "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n");
     }
 }
 

@@ -635,6 +635,14 @@ size_t follow_each(const struct server *s, follow_view_fn *fn, void *arg)
 void follow_info(const struct server *s, struct str *to)
 {
     const struct following *w = s->following;
+    if (s->repl == NULL) { /* else these are of the log for nodes */
+        str_printf(to,
+                   "repl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n"
+                   "repl_backlog_first_byte_offset:%llu\r\nrepl_backlog_histlen:%llu\r\n",
+                   w->active, (long long)s->settings->repl_backlog_size,
+                   (unsigned long long)(w->active ? w->spool.first + 1 : 0),
+                   (unsigned long long)(w->spool.end - w->spool.first));
+    }
     str_printf(to,
                "followers_stream_active:%d\r\nfollowers_backlog_first:%llu\r\n"
                "followers_backlog_bytes:%zu\r\nfollowers_images:%llu\r\n"
