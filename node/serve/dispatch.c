@@ -146,12 +146,17 @@ struct obstacle {
     enum repl_answer why; /* REPL_YES: nothing */
     uint32_t slot;
     bool write;
+    bool reads;    /* and may read, too: a primary without leases takes writes only */
     uint32_t only; /* as that of the call */
 };
 
 static bool look_at(struct server *s, struct client *c, uint32_t slot, struct obstacle *o)
 {
-    o->why = replicate_may(s, c, keyspace_shard_of(s->ks, (int)slot), o->write);
+    int shard = keyspace_shard_of(s->ks, (int)slot);
+    o->why = replicate_may(s, c, shard, o->write);
+    if (UNLIKELY(o->reads) && o->why == REPL_YES) {
+        o->why = replicate_may(s, c, shard, false);
+    }
     o->slot = slot;
     return o->why == REPL_YES;
 }
@@ -270,6 +275,8 @@ static bool may_touch(struct server *s, struct client *c, const struct command *
     }
     uint32_t single = keys_single(cmd);
     o->write = (cmd->flags & (CF_WRITE | CF_MAY_REPLICATE)) != 0;
+    /* What a script wrote before it was refused a read would stay. */
+    o->reads = (cmd->flags & CF_MAY_REPLICATE) != 0;
     if (single != 0) {
         return look_at_key(s, c, argv[single], o);
     }

@@ -166,3 +166,13 @@ def test_what_a_script_writes_is_on_the_replica(cluster):
         cluster.nodes["B"].kill()
         for i in range(20):
             assert wire.command("EVAL", script, 1, f"n{i}") == b"20"
+
+
+def test_a_script_with_the_words_of_a_node_runs_once(cluster):
+    with cluster.proxy.wire(limit=30) as wire:
+        for i, code in enumerate(["MOVED", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "NOSCRIPT"]):
+            script = f"redis.call('incr', KEYS[1]) return redis.error_reply('{code} of mine')"
+            digest = wire.command("SCRIPT", "LOAD", script).decode()
+            for call in (("EVAL", script), ("EVALSHA", digest)):
+                assert wire.command(*call, 1, f"w{i}") == f"{code} of mine"
+            assert wire.command("GET", f"w{i}") == b"2"
