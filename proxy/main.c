@@ -122,7 +122,7 @@ static bool all_served(const struct map *m)
 static void on_mail(void *arg, struct mail *m)
 {
     struct program *p = arg;
-    if (m->kind == CONTROL_LOADS) {
+    if (m->kind == CONTROL_LOADS || m->kind == CONTROL_SETTINGS) {
         mem_free(m); /* the workers' business */
         return;
     }

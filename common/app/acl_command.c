@@ -368,5 +368,12 @@ void acl_redact(const struct command *c, struct slice *argv, size_t argc)
                 argv[i + 2] = hidden;
             }
         }
+    } else if (c->id == CMD_MIGRATE) {
+        for (size_t i = 6; i < argc && !slice_is(argv[i], "keys"); i++) {
+            size_t secrets = slice_is(argv[i], "auth") ? 1 : slice_is(argv[i], "auth2") ? 2 : 0;
+            for (; secrets > 0 && i + 1 < argc; secrets--) {
+                argv[++i] = hidden;
+            }
+        }
     }
 }

@@ -28,5 +28,5 @@ bool auth_needed(const struct acl_users *users);
 /* CONFIG SET requirepass: the set with that password for the default user. */
 struct acl_users *acl_with_requirepass(const struct acl_users *users, const char *password);
 
-/* Hides the passwords of AUTH, HELLO and ACL SETUSER in what is logged. */
+/* Hides the passwords of AUTH, HELLO, MIGRATE and ACL SETUSER in what is logged. */
 void acl_redact(const struct command *c, struct slice *argv, size_t argc);

@@ -109,6 +109,59 @@ void cmdstats_info_commands(const struct cmdstats *s, struct str *to)
     }
 }
 
+/* The number behind `field` in a line; 0: it has none. */
+static uint64_t number_in(struct slice line, const char *field)
+{
+    uint64_t v = 0;
+    const char *at = memmem(line.ptr, line.len, field, strlen(field));
+    if (at != NULL) {
+        const char *end = line.ptr + line.len;
+        at += strlen(field);
+        for (; at < end && *at >= '0' && *at <= '9'; at++) {
+            v = v * 10 + (uint64_t)(*at - '0');
+        }
+    }
+    return v;
+}
+
+static struct cmdstat *find_by_name(struct cmdstats *s, struct slice name)
+{
+    for (unsigned id = 1; id < CMD_MAX; id++) {
+        if (slice_is(name, command_by_id(id)->full_name)) {
+            return &s->of[id];
+        }
+    }
+    return NULL;
+}
+
+static void add_line(struct cmdstats *to, struct slice line)
+{
+    static const char head[] = "cmdstat_";
+    const size_t n = sizeof(head) - 1;
+    const char *colon = memchr(line.ptr, ':', line.len);
+    if (colon == NULL || line.len < n || memcmp(line.ptr, head, n) != 0) {
+        return;
+    }
+    struct cmdstat *c = find_by_name(to, slice_of(line.ptr + n, (size_t)(colon - line.ptr) - n));
+    if (c != NULL) {
+        c->calls += number_in(line, ":calls=");
+        c->ns += number_in(line, ",usec=") * 1000;
+        c->rejected += number_in(line, ",rejected_calls=");
+        c->failed += number_in(line, ",failed_calls=");
+    }
+}
+
+void cmdstats_add_info(struct cmdstats *to, struct slice text)
+{
+    const char *end = text.ptr + text.len;
+    for (const char *at = text.ptr; at < end;) {
+        const char *eol = memchr(at, '\n', (size_t)(end - at));
+        size_t len = eol == NULL ? (size_t)(end - at) : (size_t)(eol - at);
+        add_line(to, slice_of(at, len));
+        at += len + 1;
+    }
+}
+
 void cmdstats_info_errors(const struct cmdstats *s, struct str *to)
 {
     for (size_t i = 0; i < s->code_count; i++) {

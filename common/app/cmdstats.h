@@ -68,6 +68,8 @@ void cmdstats_error(struct cmdstats *s, const char *code);
 
 /* The lines of INFO's sections, without their headings. */
 void cmdstats_info_commands(const struct cmdstats *s, struct str *to);
+/* Adds what such lines tell, wherever in `text` they are: of calls, what has a number. */
+void cmdstats_add_info(struct cmdstats *to, struct slice text);
 void cmdstats_info_errors(const struct cmdstats *s, struct str *to);
 void cmdstats_info_latency(const struct cmdstats *s, const double *percents, size_t count,
                            struct str *to);

@@ -5,7 +5,8 @@
  *   1  register, heartbeat, map and confirmation
  *   2  replication: primary terms and stale members in the map, REPORT, PROGRESS, ORDER; the node's
  *      password and durability in REGISTER, settings in WELCOME
- *   3  ASK and ANSWER: an operator talks to any node */
+ *   3  ASK and ANSWER: an operator talks to any node
+ *   4  SETTINGS; the memory limit in HEARTBEAT */
 #pragma once
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4

@@ -8,6 +8,7 @@
 #include "node/serve/follow.h"
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
+#include "node/serve/pubsub.h"
 #include "node/serve/replicate.h"
 #include "node/serve/tracking.h"
 
@@ -127,8 +128,10 @@ static void put_memory(void *arg, struct str *to)
         clients, m.name);
     str_printf(
         to,
-        "active_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\nlazyfreed_objects:%llu\r\n",
-        (ull)s->ks->stats.lazyfree_pending, (ull)s->ks->stats.lazyfreed_objects);
+        "active_defrag_running:0\r\nlazyfree_pending_objects:%llu\r\nlazyfreed_objects:%llu\r\n"
+        "lazyfreed_copies:%llu\r\n",
+        (ull)s->ks->stats.lazyfree_pending, (ull)s->ks->stats.lazyfreed_objects,
+        (ull)s->ks->stats.lazyfreed_copies);
 }
 
 /* --- persistence, stats --- */
@@ -227,6 +230,37 @@ static void put_commandstats(void *arg, struct str *to)
     cmdstats_info_commands(((struct server *)arg)->cmdstats, to);
 }
 
+static void put_scriptstats(void *arg, struct str *to)
+{
+    cmdstats_info_commands(((struct server *)arg)->scriptstats, to);
+}
+
+/* Of the channels that ears listen to here, those that this node publishes on, and those that every
+ * node does: copies of a shard have them all. */
+struct served {
+    const struct server *server;
+    size_t channels;
+    size_t everywhere;
+};
+
+static void count_served(void *arg, struct slice name)
+{
+    struct served *n = arg;
+    bool notified = pubsub_is_notification(name);
+    n->everywhere += notified;
+    n->channels += !notified && pubsub_lives_here(n->server, name);
+}
+
+static void put_pubsubstats(void *arg, struct str *to)
+{
+    struct server *s = arg;
+    struct served plain = {.server = s}, shard = {.server = s};
+    channels_each(s->channels, SUBJECT_CHANNEL, count_served, &plain);
+    channels_each(s->channels, SUBJECT_SHARD, count_served, &shard);
+    str_printf(to, "served_channels:%zu\r\nserved_shardchannels:%zu\r\nchannels_everywhere:%zu\r\n",
+               plain.channels, shard.channels + shard.everywhere, plain.everywhere);
+}
+
 static void put_errorstats(void *arg, struct str *to)
 {
     cmdstats_info_errors(((struct server *)arg)->cmdstats, to);
@@ -273,6 +307,8 @@ static const struct info_section sections[] = {
     {"cpu", "CPU", INFO_DEFAULT, put_cpu},
     {"modules", "Modules", INFO_EVERYTHING, put_modules},
     {"commandstats", "Commandstats", INFO_ALL, put_commandstats},
+    {"scriptstats", "Scriptstats", INFO_NAMED, put_scriptstats},
+    {"pubsubstats", "Pubsubstats", INFO_NAMED, put_pubsubstats},
     {"errorstats", "Errorstats", INFO_DEFAULT, put_errorstats},
     {"latencystats", "Latencystats", INFO_ALL, put_latencystats},
     {"cluster", "Cluster", INFO_DEFAULT, put_cluster},

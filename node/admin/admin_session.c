@@ -2,6 +2,7 @@
 /* What a connection says about itself: AUTH, HELLO, RESET, PING, and SHOAL for our own programs. */
 #include "node/admin/admin_priv.h"
 #include "node/serve/access.h"
+#include "node/serve/config.h"
 #include "node/serve/fate.h"
 #include "node/serve/membership.h"
 #include "node/serve/parked.h"
@@ -244,6 +245,10 @@ static void do_shoal(struct call *k)
         "    Let no key expire for so long.",
         "READY <command> [<arg> ...]",
         "    On a lane: if the command has to wait, tell when it is worth another try.",
+        "ROOM",
+        "    QUEUED, or an error while memory is short: for a proxy that queues for EXEC.",
+        "SETTINGS <version> <name> <value> [<name> <value> ...]",
+        "    CONFIG SET of all nodes, by one who knows that version of the cluster's settings.",
         "SHARDS",
         "    Return the shards held here, and how far their copies are.",
         "SUBSCRIBE (CHANNEL|PATTERN|SHARD) <name> <count> [<kind> <name> <count> ...]",
@@ -273,6 +278,11 @@ static void do_shoal(struct call *k)
         unpark(k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {
         hold_expiry(k);
+    } else if (slice_is(k->argv[1], "room")) {
+        resp_simple(&k->w, "QUEUED"); /* else it had been refused before */
+    } else if (slice_is(k->argv[1], "settings")) {
+        config_set_for_all(server_of(k), (client_of(k)->flags & CLIENT_LOCAL) != 0, k->argv,
+                           k->argc, &k->w);
     } else if (slice_is(k->argv[1], "help")) {
         command_help_reply(&k->w, "SHOAL", help);
     } else {

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/base/rng.h"
 #include "common/io/resp_link.h"
+#include "common/resp/parse.h"
 #include "common/wire/version.h"
 #include "common/wire/wire.h"
 
@@ -135,6 +136,7 @@ static void send_heartbeat(struct agent *a)
     m.heartbeat.epoch = a->map == NULL ? 0 : a->map->epoch;
     m.heartbeat.keys = load.keys;
     m.heartbeat.memory = load.memory;
+    m.heartbeat.memory_limit = load.memory_limit;
     m.heartbeat.ops = load.ops;
     m.heartbeat.clients = load.clients;
     list_held(a, &m.heartbeat.held);
@@ -526,6 +528,18 @@ static void take_refused(struct agent *a, const struct wire_refused *m)
     retry_later(a, REFUSED_MS);
 }
 
+static void take_settings(struct agent *a, const struct wire_settings *m)
+{
+    struct resp_parser p;
+    resp_parser_init(&p);
+    p.bulk_max = INT64_MAX;
+    if (a->state == AGENT_MEMBER && m->pairs.len > 0 && resp_parse(&p, m->pairs) == RESP_OK &&
+        p.argc % 2 == 0) {
+        a->port.settings(a->port.arg, m->version, p.argv, p.argc);
+    }
+    resp_parser_fini(&p);
+}
+
 static void take_order(struct agent *a, const struct wire_order *m)
 {
     for (size_t i = 0; i < m->changes.count && a->state == AGENT_MEMBER; i++) {
@@ -633,6 +647,9 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
         break;
     case WIRE_MAP:
         take_map(a, &m.map);
+        break;
+    case WIRE_SETTINGS:
+        take_settings(a, &m.settings);
         break;
     case WIRE_REFUSED:
         take_refused(a, &m.refused);

@@ -31,8 +31,9 @@ const char *agent_state_name(enum agent_state s);
 /* What a heartbeat tells. */
 struct agent_load {
     uint64_t keys;
-    uint64_t memory; /* bytes used */
-    uint64_t ops;    /* commands per second, lately */
+    uint64_t memory;       /* bytes used */
+    uint64_t memory_limit; /* maxmemory; 0: none */
+    uint64_t ops;          /* commands per second, lately */
     uint64_t clients;
 };
 
@@ -54,6 +55,8 @@ struct agent_port {
     uint64_t (*shard_bytes)(void *arg, int shard);
     /* Registered, or a setting changed: before the map that follows. */
     void (*welcome)(void *arg, const struct wire_welcome *w);
+    /* Behind it, and when they change: what CONFIG SET gave to all nodes, as names and values. */
+    void (*settings)(void *arg, uint64_t version, const struct slice *pairs, size_t n);
     /* What the coordinator wants of this primary. */
     void (*order)(void *arg, const struct wire_change *c);
     /* Adds how far the members are of the shards of which this node is primary; of those that are

@@ -46,8 +46,14 @@ static bool runs_in_multi(const struct command *cmd)
     }
 }
 
+static bool asks_for_room(const struct call *c)
+{
+    return c->cmd->id == CMD_SHOAL && c->argc > 1 && slice_is(c->argv[1], "room");
+}
+
 /* Whether what this command may come to need is not to be had. In a transaction the queue itself
- * takes memory, so all but the ways out of it are refused. */
+ * takes memory, so all but the ways out of it are refused; that of a proxy's client is the proxy's,
+ * which asks by SHOAL ROOM. */
 static bool out_of_memory(struct call *c)
 {
     const struct session *s = c->session;
@@ -69,9 +75,10 @@ static bool out_of_memory(struct call *c)
         return s->tx_denyoom;
     }
     if (s->in_multi && !s->in_exec) {
-        return !runs_in_multi(c->cmd) || c->cmd->id == CMD_MULTI || c->cmd->id == CMD_WATCH;
+        return !s->relayed &&
+               (!runs_in_multi(c->cmd) || c->cmd->id == CMD_MULTI || c->cmd->id == CMD_WATCH);
     }
-    return (c->cmd->flags & CF_DENYOOM) != 0;
+    return (c->cmd->flags & CF_DENYOOM) != 0 || asks_for_room(c);
 }
 
 /* An object's header has 32 bits for the key's length. Only a proto-max-bulk-len above that lets a

@@ -26,6 +26,7 @@ struct session {
     bool in_exec;    /* EXEC is running the queue, or a script its commands */
     bool in_script;  /* it is a script's: what would wait does not, XREAD's BLOCK is an error */
     bool no_touch;   /* CLIENT NO-TOUCH, and the proxy's own reads: leave the access clock */
+    bool relayed;    /* a proxy's lane: what EXEC is to run was queued there before */
     bool tx_denyoom; /* something queued needs memory */
     /* Whose rules count for what a script or EXEC runs; NULL: no rules. serve's to set. */
     const struct acl_user *user;

@@ -26,13 +26,25 @@ void db_before(const struct db *db, const struct probe *p, struct slice key)
     guard_key(db, p, key);
 }
 
+/* Copies of another node's keys are counted apart: each of their values goes once. */
+static void let_go(const struct db *db, const struct probe *p, struct object *o, bool lazily)
+{
+    struct keyspace *ks = db->ks;
+    const struct shard *shard = ks->shards[p->shard];
+    uint64_t before = ks->stats.lazyfree_pending;
+    lazyfree_object(ks, o, lazily);
+    if (shard != NULL && shard->passive) {
+        ks->stats.lazyfreed_copies += ks->stats.lazyfree_pending - before;
+    }
+}
+
 static __attribute__((noinline)) void expire(const struct db *db, const struct probe *p,
                                              struct table *t, struct object *o)
 {
     guard_key(db, p, object_key(o));
     table_take(t, p->hash, o);
     keyspace_expired(db, p, object_key(o));
-    lazyfree_object(db->ks, o, db->ks->settings.lazy_expire);
+    let_go(db, p, o, db->ks->settings.lazy_expire);
 }
 
 /* Everything begins here. */
@@ -136,7 +148,7 @@ void db_replace(const struct db *db, const struct probe *p, struct object *old, 
     guard_key(db, p, object_key(old));
     clock_start(db->ks, o, db->now_ms);
     db_changed(db, p, &was, o);
-    lazyfree_object(db->ks, old, db->ks->settings.lazy_server_del);
+    let_go(db, p, old, db->ks->settings.lazy_server_del);
 }
 
 struct object *db_take(const struct db *db, const struct probe *p, struct object *o)
@@ -149,7 +161,7 @@ struct object *db_take(const struct db *db, const struct probe *p, struct object
 
 void db_remove(const struct db *db, const struct probe *p, struct object *o, bool lazily)
 {
-    lazyfree_object(db->ks, db_take(db, p, o), lazily);
+    let_go(db, p, db_take(db, p, o), lazily);
 }
 
 struct object *db_set_expire(const struct db *db, const struct probe *p, struct object *o,

@@ -276,6 +276,7 @@ static uint64_t empty(struct keyspace *ks, int db, int shard, bool lazily)
     ks->shards[shard]->version++;
     ks->dbs[db].tables[shard] = NULL;
     if (lazily) {
+        ks->stats.lazyfreed_copies += ks->shards[shard]->passive ? keys : 0;
         lazyfree_table(ks, t);
     } else {
         table_free(&t);

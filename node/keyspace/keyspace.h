@@ -54,6 +54,7 @@ struct keyspace_stats {
     uint64_t expired_time_cap_reached;
     uint64_t expire_cycle_us; /* the caller of keyspace_expire_cycle adds */
     uint64_t lazyfreed_objects;
+    uint64_t lazyfreed_copies; /* of these and what waits: other nodes' */
     uint64_t lazyfree_pending; /* objects waiting to be freed */
     size_t lazyfree_bytes;     /* and what they take */
     uint64_t evicted_keys;

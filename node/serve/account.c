@@ -145,6 +145,9 @@ static void after(struct call *k)
         tracking_after(s, k);
     }
     cmdstats_called(s->cmdstats, k->cmd->id, ns, k->w.errors != 0);
+    if (UNLIKELY(k->session->in_script)) {
+        cmdstats_called(s->scriptstats, k->cmd->id, ns, k->w.errors != 0);
+    }
     if (UNLIKELY(k->w.errors != 0) && !k->error_counted) {
         cmdstats_error(s->cmdstats, k->w.code);
     }
@@ -193,6 +196,7 @@ void account_expire_cycle(struct server *s, uint64_t ns)
 void account_init(struct server *s)
 {
     s->cmdstats = cmdstats_new(s->settings->latency_tracking);
+    s->scriptstats = cmdstats_new(false);
     s->slowlog = slowlog_new();
     s->latency = latency_new();
     s->table.after = after;
@@ -201,6 +205,7 @@ void account_init(struct server *s)
 void account_fini(struct server *s)
 {
     cmdstats_free(&s->cmdstats);
+    cmdstats_free(&s->scriptstats);
     slowlog_free(&s->slowlog);
     latency_free(&s->latency);
 }
@@ -229,6 +234,7 @@ void account_reset(struct server *s)
     struct keyspace_stats *k = &s->ks->stats;
     struct server_traffic now;
     cmdstats_reset(s->cmdstats);
+    cmdstats_reset(s->scriptstats);
     server_traffic(s, &now);
     s->stats = (struct server_stats){.memory_peak = mem_used(), .cron_turns = kept.cron_turns};
     /* What open connections counted stays with them: taken off here. */
@@ -245,4 +251,5 @@ void account_reset(struct server *s)
     k->evicted_keys = 0;
     k->expired_time_cap_reached = 0;
     k->lazyfreed_objects = 0;
+    k->lazyfreed_copies = 0;
 }

@@ -261,6 +261,7 @@ void client_becomes_lane(struct client *c)
 {
     if ((c->flags & CLIENT_LANE) == 0) {
         c->flags |= CLIENT_LANE;
+        c->session.relayed = true;
         c->server->n_lanes++;
     }
     if (c->flags & CLIENT_OVER) {

@@ -790,7 +790,8 @@ static void log_info(const struct durable *d, struct str *to)
 void durable_info(const struct server *s, struct str *to)
 {
     const struct durable *d = s->durable;
-    bool rewriting = d->saving_all || d->snapshot != NULL || d->enabling;
+    /* BGREWRITEAOF saves all shards anew, be there a log or not. */
+    bool rewriting = d->saving_all || (d->wal != NULL && (d->snapshot != NULL || d->enabling));
     int64_t since_s = (loop_now_ms(s->loop) - d->saving_since_ms) / 1000;
     /* Nothing forks here, so nothing is copied on write. */
     str_printf(to,
@@ -820,7 +821,7 @@ void durable_info(const struct server *s, struct str *to)
     str_printf(to,
                "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:0\r\n"
                "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n",
-               d->wal != NULL, rewriting && d->wal != NULL);
+               d->wal != NULL, rewriting);
     str_printf(to,
                "aof_last_bgrewrite_status:%s\r\naof_rewrites:%llu\r\n"
                "aof_rewrites_consecutive_failures:0\r\naof_last_write_status:%s\r\n"

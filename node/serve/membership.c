@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/membership.h"
 
+#include "node/serve/config.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
 #include "node/serve/replicate.h"
@@ -65,7 +66,14 @@ static bool shard_held(void *arg, int shard, uint64_t *term, uint64_t *version)
 
 static void take_welcome(void *arg, const struct wire_welcome *w)
 {
-    replicate_welcome(arg, w);
+    struct server *s = arg;
+    s->settings_version = 0; /* what it told before on another connection is told anew */
+    replicate_welcome(s, w);
+}
+
+static void take_settings(void *arg, uint64_t version, const struct slice *pairs, size_t n)
+{
+    config_take(arg, version, pairs, n);
 }
 
 static void take_order(void *arg, const struct wire_change *c)
@@ -83,6 +91,7 @@ static void tell_load(void *arg, struct agent_load *out)
     const struct server *s = arg;
     out->keys = server_keys(s);
     out->memory = mem_used();
+    out->memory_limit = (uint64_t)s->settings->maxmemory;
     out->ops = rate_now(&s->ops);
     out->clients = s->n_clients;
 }
@@ -96,6 +105,7 @@ static void fill_port(struct server *s, struct agent_port *port)
                                 .shard_bytes = shard_bytes,
                                 .shard_held = shard_held,
                                 .welcome = take_welcome,
+                                .settings = take_settings,
                                 .order = take_order,
                                 .progress = tell_progress,
                                 .load = tell_load};

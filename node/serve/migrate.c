@@ -471,6 +471,12 @@ static void begin(struct call *k, const struct options *o, int port)
         resp_simple(&k->w, "NOKEY");
         return;
     }
+    if (!k->wait.allowed || c->session.in_exec || (c->flags & CLIENT_LANE) != 0) {
+        mem_free(keys);
+        resp_error(&k->w, "ERR MIGRATE of keys that exist is served to clients of the node "
+                          "itself, and not in transactions or scripts");
+        return;
+    }
     struct migration *m = mem_zalloc(sizeof(*m));
     m->client = c;
     m->cmd = k->cmd;
@@ -535,11 +541,6 @@ void migrate_command(struct call *k)
     struct options o;
     int64_t port;
     if (!parse(k, &o, &port)) {
-        return;
-    }
-    if (!k->wait.allowed || c->session.in_exec || (c->flags & CLIENT_LANE) != 0) {
-        resp_error(&k->w, "ERR MIGRATE is served to clients of the node itself, and not in "
-                          "transactions or scripts");
         return;
     }
     begin(k, &o, (int)port);

@@ -97,11 +97,12 @@ struct server {
     size_t memory_at_start;
 
     /* cluster: as the agent told it last */
-    struct agent *agent;      /* NULL when it stands alone */
-    struct map *map;          /* a reference of our own; NULL before the first */
-    int self;                 /* index in map, or NODE_NONE */
-    struct links *links;      /* to the other nodes; NULL when it stands alone */
-    struct replication *repl; /* the copies of its shards; NULL: stands alone without a log */
+    struct agent *agent;       /* NULL when it stands alone */
+    struct map *map;           /* a reference of our own; NULL before the first */
+    int self;                  /* index in map, or NODE_NONE */
+    struct links *links;       /* to the other nodes; NULL when it stands alone */
+    uint64_t settings_version; /* of what CONFIG SET gave to all nodes; 0: not told yet */
+    struct replication *repl;  /* the copies of its shards; NULL: stands alone without a log */
 
     /* clients */
     struct listener *listeners[SERVER_LISTENERS_MAX];
@@ -168,6 +169,7 @@ struct server {
     struct rate links_in; /* from and to other nodes */
     struct rate links_out;
     struct cmdstats *cmdstats;
+    struct cmdstats *scriptstats; /* of these, what scripts ran: a proxy counts the rest itself */
     struct slowlog *slowlog;
     struct latency *latency;
     int64_t slow_ns;  /* from here on slow log or latency monitor look at a command */

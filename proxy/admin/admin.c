@@ -40,6 +40,7 @@ void admin_fill(struct local_table *t)
     admin_debug(t);
     admin_memory(t);
     admin_observe(t);
+    admin_latency(t);
     admin_wait(t);
     admin_script(t);
     admin_tracking(t);

@@ -5,14 +5,17 @@
  * (OPT_SHARED) is set on both; the rest is the nodes'. GET shows the proxy's first, then what one
  * node knows besides. SET is all or none: the proxy's part is tried on a copy, then the nodes get
  * theirs (each takes all or none; when one of them fails, the others get back what they had), and
- * only when they agreed the copy becomes what is used. */
+ * only when they agreed the copy becomes what is used. What they agreed on is recorded by the
+ * coordinator, for nodes that were not to be reached just now or come later (node_settings.h). */
 #include "proxy/admin/admin_priv.h"
+#include "proxy/front/listening.h"
 #include "proxy/front/observe.h"
 
 #include "common/app/acl_file.h"
 #include "common/app/config_command.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 #include "common/model/map.h"
 #include "common/resp/value.h"
 
@@ -142,20 +145,28 @@ static enum local_result do_get(struct local_call *c)
 struct set_run {
     struct later *later;
     struct proxy_options next;
-    bool own; /* the proxy's options change */
+    bool own;             /* the proxy's options change */
+    bool memory;          /* the nodes' maxmemory does */
+    struct slice *record; /* what the coordinator is told when all is done: see control_admin */
+    size_t n_record;
 };
 
 static void run_free(struct set_run *r)
 {
     options_fini(proxy_options_table(), &r->next);
+    mem_free(r->record);
     mem_free(r);
 }
 
-static void nothing(struct worker *w, void *arg, struct str *answer)
+#define MEMORY_DOUBT_US (10LL * 1000 * 1000) /* by then heartbeats tell of a new maxmemory */
+
+static void doubt_memory(struct worker *w, void *arg, struct str *answer)
 {
-    (void)w;
-    (void)arg;
+    const struct set_run *r = arg;
     (void)answer;
+    if (r->memory) {
+        exec_doubt_memory(w->exec, loop_now_us(w->loop) + MEMORY_DOUBT_US);
+    }
 }
 
 /* Every worker has had its mail with the new options by now. */
@@ -165,8 +176,15 @@ static void applied(struct worker *asker, void *arg, struct str *answers, int n)
     (void)asker;
     (void)answers;
     (void)n;
-    resp_ok(&r->later->w);
-    later_finish(&r->later);
+    if (r->n_record > 0 && workers_control(r->later->worker->all) != NULL) {
+        struct local_call c = later_call(r->later);
+        c.w = &r->later->w;
+        (void)worker_ask_control(&c, r->record, r->n_record);
+        later_drop(&r->later);
+    } else {
+        resp_ok(&r->later->w);
+        later_finish(&r->later);
+    }
     run_free(r);
 }
 
@@ -177,11 +195,15 @@ static void apply(struct set_run *r)
         workers_set_options(w, &r->next);
         log_set_level((enum log_level)r->next.loglevel);
     }
-    workers_ask(w, nothing, r, applied);
+    workers_ask(w, doubt_memory, r, applied);
 }
 
-/* Which pairs are for the nodes, and which for the proxy; each list begins with CONFIG SET. */
+#define THEIRS_HEAD 3
+
+/* Which pairs are for the proxy, behind CONFIG SET, and which for the nodes, behind SHOAL SETTINGS
+ * version. */
 struct shares {
+    char version[NUM_I64_MAX_LEN];
     struct slice *own, *theirs;
     size_t n_own, n_theirs;
     struct slice first_foreign; /* len 0: none */
@@ -210,14 +232,29 @@ static void node_set_free(struct node_set *s)
     }
     mem_free(s->before);
     str_fini(&s->error);
-    later_drop(&s->run->later);
-    run_free(s->run);
+    if (s->run != NULL) {
+        later_drop(&s->run->later);
+        run_free(s->run);
+    }
     mem_free(s);
 }
 
-static bool is_error(const struct fan_answer *a)
+/* The node does not want it. One that was not to be reached gets it from the coordinator. */
+static bool is_refusal(const struct fan_answer *a)
 {
+    static const struct slice away[] = {SLICE("-CLUSTERDOWN "), SLICE("-UNKNOWNOUTCOME "),
+                                        SLICE("-TRYAGAIN "), SLICE("-LOADING ")};
+    for (size_t i = 0; i < ARRAY_LEN(away); i++) {
+        if (a->reply.len > away[i].len && memcmp(a->reply.ptr, away[i].ptr, away[i].len) == 0) {
+            return false;
+        }
+    }
     return a->reply.len > 0 && a->reply.ptr[0] == '-';
+}
+
+static bool is_good(const struct fan_answer *a)
+{
+    return a->reply.len > 0 && a->reply.ptr[0] == '+';
 }
 
 static bool undo_words(void *arg, const char *node_id, const struct slice **argv, size_t *argc)
@@ -233,49 +270,80 @@ static bool undo_words(void *arg, const char *node_id, const struct slice **argv
     return false;
 }
 
+/* The reply is an error; nodes that took the half of it hear from the coordinator what holds. */
+static void fail(struct local_call *c, struct node_set *s)
+{
+    const struct slice words[2] = {SLICE("SETTINGS"), str_slice(&s->error)};
+    if (workers_control(worker_of(c)->all) != NULL) {
+        c->fanned = true;
+        (void)worker_ask_control(c, words, ARRAY_LEN(words));
+    } else {
+        outbuf_append(c->w->out, s->error.ptr, s->error.len);
+    }
+    node_set_free(s);
+}
+
 static void merge_undo(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
 {
-    struct node_set *s = arg;
     for (size_t i = 0; i < n; i++) {
-        if (is_error(&answers[i])) {
+        if (!is_good(&answers[i])) {
             log_event(LOG_WARNING, "config", "not put back after a failed CONFIG SET node=%s",
                       answers[i].node_id);
         }
     }
-    outbuf_append(c->w->out, s->error.ptr, s->error.len);
+    fail(c, arg);
+}
+
+/* Nobody refused it, and somebody took it. */
+static void accept_set(struct local_call *c, struct node_set *s)
+{
+    struct set_run *r = s->run;
+    struct later *l = r->later;
+    c->fanned = true;
+    /* SHOAL SETTINGS version name value ... */
+    r->record = mem_alloc((2 + l->argc / 2 * 3) * sizeof(*r->record));
+    r->record[r->n_record++] = SLICE("SETTINGS");
+    r->record[r->n_record++] = SLICE("+OK\r\n");
+    for (size_t i = THEIRS_HEAD; i + 1 < l->argc; i += 2) {
+        const struct option *o = options_find(proxy_options_table(), l->argv[i]);
+        if (o != NULL && (o->flags & OPT_SECRET)) {
+            continue; /* without the right password a node can't even register */
+        }
+        r->record[r->n_record++] = o == NULL ? SLICE("KEEP") : SLICE("LEND");
+        r->record[r->n_record++] = l->argv[i];
+        r->record[r->n_record++] = l->argv[i + 1];
+        r->memory = r->memory || slice_is(l->argv[i], "maxmemory");
+    }
+    s->run = NULL;
     node_set_free(s);
+    apply(r);
 }
 
 /* All took it, or the first that did not says why. */
 static void merge_set(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
 {
     struct node_set *s = arg;
-    size_t bad = 0;
-    while (bad < n && !is_error(&answers[bad])) {
-        bad++;
+    size_t bad = 0, away = 0;
+    bool any_good = n == 0;
+    for (size_t i = n; i-- > 0;) {
+        any_good = any_good || is_good(&answers[i]);
+        bad = is_refusal(&answers[i]) ? i + 1 : bad;
+        away = is_good(&answers[i]) ? away : i;
     }
-    bool any_good = false;
-    for (size_t i = 0; i < n; i++) {
-        any_good = any_good || !is_error(&answers[i]);
-    }
-    if (bad < n && any_good && !later_gone(s->run->later)) {
-        str_append_slice(&s->error, answers[bad].reply);
-        (void)local_fan_each(c, undo_words, merge_undo, s);
-        return;
-    }
-    if (bad < n) {
-        outbuf_append(c->w->out, answers[bad].reply.ptr, answers[bad].reply.len);
-    } else if (n == 0 && s->unknown[0] != '\0') {
+    if (n == 0 && s->unknown[0] != '\0') {
         resp_errorf(c->w, "ERR Unknown option or number of arguments for CONFIG SET - '%s'",
                     s->unknown);
+        node_set_free(s);
+    } else if (bad == 0 && any_good) {
+        accept_set(c, s);
     } else {
-        if (s->run->own) {
-            workers_set_options(s->run->later->worker, &s->run->next);
-            log_set_level((enum log_level)s->run->next.loglevel);
+        str_append_slice(&s->error, answers[bad > 0 ? bad - 1 : away].reply);
+        if (any_good && !later_gone(s->run->later)) {
+            (void)local_fan_each(c, undo_words, merge_undo, s);
+        } else {
+            fail(c, s);
         }
-        resp_ok(c->w);
     }
-    node_set_free(s);
 }
 
 static void keep_before(struct node_set *s, const struct fan_answer *a)
@@ -317,13 +385,13 @@ static enum local_result set_nodes(struct local_call *c, struct set_run *r,
                                    const struct shares *shares)
 {
     struct node_set *s = mem_zalloc(sizeof(*s));
-    struct slice *names = mem_alloc(shares->n_theirs * sizeof(*names));
+    struct slice *names = mem_alloc((shares->n_theirs + 2) * sizeof(*names));
     size_t n = 2;
     names[0] = SLICE("CONFIG");
     names[1] = SLICE("GET");
     s->run = r;
     r->later = later_of(c, shares->theirs, shares->n_theirs);
-    for (size_t i = 2; i < shares->n_theirs; i += 2) {
+    for (size_t i = THEIRS_HEAD; i < shares->n_theirs; i += 2) {
         names[n++] = shares->theirs[i];
     }
     (void)snprintf(s->unknown, sizeof(s->unknown), "%.*s", ARG_PRINT(shares->first_foreign));
@@ -332,13 +400,18 @@ static enum local_result set_nodes(struct local_call *c, struct set_run *r,
     return result;
 }
 
+/* The version lies in `s`. */
 static void share_out(const struct local_call *c, struct shares *s)
 {
     s->own = mem_alloc(c->argc * sizeof(*s->own));
-    s->theirs = mem_alloc(c->argc * sizeof(*s->theirs));
-    s->own[0] = s->theirs[0] = c->argv[0];
-    s->own[1] = s->theirs[1] = c->argv[1];
-    s->n_own = s->n_theirs = 2;
+    s->theirs = mem_alloc((c->argc + 1) * sizeof(*s->theirs));
+    s->own[0] = c->argv[0];
+    s->own[1] = c->argv[1];
+    s->n_own = 2;
+    s->theirs[0] = SLICE("SHOAL");
+    s->theirs[1] = SLICE("SETTINGS");
+    s->theirs[2] = slice_of(s->version, num_print_u64(s->version, worker_of(c)->settings_version));
+    s->n_theirs = THEIRS_HEAD;
     for (size_t i = 2; i + 1 < c->argc; i += 2) {
         const struct option *o = options_find(proxy_options_table(), c->argv[i]);
         if (o != NULL) {
@@ -354,11 +427,40 @@ static void share_out(const struct local_call *c, struct shares *s)
     }
 }
 
+/* Whether it can be made true; it is when all agreed. */
+struct trying {
+    struct worker *worker;
+    const struct proxy_options *next;
+};
+
+static bool on_change(void *arg, const struct option *o, struct errmsg *err)
+{
+    const struct trying *t = arg;
+    int port = (int)t->next->port;
+    struct errmsg why;
+    if (strcmp(o->name, "port") != 0 || t->next->port == t->worker->options->port) {
+        return true;
+    }
+    if (port == 0) {
+        errmsg_set(err, "the system chooses a port only at the start");
+        return false;
+    }
+    if (port != workers_port(t->worker->all) && !listening_claim(t->worker, &port, &why)) {
+        log_event(LOG_WARNING, "config", "port not taken: %s", why.text);
+        errmsg_set(err, "Unable to listen on this port. Check server logs.");
+        return false;
+    }
+    return true;
+}
+
 /* False: the error is written. */
 static bool try_own(struct local_call *c, const struct shares *s, struct set_run *r)
 {
     struct config_context cc = context_for(c, &r->next);
+    struct trying t = {.worker = worker_of(c), .next = &r->next};
     struct outbuf out = {0};
+    cc.on_change = on_change;
+    cc.arg = &t;
     struct resp_writer w = {.out = &out, .proto = c->w->proto};
     config_command(&cc, s->own, s->n_own, &w);
     if (w.errors > 0) {
@@ -375,6 +477,15 @@ static enum local_result do_set(struct local_call *c)
     if (c->argc % 2 != 0) {
         return refuse(c, ERR_SYNTAX);
     }
+    for (size_t i = 2; i < c->argc; i += 2) {
+        if (is_nodes_own(c->argv[i])) {
+            resp_errorf(c->w,
+                        "ERR CONFIG SET failed (possibly related to argument '%.*s') - "
+                        "it is set at each node itself",
+                        ARG_PRINT(c->argv[i]));
+            return LOCAL_DONE;
+        }
+    }
     struct set_run *r = mem_zalloc(sizeof(*r));
     options_copy(proxy_options_table(), &r->next, worker_of(c)->options);
     share_out(c, &s);
@@ -382,7 +493,7 @@ static enum local_result do_set(struct local_call *c)
     if (r->own && !try_own(c, &s, r)) {
         run_free(r);
         result = LOCAL_DONE;
-    } else if (s.n_theirs == 2) {
+    } else if (s.n_theirs == THEIRS_HEAD) {
         r->later = later_new(c);
         apply(r);
     } else {

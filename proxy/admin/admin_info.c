@@ -146,6 +146,10 @@ static void put_memory(void *arg, struct str *to)
                           info_merge_get(r->nodes, "used_memory") -
                               info_merge_get(r->nodes, "used_memory_peak"));
     }
+    /* A value counts once, however many copies it has; some may still wait. */
+    int64_t copies = info_merge_get(r->nodes, "lazyfreed_copies");
+    info_merge_add_to(r->nodes, "Memory", "lazyfreed_objects",
+                      -MIN(copies, info_merge_get(r->nodes, "lazyfreed_objects")));
     info_merge_set(r->nodes, "Memory", "mem_allocator", m.name);
     info_merge_section(r->nodes, "Memory", to);
 }
@@ -196,6 +200,17 @@ static const char *const node_stats[] = {"expired_keys",
                                          "tracking_total_prefixes",
                                          "dump_payload_sanitizations"};
 
+/* Channels are known to each copy of their shard, and count once. */
+static int64_t node_stat(const struct info_merge *nodes, const char *name)
+{
+    if (strcmp(name, "pubsub_channels") == 0) {
+        return info_merge_get(nodes, "served_channels") +
+               info_merge_get(nodes, "channels_everywhere");
+    }
+    return info_merge_get(nodes, strcmp(name, "pubsubshard_channels") == 0 ? "served_shardchannels"
+                                                                           : name);
+}
+
 static void put_stats(void *arg, struct str *to)
 {
     const struct info_run *r = arg;
@@ -219,7 +234,7 @@ static void put_stats(void *arg, struct str *to)
     info_int(to, "rejected_connections", (int64_t)c->connections_rejected);
     str_appendz(to, "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
     for (size_t i = 0; i < ARRAY_LEN(node_stats); i++) {
-        info_int(to, node_stats[i], info_merge_get(r->nodes, node_stats[i]));
+        info_int(to, node_stats[i], node_stat(r->nodes, node_stats[i]));
     }
     str_appendz(to, "unexpected_error_replies:0\r\n");
     info_int(to, "total_error_replies", (int64_t)r->sum.stats->errors);
@@ -393,6 +408,7 @@ static void merge(struct local_call *c, const struct fan_answer *answers, size_t
         struct resp_value *v = resp_value_parse(answers[i].reply);
         if (v != NULL && (v->type == RESP_BULK || v->type == RESP_VERBATIM)) {
             info_merge_add(r->nodes, v->text);
+            cmdstats_add_info(r->sum.stats, v->text);
             r->n_nodes++;
         }
         resp_value_free(&v);
@@ -406,8 +422,8 @@ static void merge(struct local_call *c, const struct fan_answer *answers, size_t
 /* Whether a section that the nodes tell is asked for. */
 static bool needs_nodes(const struct later *l)
 {
-    static const char *const theirs[] = {"memory", "persistence", "stats",      "keyspace",
-                                         "all",    "default",     "everything", "shoal"};
+    static const char *const theirs[] = {"memory",  "persistence", "stats", "keyspace",    "all",
+                                         "default", "everything",  "shoal", "commandstats"};
     for (size_t i = 1; i < l->argc; i++) {
         for (size_t k = 0; k < ARRAY_LEN(theirs); k++) {
             if (slice_is(l->argv[i], theirs[k])) {
@@ -435,7 +451,8 @@ static void answered(struct worker *asker, void *arg, struct str *answers, int n
         run_free(r);
         return;
     }
-    const struct slice ask[] = {SLICE("INFO"), SLICE("default")};
+    const struct slice ask[] = {SLICE("INFO"), SLICE("default"), SLICE("scriptstats"),
+                                SLICE("pubsubstats")};
     struct local_call c = later_call(r->later);
     (void)local_fan(&c, ask, ARRAY_LEN(ask), merge, r);
 }

@@ -75,6 +75,7 @@ void admin_server(struct local_table *t);
 void admin_debug(struct local_table *t);
 void admin_memory(struct local_table *t);
 void admin_observe(struct local_table *t);
+void admin_latency(struct local_table *t);
 void admin_wait(struct local_table *t);
 void admin_script(struct local_table *t);
 void admin_tracking(struct local_table *t);

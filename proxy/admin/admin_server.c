@@ -174,7 +174,7 @@ static enum local_result do_script_debug(struct local_call *c)
 void admin_server(struct local_table *t)
 {
     static const enum command_id missing[] = {
-        CMD_SYNC, CMD_PSYNC, CMD_REPLCONF, CMD_MIGRATE, CMD_MODULE, CMD_SHOAL,
+        CMD_SYNC, CMD_PSYNC, CMD_REPLCONF, CMD_MODULE, CMD_SHOAL,
     };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
         local_table_set(t, missing[i], not_served, 0);

@@ -71,6 +71,7 @@ static enum rule rule_of(const char *name, bool number)
                                        "_fork_usec",
                                        "_total_prefixes",
                                        "pubsub_patterns",
+                                       "_everywhere",
                                        "number_of_cached_scripts",
                                        "number_of_functions",
                                        "number_of_libraries"};

@@ -3,6 +3,7 @@
 
 #include "proxy/control/meet.h"
 #include "proxy/control/node_link.h"
+#include "proxy/control/node_settings.h"
 #include "proxy/control/probe.h"
 #include "proxy/control/store.h"
 #include "proxy/coordinator/coordinator.h"
@@ -22,6 +23,7 @@
 #define TICK_MS         100
 #define LOADS_MAX       256 /* nodes whose load the workers are told */
 #define STORE_KEY       "cluster"
+#define SETTINGS_KEY    "settings"
 #define RECORD_AGAIN_MS 1000 /* after the store failed */
 
 enum { IN_REFUSED = 1, IN_ADMIN, IN_SET, IN_STOP };
@@ -76,6 +78,9 @@ struct control {
     struct str record;            /* the decision to be made durable */
     uint64_t record_revision;     /* the core's number for it; 0: none */
     uint64_t store_revision;
+    struct node_settings settings; /* what CONFIG SET has given to all nodes */
+    uint64_t settings_version;     /* grows with each change, over restarts too */
+    uint64_t settings_revision;    /* the store's */
     struct pending *pending;
     size_t n_pending;
     uint64_t request_last;
@@ -170,6 +175,74 @@ static void on_record_again(struct loop_timer *t)
     loop_defer(c->loop, &c->record_task);
 }
 
+/* ---- what CONFIG SET gives to all nodes ---- */
+
+static void mail_settings(const struct control *c, struct mailbox *worker)
+{
+    struct control_settings_mail *m = mem_zalloc(sizeof(*m));
+    m->mail.kind = CONTROL_SETTINGS;
+    m->version = c->settings_version;
+    mailbox_send(worker, &m->mail);
+}
+
+/* Everything, to the core, and the version to the workers. */
+static void give_settings(struct control *c)
+{
+    struct str all = {0};
+    node_settings_encode(&c->settings, false, &all);
+    coordinator_keep(c->core, c->settings_version, str_slice(&all));
+    str_fini(&all);
+    for (size_t i = 0; i < c->n_workers; i++) {
+        mail_settings(c, c->workers[i]);
+    }
+}
+
+/* SETTINGS reply (KEEP|LEND name value) ...: without any, nodes that may have taken half of a
+ * change hear what is in force. Answers with `reply`. */
+static void take_settings(struct control *c, uint64_t request, const struct slice *argv,
+                          size_t argc)
+{
+    struct str bytes = {0}, reply = {0};
+    struct errmsg err;
+    for (size_t i = 2; i + 2 < argc; i += 3) {
+        node_settings_set(&c->settings, argv[i + 1], argv[i + 2], slice_is(argv[i], "keep"));
+    }
+    /* The version first: what is stored is never older than what nodes were told. */
+    str_printf(&bytes, "%llu\n", (unsigned long long)c->settings_version + 1);
+    node_settings_encode(&c->settings, true, &bytes);
+    if (store_put(c->store, SETTINGS_KEY, c->settings_revision, str_slice(&bytes), &err) ==
+        STORE_OK) {
+        c->settings_revision++;
+        str_append_slice(&reply, argv[1]);
+    } else {
+        log_event(LOG_WARNING, AREA, "settings cannot be recorded: %s", err.text);
+        str_printf(&reply, "-ERR set, but not recorded: %s\r\n", err.text);
+    }
+    c->settings_version++;
+    give_settings(c);
+    effect_answer(c, request, str_slice(&reply));
+    str_fini(&bytes);
+    str_fini(&reply);
+}
+
+static bool read_settings(struct control *c, struct errmsg *err)
+{
+    struct str bytes = {0};
+    bool good = store_get(c->store, SETTINGS_KEY, &bytes, &c->settings_revision, err);
+    if (good && c->settings_revision > 0) {
+        struct slice line = str_slice(&bytes);
+        const char *end = memchr(line.ptr, '\n', line.len);
+        size_t head = end == NULL ? 0 : (size_t)(end - line.ptr);
+        good = end != NULL && num_parse_u64(slice_of(line.ptr, head), &c->settings_version) &&
+               node_settings_decode(&c->settings, slice_of(end + 1, line.len - head - 1));
+        if (!good) {
+            errmsg_set(err, "the record of settings is damaged");
+        }
+    }
+    str_fini(&bytes);
+    return good;
+}
+
 /* ---- the world's events ---- */
 
 static void on_node_message(void *arg, uint64_t link, const char *peer_ip,
@@ -202,6 +275,7 @@ static void mail_loads(struct control *c)
         for (size_t k = 0; k < n; k++) {
             memcpy(m->loads[k].id, loads[k].id, sizeof(m->loads[k].id));
             m->loads[k].percent = loads[k].percent;
+            m->loads[k].short_of_memory = loads[k].short_of_memory;
         }
         mailbox_send(c->workers[i], &m->mail);
     }
@@ -238,7 +312,9 @@ static void take_admin(struct control *c, struct admin_mail *m)
         .request = ++c->request_last, .reply_to = m->reply_to, .request_id = m->request_id};
     uint64_t request = p->request;
     bool meet = m->argc >= 2 && slice_is(m->argv[0], "cluster") && slice_is(m->argv[1], "meet");
-    if (meet) {
+    if (m->argc >= 2 && slice_is(m->argv[0], "settings")) {
+        take_settings(c, request, m->argv, m->argc);
+    } else if (meet) {
         meets_start(c->meets, request, m->argv, m->argc);
     } else {
         coordinator_admin(c->core, loop_now_ms(c->loop), request, m->proto, m->argv, m->argc);
@@ -327,7 +403,8 @@ static bool open_core(struct control *c, const struct control_settings *s, struc
     struct str stored = {0};
     c->store = store_sqlite_open(s->dir, err);
     if (c->store == NULL || !random_id(cluster_id, err) ||
-        !store_get(c->store, STORE_KEY, &stored, &c->store_revision, err)) {
+        !store_get(c->store, STORE_KEY, &stored, &c->store_revision, err) ||
+        !read_settings(c, err)) {
         str_fini(&stored);
         return false;
     }
@@ -385,6 +462,7 @@ void control_subscribe(struct control *c, struct mailbox *worker)
     c->workers = mem_realloc(c->workers, sizeof(struct mailbox *) * (c->n_workers + 1));
     c->workers[c->n_workers++] = worker;
     mail_map(worker, coordinator_map(c->core));
+    mail_settings(c, worker);
 }
 
 static void run_thread(void *arg)
@@ -392,6 +470,9 @@ static void run_thread(void *arg)
     struct control *c = arg;
     loop_update_now(c->loop);
     loop_timer_start(&c->tick, TICK_MS, TICK_MS);
+    if (c->settings_version > 0) {
+        give_settings(c);
+    }
     coordinator_start(c->core, loop_now_ms(c->loop));
     loop_run(c->loop);
     mem_publish();
@@ -440,6 +521,7 @@ void control_free(struct control **cp)
     store_free(&c->store);
     loop_free(&c->loop);
     str_fini(&c->record);
+    node_settings_fini(&c->settings);
     mem_free(c->pending);
     mem_free(c->workers);
     c->magic = 0;

@@ -35,7 +35,7 @@ struct control_settings {
 };
 
 /* Mail to a worker, kind CONTROL_MAP: a new map; the receiver owns the reference. */
-enum { CONTROL_MAP = 100, CONTROL_ANSWER = 101, CONTROL_LOADS = 102 };
+enum { CONTROL_MAP = 100, CONTROL_ANSWER = 101, CONTROL_LOADS = 102, CONTROL_SETTINGS = 103 };
 struct control_map_mail {
     struct mail mail;
     struct map *map;
@@ -52,11 +52,18 @@ struct control_answer_mail {
 struct control_load {
     char id[NODE_ID_LEN + 1];
     uint32_t percent; /* of the average */
+    bool short_of_memory;
 };
 struct control_loads_mail {
     struct mail mail;
     size_t count;
     struct control_load loads[];
+};
+
+/* kind CONTROL_SETTINGS: the record of what CONFIG SET has given to all nodes has this version. */
+struct control_settings_mail {
+    struct mail mail;
+    uint64_t version;
 };
 
 /* Opens the store, listens. NULL and err. */
@@ -72,7 +79,8 @@ void control_free(struct control **c);
 /* Any thread: a worker's connection to a node was refused or reset; the coordinator probes it. */
 void control_report_refused(struct control *c, const char *node_id);
 /* Any thread: an admin request (CLUSTER MEET/FORGET/REBALANCE/DRAIN/FAILOVER, PROXY
- * INFO/NODES/SHARDS/PLAN) with its arguments copied; the answer comes to `reply_to` with that id.
+ * INFO/NODES/SHARDS/PLAN, SETTINGS reply (KEEP|LEND name value) ... after CONFIG SET) with its
+ * arguments copied; the answer comes to `reply_to` with that id.
  */
 void control_admin(struct control *c, struct mailbox *reply_to, uint64_t request_id, int proto,
                    const struct slice *argv, size_t argc);

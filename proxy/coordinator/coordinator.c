@@ -122,6 +122,7 @@ void coordinator_free(struct coordinator **cp)
     mem_free(c->waiting);
     mem_free(c->node_requests);
     str_fini(&c->map_bytes);
+    str_fini(&c->kept);
     registry_fini(&c->registry);
     plan_free(&c->plan);
     mem_free(c->password);
@@ -407,6 +408,18 @@ void coordinator_tick(struct coordinator *c, int64_t now_ms)
     }
     show(c, now_ms);
     coordinator_settle(c, now_ms);
+}
+
+void coordinator_keep(struct coordinator *c, uint64_t version, struct slice pairs)
+{
+    CHECK_OBJ(c, COORDINATOR_MAGIC);
+    INVARIANT(version > c->kept_version);
+    str_clear(&c->kept);
+    str_append_slice(&c->kept, pairs);
+    c->kept_version = version;
+    for (int i = 0; i < c->registry.count; i++) {
+        membership_settings(c, c->registry.peers[i]);
+    }
 }
 
 void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordinator_settings *s)

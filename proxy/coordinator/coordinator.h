@@ -69,6 +69,9 @@ void coordinator_probed(struct coordinator *c, int64_t now_ms, const char *id,
  * env.answer comes for it, for those that act once the decision is durable. */
 void coordinator_admin(struct coordinator *c, int64_t now_ms, uint64_t request, int proto,
                        const struct slice *argv, size_t argc);
+/* What CONFIG SET gives to all nodes, durable by now: each is told, and those that come. `pairs`
+ * is a RESP array of names and values, copied; version 0: nothing yet. */
+void coordinator_keep(struct coordinator *c, uint64_t version, struct slice pairs);
 void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordinator_settings *s);
 
 /* What the nodes' heartbeats say of their load, for balancing reads: commands a second in percent
@@ -76,5 +79,6 @@ void coordinator_set(struct coordinator *c, int64_t now_ms, const struct coordin
 struct coordinator_load {
     char id[NODE_ID_LEN + 1];
     uint32_t percent;
+    bool short_of_memory; /* near its maxmemory, or above */
 };
 size_t coordinator_loads(const struct coordinator *c, struct coordinator_load *to, size_t max);

@@ -110,6 +110,8 @@ struct coordinator {
     struct passed_over passed_over[PASSED_OVER_MAX];
     size_t n_passed_over; /* ever */
     struct str map_bytes; /* `published` encoded; empty until somebody needs it */
+    struct str kept;      /* what CONFIG SET gives to all nodes */
+    uint64_t kept_version;
     /* what is known without being durable */
     struct registry registry;
     struct assign assign;
@@ -142,6 +144,8 @@ void membership_heartbeat(struct coordinator *c, int64_t now_ms, struct peer *p,
                           const struct wire_heartbeat *h);
 /* WELCOME and the map for those whose registration has become durable. */
 void membership_welcome(struct coordinator *c, int64_t now_ms);
+/* SETTINGS, if there are any. */
+void membership_settings(struct coordinator *c, struct peer *p);
 void membership_detect(struct coordinator *c, int64_t now_ms);
 void membership_dead(struct coordinator *c, int64_t now_ms, int node, const char *why);
 void membership_probe(struct coordinator *c, int64_t now_ms, struct peer *p);

@@ -3,9 +3,10 @@
 #include "proxy/coordinator/coordinator_priv.h"
 
 /* Added to everybody's count, so that a few commands a second on idle nodes decide nothing. */
-#define OPS_SPARE 1000
-#define LOAD_MIN  25
-#define LOAD_MAX  400
+#define OPS_SPARE     1000
+#define LOAD_MIN      25
+#define SHORT_PERCENT 90 /* of maxmemory: from here on who queues for EXEC asks */
+#define LOAD_MAX      400
 
 static uint32_t percent_of(uint64_t ops, uint64_t average)
 {
@@ -30,6 +31,8 @@ size_t coordinator_loads(const struct coordinator *c, struct coordinator_load *t
         if (p->link != 0 && p->heartbeats > 0) {
             struct coordinator_load *l = &to[written++];
             memcpy(l->id, p->id, sizeof(l->id));
+            l->short_of_memory =
+                p->memory_limit > 0 && p->memory > p->memory_limit / 100 * SHORT_PERCENT;
             l->percent = percent_of(MIN(p->ops, UINT32_MAX), sum / n);
         }
     }

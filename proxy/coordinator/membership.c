@@ -255,6 +255,17 @@ static void say_goodbye(struct coordinator *c, struct peer *p)
     registry_remove(&c->registry, p->id);
 }
 
+void membership_settings(struct coordinator *c, struct peer *p)
+{
+    if (c->kept_version == 0 || p->link == 0 || !p->welcomed) {
+        return;
+    }
+    struct wire_message m = {.kind = WIRE_SETTINGS};
+    m.settings.version = c->kept_version;
+    m.settings.pairs = str_slice(&c->kept);
+    c->env.send(c->env.arg, p->link, &m);
+}
+
 void membership_welcome(struct coordinator *c, int64_t now_ms)
 {
     for (int i = c->registry.count - 1; i >= 0; i--) {
@@ -280,6 +291,7 @@ void membership_welcome(struct coordinator *c, int64_t now_ms)
         p->welcomed = true;
         c->plan_dirty = true; /* now it can take part in moves */
         c->env.send(c->env.arg, p->link, &m);
+        membership_settings(c, p);
         coordinator_send_map(c, p, now_ms);
     }
 }
@@ -388,6 +400,7 @@ void membership_heartbeat(struct coordinator *c, int64_t now_ms, struct peer *p,
     p->heartbeats++;
     p->keys = h->keys;
     p->memory = h->memory;
+    p->memory_limit = h->memory_limit;
     p->ops = h->ops;
     p->clients = h->clients;
     keep_held(p, &h->held);

@@ -24,6 +24,7 @@ struct peer {
     uint64_t heartbeats;
     uint64_t keys; /* as last told */
     uint64_t memory;
+    uint64_t memory_limit; /* 0: none */
     uint64_t ops;
     uint64_t clients;
     struct wire_shards held;    /* owned */

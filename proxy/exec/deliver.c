@@ -88,6 +88,9 @@ void request_failed(struct exec *x, struct request *r, const char *reply, size_t
 {
     x->counters.errors++;
     r->failed = true;
+    if (r->queued && r->session != NULL) {
+        tx_spoil(r->session);
+    }
     if (x->port.error_reply != NULL) {
         x->port.error_reply(x->port.front, reply, len);
     }

@@ -65,7 +65,10 @@ void exec_set_now(struct exec *x, int64_t now_us);
 void exec_set_map(struct exec *x, struct map *m);
 struct map *exec_map(const struct exec *x);
 /* What a node's heartbeats say of its load, in percent of the average. */
-void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent);
+void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent,
+                   bool short_of_memory);
+/* A node may be short of memory that did not say so yet: until then it is asked. */
+void exec_doubt_memory(struct exec *x, int64_t until_us);
 const struct exec_counters *exec_counters(const struct exec *x);
 void exec_reset_counters(struct exec *x);
 /* CLIENT PAUSE: commands that may write, or all, wait until then (loop time) or until

@@ -46,7 +46,7 @@ static enum exec_verdict not_now(struct exec *x, struct session *s, const struct
 {
     struct request *r = request_take(x, s, c);
     fill(&r->call, s, shard, !(c->flags & CF_READONLY));
-    r->call.primary = router_has_cursor(c);
+    r->call.primary = router_primary_only(c);
     call_keep_bytes(x, &r->call, in, &x->park);
     if (s->pending > 1) {
         call_hold(x, &r->call, x->now_us + 1000); /* what it has under way may still be refused */
@@ -60,7 +60,7 @@ enum exec_verdict exec_one(struct exec *x, struct session *s, const struct comma
                            const struct exec_input *in, int shard)
 {
     bool write = !(c->flags & CF_READONLY);
-    bool own_primary = UNLIKELY(router_has_cursor(c));
+    bool own_primary = UNLIKELY(router_primary_only(c));
     enum lane_kind kind = LANE_WRITE;
     struct target *t;
     if (UNLIKELY(s->own != NULL)) {

@@ -114,6 +114,7 @@ struct exec {
     struct list owns;          /* struct own.link */
     struct list leaving;       /* struct lane.idle: LANE_OWN that finish what is under way */
     struct list waits;         /* struct wait.link: all commands that wait or may */
+    int64_t memory_doubt_us;   /* until then any node may be short of memory */
     uint32_t n_blocked;        /* clients of theirs that do wait */
     int64_t strays_us;         /* when it was last looked for those that wait at the wrong node */
     uint8_t route_of[CMD_MAX]; /* enum route; ROUTE_LOCAL where a handler is */

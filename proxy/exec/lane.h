@@ -89,6 +89,7 @@ struct target {
     uint32_t load_percent; /* as its heartbeats report; 100 is average */
     uint32_t failures;     /* connection attempts that failed in a row */
     bool alive;            /* the map does not call it dead */
+    bool short_of_memory;  /* as its heartbeats report */
     int32_t databases;     /* that it has; 0: not known */
     uint64_t incarnation;
     int64_t retry_at_us;               /* no connection attempt before */

@@ -29,7 +29,8 @@ struct local_call {
     const struct slice *argv;      /* argv[0] is the command's name */
     size_t argc;
     struct resp_writer *w;
-    bool fanned; /* local_fan was called: set by it, for a merge function that asks again */
+    bool fanned; /* local_fan was called: set by it, for a merge function that asks again; or by a
+                    merge function that writes nothing and calls local_finish() later */
 };
 typedef enum local_result (*local_fn)(struct local_call *c);
 

@@ -324,12 +324,18 @@ struct map *exec_map(const struct exec *x)
     return x->map;
 }
 
-void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent)
+void exec_set_load(struct exec *x, const char *node_id, uint32_t load_percent, bool short_of_memory)
 {
     struct target *t = target_by_id(x, node_id);
     if (t != NULL) {
         t->load_percent = load_percent;
+        t->short_of_memory = short_of_memory;
     }
+}
+
+void exec_doubt_memory(struct exec *x, int64_t until_us)
+{
+    x->memory_doubt_us = until_us;
 }
 
 void exec_each_node(struct exec *x, exec_node_fn fn, void *arg)

@@ -33,7 +33,8 @@ struct tx {
     bool running; /* an EXEC of several parts is under way */
     bool has_other;
     bool has_node;
-    int shard; /* of the keys so far; -1: none yet */
+    bool asked; /* nodes were asked whether they have memory: EXEC and DISCARD wait for that */
+    int shard;  /* of the keys so far; -1: none yet */
     int watch_shard;
     uint64_t watch_lane_id;
     struct lane *pinned;
@@ -80,7 +81,9 @@ static struct tx *tx_of(struct session *s)
 
 void tx_spoil(struct session *s)
 {
-    s->tx->spoiled = true;
+    if (s->tx != NULL) {
+        s->tx->spoiled = true;
+    }
 }
 
 size_t exec_session_queue_bytes(const struct session *s)
@@ -186,6 +189,32 @@ static void reply_simple(struct exec *x, struct session *s, const struct command
     request_reply_out(x, r, &o);
 }
 
+/* Whether the node that is to execute it may have no memory to spare: Redis refuses commands then
+ * when they are queued. Where there is no doubt, EXEC alone is refused if it comes to that. */
+static bool memory_is_doubtful(const struct exec *x, int shard)
+{
+    if (LIKELY(x->now_us >= x->memory_doubt_us) || shard < 0) {
+        return shard >= 0 && x->routes[shard].chosen != NULL &&
+               x->routes[shard].chosen->short_of_memory;
+    }
+    return true;
+}
+
+/* The node's QUEUED, or its refusal, is the reply. */
+static void ask_for_room(struct exec *x, struct session *s, const struct command *c, int shard)
+{
+    static const struct slice words[2] = {SLICE("SHOAL"), SLICE("ROOM")};
+    const struct exec_input in = {.argv = words, .argc = ARRAY_LEN(words)};
+    struct request *r = request_take(x, s, c);
+    r->queued = true;
+    r->call.shard = shard;
+    r->call.db = -1;
+    r->call.primary = true;
+    s->tx->asked = true;
+    call_keep_bytes(x, &r->call, &in, &x->park);
+    call_send(x, &r->call);
+}
+
 static enum exec_verdict spoil_with(struct exec *x, struct session *s, const struct command *c,
                                     const char *error)
 {
@@ -221,7 +250,11 @@ enum exec_verdict tx_queue(struct exec *x, struct session *s, const struct comma
     }
     add_item(x, tx, c, in, where);
     s->queued = tx->n_items;
-    reply_simple(x, s, c, "QUEUED");
+    if (UNLIKELY(where == ITEM_NODE && memory_is_doubtful(x, tx->shard))) {
+        ask_for_room(x, s, c, tx->shard);
+    } else {
+        reply_simple(x, s, c, "QUEUED");
+    }
     return EXEC_TAKEN;
 }
 
@@ -710,6 +743,10 @@ static enum exec_verdict do_exec(struct exec *x, struct session *s, const struct
     if (!s->multi) {
         return exec_refuse(x, s, c, "ERR EXEC without MULTI");
     }
+    if (tx->asked && s->pending > 0) {
+        session_stop(x, s, STOP_EMPTY);
+        return EXEC_STOP;
+    }
     if (tx->spoiled) {
         tx_free(x, s);
         return exec_refuse(x, s, c, ERR_EXECABORT);
@@ -760,6 +797,10 @@ enum exec_verdict exec_tx(struct exec *x, struct session *s, const struct comman
     case CMD_DISCARD:
         if (!multi) {
             return exec_refuse(x, s, c, "ERR DISCARD without MULTI");
+        }
+        if (s->tx->asked && s->pending > 0) {
+            session_stop(x, s, STOP_EMPTY);
+            return EXEC_STOP;
         }
         tx_free(x, s);
         break;

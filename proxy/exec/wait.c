@@ -62,6 +62,17 @@ static int64_t time_of(const struct exec *x, struct slice text, bool in_ms)
     return v > 1e17 ? INT64_MAX : x->now_us + (int64_t)v;
 }
 
+static const char *time_error(struct slice text, bool in_ms)
+{
+    double v = 0;
+    int64_t ms = 0;
+    if (in_ms ? !num_parse_i64(text, &ms) : !num_parse_double(text, &v) || v != v) {
+        return in_ms ? "ERR timeout is not an integer or out of range"
+                     : "ERR timeout is not a float or out of range";
+    }
+    return ms < 0 || v < 0 ? "ERR timeout is negative" : NULL;
+}
+
 int64_t wait_until(const struct request *r)
 {
     return r->wait->until_us;
@@ -89,6 +100,14 @@ void wait_free(struct exec *x, struct request *r)
     list_remove(&w->link);
     if (w->words != NULL) {
         chunk_unref(&w->words);
+    }
+    for (uint32_t i = 0; i < w->n_legs; i++) {
+        if (w->legs[i].words != NULL) {
+            chunk_unref(&w->legs[i].words);
+        }
+        if (w->legs[i].reply_chunk != NULL) {
+            chunk_unref(&w->legs[i].reply_chunk);
+        }
     }
     mem_free(w->legs);
     mem_free(w);
@@ -243,6 +262,15 @@ static void take_words(struct call *c, const char *ptr, size_t len)
     resp_parser_fini(&p);
 }
 
+/* A leg keeps them without SHOAL PARK. */
+static void leg_take_words(struct wait_leg *leg, const char *ptr, size_t len)
+{
+    chunk_unref(&leg->words);
+    leg->words = chunk_new(len - 13);
+    memcpy(leg->words->data, ptr + 13, len - 13);
+    leg->words->len = len - 13;
+}
+
 bool wait_parks(struct exec *x, struct lane *l, struct call *c, struct chunk *chunk,
                 const char *ptr, size_t len)
 {
@@ -258,6 +286,9 @@ bool wait_parks(struct exec *x, struct lane *l, struct call *c, struct chunk *ch
         struct wait_leg *leg = &w->legs[w->asked];
         leg->lane = l;
         leg->number = c->number;
+        if (words && w->reads) {
+            leg_take_words(leg, ptr, len);
+        }
         park(l, c->number, w, w->asked);
         note_blocked(x, w);
         gather_answer(x, c, chunk, ptr, len);
@@ -323,7 +354,11 @@ void wait_pushed(struct exec *x, struct lane *l, struct chunk *chunk, const char
     unpark(l, p);
     if (w->n_legs > 0) {
         w->legs[leg].lane = NULL;
-        wait_go_on(x, w);
+        if (w->reads) {
+            reads_pushed(x, w, leg, chunk, ptr, len);
+        } else {
+            wait_go_on(x, w);
+        }
         return;
     }
     struct call *c = &w->request->call;
@@ -574,7 +609,8 @@ enum exec_verdict exec_wait(struct exec *x, struct session *s, const struct comm
     int shard = -1;
     bool in_ms;
     uint32_t time_arg = wait_time_arg(in->argv, in->argc, c->id, &in_ms);
-    if (time_arg == 0) {
+    if (time_arg == 0 && (c->id != CMD_XREAD || router_keys(c, in->argv, in->argc, x->shards,
+                                                            &x->keys, &shard) != ROUTER_SEVERAL)) {
         return exec_by_keys(x, s, c, in);
     }
     if (s->pending > 0) { /* what it has sent before must not come behind it on another lane */
@@ -587,6 +623,11 @@ enum exec_verdict exec_wait(struct exec *x, struct session *s, const struct comm
     }
     if (keys == ROUTER_SEVERAL && !wait_may_span(c)) {
         return exec_refuse(x, s, c, ERR_CROSSSLOT);
+    }
+    const char *wrong =
+        keys == ROUTER_SEVERAL && time_arg != 0 ? time_error(in->argv[time_arg], in_ms) : NULL;
+    if (wrong != NULL) { /* what goes to the nodes tells no time */
+        return exec_refuse(x, s, c, wrong);
     }
     if (keys == ROUTER_ONE && !exec_room_for(x, s, x->routes[shard].primary)) {
         return EXEC_STOP;

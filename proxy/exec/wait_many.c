@@ -15,6 +15,7 @@ bool wait_may_span(const struct command *c)
     case CMD_BZPOPMIN:
     case CMD_BZPOPMAX:
     case CMD_BZMPOP:
+    case CMD_XREAD:
         return true;
     default:
         return false;
@@ -93,6 +94,10 @@ static void ask(struct exec *x, struct wait *w, uint32_t i)
 
 void wait_go_on(struct exec *x, struct wait *w)
 {
+    if (w->reads) {
+        reads_go_on(x, w);
+        return;
+    }
     if (w->asking) {
         return;
     }
@@ -110,6 +115,10 @@ void wait_go_on(struct exec *x, struct wait *w)
 void wait_answered(struct exec *x, struct request *r)
 {
     struct wait *w = r->wait;
+    if (w->reads) {
+        reads_answered(x, r);
+        return;
+    }
     const struct part *p = r->gather->parts[0];
     bool waits = p->reply_len == 9 && memcmp(p->reply, "+PARKED\r\n", 9) == 0;
     w->asking = false;
@@ -139,6 +148,10 @@ void wait_start_many(struct exec *x, struct wait *w, const struct exec_input *in
 {
     const char *bytes;
     size_t len;
+    if (w->request->command->id == CMD_XREAD) {
+        reads_start(x, w, in);
+        return;
+    }
     make_legs(x, w, in);
     w->words = gather_encode(in->argv, in->argc, &bytes, &len);
     (void)gather_new(w->request, GATHER_WAIT);

@@ -20,3 +20,12 @@ void wait_start_many(struct exec *x, struct wait *w, const struct exec_input *in
 void wait_go_on(struct exec *x, struct wait *w);
 /* The time is over, or CLIENT UNBLOCK. */
 void wait_stop(struct exec *x, struct wait *w, bool error);
+
+/* wait_reads.c: the same for XREAD */
+void reads_start(struct exec *x, struct wait *w, const struct exec_input *in);
+void reads_go_on(struct exec *x, struct wait *w);
+/* The shard that was asked has answered. */
+void reads_answered(struct exec *x, struct request *r);
+/* One that it was parked at has, and it is parked there no longer. */
+void reads_pushed(struct exec *x, struct wait *w, uint32_t leg, struct chunk *chunk,
+                  const char *ptr, size_t len);

@@ -2,6 +2,7 @@
 /* What workers say to each other and to the coordinator, by mail. */
 #include "proxy/control/control.h"
 #include "proxy/front/client.h"
+#include "proxy/front/listening.h"
 #include "proxy/front/options.h"
 #include "proxy/front/users.h"
 #include "proxy/front/worker_priv.h"
@@ -132,6 +133,7 @@ static void take_options(struct worker *w, struct proxy_options *next)
     options_fini(proxy_options_table(), w->options);
     mem_free(w->options);
     w->options = next;
+    listening_move(w);
     worker_take_users(w, false, 0); /* requirepass; applies the options too */
 }
 
@@ -228,9 +230,16 @@ void worker_mail(void *arg, struct mail *m)
     case CONTROL_LOADS: {
         struct control_loads_mail *loads = container_of(m, struct control_loads_mail, mail);
         for (size_t i = 0; i < loads->count; i++) {
-            exec_set_load(w->exec, loads->loads[i].id, loads->loads[i].percent);
+            exec_set_load(w->exec, loads->loads[i].id, loads->loads[i].percent,
+                          loads->loads[i].short_of_memory);
         }
         mem_free(loads);
+        break;
+    }
+    case CONTROL_SETTINGS: {
+        struct control_settings_mail *s = container_of(m, struct control_settings_mail, mail);
+        w->settings_version = s->version;
+        mem_free(s);
         break;
     }
     case CONTROL_ANSWER:

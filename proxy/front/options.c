@@ -36,6 +36,33 @@ static void factor_print(const void *field, struct str *to)
     }
 }
 
+/* On a node it may be a percentage, of maxmemory. */
+static bool memory_clients_parse(void *field, struct slice value, struct errmsg *err)
+{
+    uint64_t bytes;
+    if (value.len > 1 && value.ptr[value.len - 1] == '%') {
+        uint64_t percent;
+        bool good = num_parse_u64(slice_of(value.ptr, value.len - 1), &percent);
+        errmsg_set(err, !good ? "argument must be a memory or percent value"
+                        : percent > 100
+                            ? "percentage argument must be less or equal to 100"
+                            : "argument must be bytes: a proxy has no maxmemory that it "
+                              "could be a percentage of");
+        return false;
+    }
+    if (!num_parse_memory(value, &bytes) || bytes > INT64_MAX) {
+        errmsg_set(err, "argument must be a memory value");
+        return false;
+    }
+    *(int64_t *)field = (int64_t)bytes;
+    return true;
+}
+
+static void memory_clients_print(const void *field, struct str *to)
+{
+    str_append_int(to, *(const int64_t *)field);
+}
+
 /* The order of these includes is their meaning. */
 /* clang-format off */
 static const struct option rows[] = {

@@ -3,6 +3,7 @@
 
 #include "proxy/control/control.h"
 #include "proxy/front/client.h"
+#include "proxy/front/listening.h"
 #include "proxy/front/monitor.h"
 #include "proxy/front/observe.h"
 #include "proxy/front/options.h"
@@ -35,7 +36,7 @@ static void refuse(struct worker *w, int fd, const char *text)
     close(fd);
 }
 
-static void on_accept(void *arg, int fd)
+void worker_accepted(void *arg, int fd)
 {
     struct worker *w = arg;
     long n = atomic_fetch_add(&w->all->n_clients, 1);
@@ -296,52 +297,6 @@ static void worker_free(struct worker **wp)
     mem_free(w);
 }
 
-/* "127.0.0.1 -::1": each address in turn; one with '-' may fail. */
-static bool listen_all(struct worker *w, int *port, bool share, struct errmsg *err)
-{
-    char *text = mem_strdup(w->options->bind);
-    char *rest = text;
-    char *word;
-    bool good = true;
-    while (good && (word = strtok_r(rest, " ", &rest)) != NULL) {
-        bool optional = *word == '-';
-        const char *host = optional ? word + 1 : word;
-        struct worker_impl *i = w->impl;
-        if (i->n_listeners == LISTENERS_MAX) {
-            errmsg_set(err, "bind: more than %d addresses", LISTENERS_MAX);
-            good = false;
-            break;
-        }
-        struct listener *l = listener_new(w->loop, host, *port, (int)w->options->tcp_backlog, share,
-                                          on_accept, w, err);
-        if (l == NULL) {
-            good = optional && strstr(err->text, "already in use") == NULL;
-            continue;
-        }
-        if (*port == 0) {
-            *port = listener_port(l);
-        }
-        i->listeners[i->n_listeners++] = l;
-    }
-    if (good && w->impl->n_listeners == 0) {
-        good = false;
-    }
-    mem_free(text);
-    return good;
-}
-
-/* Workers share a port; another process must not join them unnoticed. A listener that does not
- * share finds out, and finds a free port where none was given. */
-static bool claim_port(struct worker *w, int *port, struct errmsg *err)
-{
-    struct worker_impl *i = w->impl;
-    bool good = listen_all(w, port, false, err);
-    while (i->n_listeners > 0) {
-        listener_free(&i->listeners[--i->n_listeners]);
-    }
-    return good;
-}
-
 /* The kernel's: lanes' ids, which are never used again by anybody, begin with them. */
 static uint64_t random_bits(void)
 {
@@ -376,18 +331,18 @@ struct workers *workers_new(const struct workers_config *config, struct errmsg *
         workers_free(&a);
         return NULL;
     }
-    a->port = (int)config->options->port;
+    int port = (int)config->options->port;
     snprintf(a->run_id, sizeof(a->run_id), "%016llx%016llx%08x", (unsigned long long)random_bits(),
              (unsigned long long)random_bits(), (unsigned)random_bits());
     for (int k = 0; k < a->n; k++) {
         a->all[k] = worker_new(a, k, config, random_bits());
     }
-    if (a->n > 1 && !claim_port(a->all[0], &a->port, err)) {
+    if (a->n > 1 && !listening_claim(a->all[0], &port, err)) {
         workers_free(&a);
         return NULL;
     }
     for (int k = 0; k < a->n; k++) {
-        if (!listen_all(a->all[k], &a->port, a->n > 1, err)) {
+        if (!listening_start(a->all[k], &port, err)) {
             workers_free(&a);
             return NULL;
         }
@@ -490,7 +445,7 @@ int64_t workers_started_wall_ms(const struct workers *a)
 
 int workers_port(const struct workers *a)
 {
-    return a->port;
+    return atomic_load(&a->port);
 }
 
 const char *workers_run_id(const struct workers *a)

@@ -50,6 +50,7 @@ struct worker {
     struct acl_users *users;       /* a reference; see users.h */
     struct acl_log *acl_log;       /* NULL but in the first worker */
     struct proxy_options *options; /* this worker's copy; replaced by workers_set_options */
+    uint64_t settings_version;     /* of the record of what CONFIG SET has given to all nodes */
     struct worker_impl *impl;
 };
 

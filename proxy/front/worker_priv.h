@@ -29,7 +29,7 @@ struct workers {
     char run_id[41];
     const char *conf_path;
     int64_t started_wall_ms;
-    int port;
+    atomic_int port; /* the first worker's */
     bool running;
     atomic_int n_busy;     /* workers that have clients yet while all stop */
     atomic_int n_monitors; /* clients that said MONITOR */
@@ -48,6 +48,7 @@ struct worker_impl {
     struct back *back;
     struct listener *listeners[LISTENERS_MAX];
     int n_listeners;
+    int port;
     struct resp_parser parser; /* for messages that come whole */
     struct resp_parser *spare[PARSERS_SPARE];
     int n_spare;
@@ -64,6 +65,9 @@ struct worker_impl {
     uint64_t ask_last;
     struct list control_waits;
 };
+
+/* worker.c */
+void worker_accepted(void *arg, int fd);
 
 /* ask.c */
 void worker_mail(void *arg, struct mail *m);

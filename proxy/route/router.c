@@ -62,9 +62,19 @@ enum route router_of(const struct command *c)
     return c->request == REQUEST_ALL_NODES ? ROUTE_NODES : ROUTE_ANY;
 }
 
-bool router_has_cursor(const struct command *c)
+bool router_primary_only(const struct command *c)
 {
-    return c->id == CMD_HSCAN || c->id == CMD_SSCAN || c->id == CMD_ZSCAN;
+    switch (c->id) {
+    case CMD_HSCAN:
+    case CMD_SSCAN:
+    case CMD_ZSCAN:
+    case CMD_TOUCH:
+    case CMD_OBJECT_FREQ:
+    case CMD_OBJECT_IDLETIME:
+        return true;
+    default:
+        return false;
+    }
 }
 
 bool router_urgent(const struct command *c)

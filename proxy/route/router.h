@@ -22,9 +22,11 @@ enum route {
 
 /* Where commands of this row go, by the row alone. */
 enum route router_of(const struct command *c);
-/* Walks within one key, a call at a time: the cursor means something to the copy that gave it, and
- * to no other, so the primary is asked. */
-bool router_has_cursor(const struct command *c);
+/* Reads that the primary alone may answer: walks within one key, whose cursor means something to
+ * the copy that gave it and to no other, and what concerns a key's clock, since each copy has its
+ * own.
+ */
+bool router_primary_only(const struct command *c);
 /* What a node answers beside a slow script: it must not stand behind that one on a lane. */
 bool router_urgent(const struct command *c);
 /* Whether a command with keys of several shards may be cut into one per node. */

@@ -180,3 +180,38 @@ def test_a_cache_is_told_of_every_change_over_a_failover(cluster):
         read(keys[0])
         assert [key for key, value in cache.items() if value == b"old"] == []
         assert everything
+
+
+def test_streams_of_several_shards_are_read_and_waited_for_as_one(cluster):
+    streams = ["one", "two", "three", "four"]
+    with cluster.proxy.wire(limit=30) as wire, cluster.proxy.wire(limit=30) as writer:
+        assert wire.command("XREAD", "STREAMS", *streams, *["0"] * 4) is None
+        assert wire.command("XREAD", "BLOCK", "10", "STREAMS", *streams, *["$"] * 4) is None
+        for number, name in enumerate(streams[:3], 1):
+            writer.command("XADD", name, f"{number}-1", "f", "v")
+        expected = {name.encode(): f"{number}-1".encode() for number, name in enumerate(streams[:3], 1)}
+        for block in ([], ["BLOCK", "0"]):
+            reply = wire.command("XREAD", "COUNT", "5", *block, "STREAMS", *streams, *["0"] * 4)
+            assert {name: entries[0][0] for name, entries in reply} == expected
+        # $ means what was there when it began to wait, wherever that is looked for again.
+        wire.send(encode("XREAD", "BLOCK", "0", "STREAMS", *streams, *["$"] * 4))
+        wait_blocked(cluster, 1)
+        writer.command("XADD", "three", "3-2", "f", "w")
+        assert wire.reply() == [[b"three", [[b"3-2", [b"f", b"w"]]]]]
+        for wrong in ("x", "-1"):
+            assert isinstance(wire.command("XREAD", "BLOCK", wrong, "STREAMS", *streams, *["$"] * 4), Error)
+            assert isinstance(wire.command("BLPOP", *streams, wrong), Error)
+
+
+def test_reading_streams_of_several_shards_goes_on_over_a_failover(cluster):
+    streams = [cluster.keys_of(node, 1, "stream")[0] for node in "ABC"]
+    with cluster.proxy.wire(limit=60) as wire, cluster.proxy.wire(limit=60) as writer:
+        wire.command("HELLO", "3")
+        writer.command("XADD", streams[0], "1-1", "f", "old")
+        wire.send(encode("XREAD", "BLOCK", "0", "STREAMS", *streams, *["$"] * 3))
+        wait_blocked(cluster, 1)
+        cluster.nodes["A"].kill()
+        wait_until(lambda: cluster.state("A") == "dead", 20)
+        wait_until(lambda: writer.command("XLEN", streams[0]) == 1, 30)
+        assert writer.command("XADD", streams[0], "2-1", "f", "new") == b"2-1"
+        assert wire.reply() == {streams[0].encode(): [[b"2-1", [b"f", b"new"]]]}

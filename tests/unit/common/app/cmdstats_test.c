@@ -108,6 +108,29 @@ static void test_merging_adds_up(void **state)
     cmdstats_free(&b);
 }
 
+static void test_lines_of_info_add_up(void **state)
+{
+    (void)state;
+    struct cmdstats *a = cmdstats_new(false), *b = cmdstats_new(false);
+    struct str text = {0};
+    cmdstats_called(a, CMD_GET, 5000, true);
+    cmdstats_called(a, CMD_CONFIG_SET, 7000, false);
+    cmdstats_rejected(a, CMD_SET);
+    str_appendz(&text, "# Commandstats\r\nused_memory:1\r\ncmdstat_nothing:calls=3\r\n");
+    cmdstats_info_commands(a, &text);
+    cmdstats_called(b, CMD_GET, 1000, false);
+    cmdstats_add_info(b, str_slice(&text));
+    assert_int_equal(b->of[CMD_GET].calls, 2);
+    assert_int_equal(b->of[CMD_GET].ns, 6000);
+    assert_int_equal(b->of[CMD_GET].failed, 1);
+    assert_int_equal(b->of[CMD_CONFIG_SET].calls, 1);
+    assert_int_equal(b->of[CMD_SET].rejected, 1);
+    assert_int_equal(b->of[CMD_SET].calls, 0);
+    str_fini(&text);
+    cmdstats_free(&a);
+    cmdstats_free(&b);
+}
+
 static void test_made_up_error_codes_do_not_grow_without_end(void **state)
 {
     (void)state;
@@ -132,6 +155,7 @@ int main(void)
         cmocka_unit_test(test_info_has_redis_lines),
         cmocka_unit_test(test_without_tracking_there_are_no_histograms),
         cmocka_unit_test(test_merging_adds_up),
+        cmocka_unit_test(test_lines_of_info_add_up),
         cmocka_unit_test(test_made_up_error_codes_do_not_grow_without_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,10 +86,11 @@ static void test_every_kind_of_message_decodes_to_itself(void **state)
 
 static const char *decode_heartbeat(const char *epoch, const char *held)
 {
-    struct slice argv[] = {SLICE("HEARTBEAT"), SLICE("0"), slice_str(epoch), SLICE("0"),
-                           SLICE("0"),         SLICE("0"), SLICE("0"),       slice_str(held)};
+    struct slice argv[] = {SLICE("HEARTBEAT"), SLICE("0"), slice_str(epoch),
+                           SLICE("0"),         SLICE("0"), SLICE("0"),
+                           SLICE("0"),         SLICE("0"), slice_str(held)};
     struct wire_message m;
-    const char *wrong = wire_decode(argv, 8, &m);
+    const char *wrong = wire_decode(argv, 9, &m);
     if (wrong == NULL) {
         wire_message_fini(&m);
     }

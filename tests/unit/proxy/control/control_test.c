@@ -59,7 +59,7 @@ static void on_mail(void *arg, struct mail *mail)
         map_unref(&f->map);
         f->map = m->map;
         mem_free(m);
-    } else if (mail->kind == CONTROL_LOADS) {
+    } else if (mail->kind == CONTROL_LOADS || mail->kind == CONTROL_SETTINGS) {
         mem_free(mail);
     } else {
         assert_int_equal(mail->kind, CONTROL_ANSWER);

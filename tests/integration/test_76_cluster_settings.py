@@ -1,0 +1,113 @@
+"""CONFIG SET through the proxy holds for the whole cluster: for nodes that are away just now, that start again, that join later."""
+from support.cluster import Cluster
+from support.process import free_port
+from support.wait import wait_until
+from support.wire import Error, Wire
+
+
+def setting(node, name):
+    with node.wire(limit=5) as wire:
+        return wire.command("CONFIG", "GET", name)[1].decode()
+
+
+def through(cluster, *command):
+    with cluster.proxy.wire(limit=30) as wire:
+        return wire.command(*command)
+
+
+def wait_setting(node, name, value):
+    wait_until(lambda: setting(node, name) == value, 20, f"{name} to be {value}")
+
+
+def test_what_is_set_holds_for_nodes_that_start_again_or_join_later():
+    cluster = Cluster(min_nodes=2, shards=4, lease="500ms")
+    for name in "AB":
+        cluster.start_node(name)
+    cluster.wait_even()
+    assert through(cluster, "CONFIG", "SET", "hash-max-listpack-entries", "7", "maxmemory", "500mb") == b"OK"
+    assert through(cluster, "CONFIG", "SET", "Hash-Max-Listpack-Entries", "9") == b"OK"
+    for name in "AB":
+        assert setting(cluster.nodes[name], "hash-max-listpack-entries") == "9"
+
+    cluster.nodes["A"].kill()
+    wait_until(lambda: cluster.state("A") == "dead", 20)
+    assert through(cluster, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru") == b"OK"
+    cluster.start_node("A")
+    wait_setting(cluster.nodes["A"], "maxmemory-policy", "allkeys-lru")
+    assert setting(cluster.nodes["A"], "hash-max-listpack-entries") == "9"
+    assert setting(cluster.nodes["A"], "maxmemory") == str(500 << 20)
+
+    cluster.start_node("C", hash_max_listpack_entries="11")  # the cluster's word counts
+    wait_setting(cluster.nodes["C"], "hash-max-listpack-entries", "9")
+
+    # The record outlives the proxy.
+    cluster.proxy.kill()
+    cluster.proxy.start()
+    cluster.proxy.ready()
+    cluster.nodes["B"].kill()
+    cluster.start_node("B")
+    wait_setting(cluster.nodes["B"], "maxmemory-policy", "allkeys-lru")
+    for node in cluster.nodes.values():
+        assert setting(node, "maxmemory") == str(500 << 20)
+
+
+def test_what_one_node_refuses_none_has():
+    cluster = Cluster(min_nodes=2, shards=4, lease="500ms")
+    cluster.start_node("A")
+    cluster.start_node("B")
+    cluster.wait_even()
+    refused = through(cluster, "CONFIG", "SET", "maxmemory", "1gb", "databases", "4")
+    assert isinstance(refused, Error)
+    wrong = through(cluster, "CONFIG", "SET", "maxmemory", "1gb", "weight", "3")
+    assert isinstance(wrong, Error) and "weight" in wrong
+    assert {setting(node, "maxmemory") for node in cluster.nodes.values()} == {"0"}
+    cluster.start_node("C")
+    cluster.wait_even()
+    assert setting(cluster.nodes["C"], "maxmemory") == "0"
+
+
+def test_a_transaction_is_refused_where_its_node_is_out_of_memory():
+    cluster = Cluster(min_nodes=2, shards=4, lease="500ms", workers=2)
+    for name in "AB":
+        cluster.start_node(name)
+    cluster.wait_even()
+    with cluster.proxy.wire(limit=30) as wire, cluster.proxy.wire(limit=30) as other:
+        assert wire.command("SET", "k", "v") == b"OK"
+        assert wire.command("MULTI") == b"OK"
+        assert wire.command("GET", "k") == b"QUEUED"
+        assert other.command("CONFIG", "SET", "maxmemory", "1") == b"OK"
+        assert wire.command("EXEC") == [b"v"]  # what only reads needs none
+        assert wire.command("MULTI") == b"OK"
+        refused = wire.command("SET", "k", "w")
+        assert isinstance(refused, Error) and refused.startswith("OOM")
+        assert wire.command("DISCARD") == b"OK"
+        assert wire.command("MULTI") == b"OK"
+        wire.command("SET", "k", "w")
+        assert other.command("CONFIG", "SET", "maxmemory", "0") == b"OK"
+        refused = wire.command("EXEC")
+        assert isinstance(refused, Error) and refused.startswith("EXECABORT")
+        assert wire.command("MULTI") == b"OK"
+        assert wire.command("SET", "k", "w") == b"QUEUED"
+        assert other.command("CONFIG", "SET", "maxmemory", "1") == b"OK"
+        refused = wire.command("EXEC")
+        assert isinstance(refused, Error) and refused.startswith("EXECABORT") and "OOM" in refused
+        assert other.command("CONFIG", "SET", "maxmemory", "0") == b"OK"
+        assert wire.command("GET", "k") == b"v"
+
+
+def test_the_proxy_moves_to_another_port():
+    cluster = Cluster(min_nodes=1, replication_factor=1, shards=4, workers=2)
+    cluster.start_node("A")
+    cluster.wait_even()
+    port = free_port()
+    with cluster.proxy.wire(limit=30) as wire:
+        refused = wire.command("CONFIG", "SET", "maxmemory", "1gb", "port", str(cluster.nodes["A"].port))
+        assert isinstance(refused, Error) and "Unable to listen on this port" in refused
+        assert setting(cluster.nodes["A"], "maxmemory") == "0"
+        assert wire.command("CONFIG", "SET", "port", str(port)) == b"OK"
+        assert wire.command("SET", "k", "v") == b"OK"  # who is there stays
+        with Wire(port, limit=30) as moved:
+            assert moved.command("GET", "k") == b"v"
+            assert moved.command("CONFIG", "GET", "port") == [b"port", str(port).encode()]
+            assert moved.command("CONFIG", "SET", "port", str(cluster.proxy.port)) == b"OK"
+    wait_until(cluster.proxy.answers, 20)
