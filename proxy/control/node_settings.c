@@ -7,11 +7,20 @@
 #include <ctype.h>
 #include <string.h>
 
+/* What was set last comes last: two names of Redis's may mean the same directive. */
+static struct node_setting *move_to_end(struct node_settings *n, size_t i)
+{
+    struct node_setting s = n->items[i];
+    memmove(&n->items[i], &n->items[i + 1], (n->count - i - 1) * sizeof(s));
+    n->items[n->count - 1] = s;
+    return &n->items[n->count - 1];
+}
+
 static struct node_setting *find_or_add(struct node_settings *n, struct slice name)
 {
     for (size_t i = 0; i < n->count; i++) {
         if (slice_is(name, n->items[i].name)) {
-            return &n->items[i];
+            return move_to_end(n, i);
         }
     }
     struct str small = {0};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The record of what CONFIG SET has given to all nodes, for those that register later: names and
- * values, each name once. Some are durable; the others, which the proxy has itself too, hold as
- * long as its own, for this process's life. Owner: the control thread. */
+ * values, each name once, in the order in which they were set last. Some are durable; the others,
+ * which the proxy has itself too, hold as long as its own, for this process's life. Owner: the
+ * control thread. */
 #pragma once
 
 #include "common/base/str.h"

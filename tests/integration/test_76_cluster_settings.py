@@ -25,6 +25,7 @@ def test_what_is_set_holds_for_nodes_that_start_again_or_join_later():
         cluster.start_node(name)
     cluster.wait_even()
     assert through(cluster, "CONFIG", "SET", "hash-max-listpack-entries", "7", "maxmemory", "500mb") == b"OK"
+    assert through(cluster, "CONFIG", "SET", "hash-max-ziplist-entries", "8") == b"OK"  # an older name of it
     assert through(cluster, "CONFIG", "SET", "Hash-Max-Listpack-Entries", "9") == b"OK"
     for name in "AB":
         assert setting(cluster.nodes[name], "hash-max-listpack-entries") == "9"

@@ -11,7 +11,8 @@ static void expect(const struct node_settings *n, bool durable_only, const char 
     str_fini(&got);
 }
 
-static void test_each_name_is_kept_once_and_only_what_is_durable_is_stored(void **state)
+static void
+test_each_name_is_kept_once_the_latest_last_and_only_what_is_durable_is_stored(void **state)
 {
     (void)state;
     struct node_settings n = {0};
@@ -19,7 +20,7 @@ static void test_each_name_is_kept_once_and_only_what_is_durable_is_stored(void 
     node_settings_set(&n, SLICE("MaxMemory"), SLICE("1"), true);
     node_settings_set(&n, SLICE("loglevel"), SLICE(""), false);
     node_settings_set(&n, SLICE("maxmemory"), SLICE("2gb"), true);
-    expect(&n, false, "*4\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n$8\r\nloglevel\r\n$0\r\n\r\n");
+    expect(&n, false, "*4\r\n$8\r\nloglevel\r\n$0\r\n\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n");
     expect(&n, true, "*2\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n");
     node_settings_fini(&n);
 }
@@ -43,7 +44,8 @@ static void test_what_was_stored_reads_back_and_nothing_else(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_name_is_kept_once_and_only_what_is_durable_is_stored),
+        cmocka_unit_test(
+            test_each_name_is_kept_once_the_latest_last_and_only_what_is_durable_is_stored),
         cmocka_unit_test(test_what_was_stored_reads_back_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
