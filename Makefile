@@ -49,7 +49,8 @@ else
   # Fat: unit tests are linked without the optimiser, which for each of them takes a second or more.
   # What gcc thinks to see after inlining is often wrong: lint and the quick build tell what is not.
   MODE := -O3 -flto=auto -ffat-lto-objects -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
-	-Wno-maybe-uninitialized -Wno-format-truncation
+	-Wno-maybe-uninitialized -Wno-format-truncation -Wno-array-bounds \
+	-Wno-stringop-overflow -Wno-stringop-overread
   LDMODE := -O3 -flto=auto -Wno-error
   UNIT_MODE := -fno-lto
   AR := gcc-ar

@@ -69,6 +69,7 @@ bool router_primary_only(const struct command *c)
     case CMD_SSCAN:
     case CMD_ZSCAN:
     case CMD_TOUCH:
+    case CMD_OBJECT_ENCODING:
     case CMD_OBJECT_FREQ:
     case CMD_OBJECT_IDLETIME:
         return true;

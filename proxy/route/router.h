@@ -23,9 +23,8 @@ enum route {
 /* Where commands of this row go, by the row alone. */
 enum route router_of(const struct command *c);
 /* Reads that the primary alone may answer: walks within one key, whose cursor means something to
- * the copy that gave it and to no other, and what concerns a key's clock, since each copy has its
- * own.
- */
+ * the copy that gave it and to no other; a key's clock, since each copy has its own; and its
+ * encoding, which follows from how the value came to be, not from what it is. */
 bool router_primary_only(const struct command *c);
 /* What a node answers beside a slow script: it must not stand behind that one on a lane. */
 bool router_urgent(const struct command *c);
