@@ -192,8 +192,8 @@ static inline void apply_effects(struct node *n, const struct entry *e)
     struct slice argv[3];
     while (effects_next(&it, &f)) {
         effect_args(&f, argv);
-        int a = argv[1].ptr[0];
-        int b = argv[2].ptr[0];
+        int a = (unsigned char)argv[1].ptr[0];
+        int b = (unsigned char)argv[2].ptr[0];
         if (slice_is(argv[0], "ADD")) {
             n->data[e->shard].values[a]++;
             repl_touch(n->r, e->shard, TOUCH(a));

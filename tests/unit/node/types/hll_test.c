@@ -31,8 +31,9 @@ static void test_bytes_are_redis_bytes(void **state)
                                 "\x46\x6d\x80\x50\xc2\x84\x45\x48\x80\x44\x3c\x84\x38\x80\x50\xb1"
                                 "\x84\x45\x80\x80\x44\x0a\x80\x42\x6d\x80\x42\x5a";
     struct object *o = hll_new(SLICE("h"), OBJECT_NO_EXPIRE);
-    for (char c = 'a'; c <= 'g'; c++) {
-        add(&o, slice_of(&c, 1));
+    static const char letters[] = "abcdefg";
+    for (size_t i = 0; i < strlen(letters); i++) {
+        add(&o, slice_of(&letters[i], 1));
     }
     add(&o, SLICE(""));
     add(&o, SLICE("a rather long element of more than eight"));

@@ -9,8 +9,8 @@
 #include "tests/unit/proxy/exec/once_nodes.h"
 
 /* As they are, but for what is planted. */
-#include "proxy/exec/fate.c"
-#include "proxy/exec/lane.c"
+#include "proxy/exec/fate.c" // NOLINT(bugprone-suspicious-include)
+#include "proxy/exec/lane.c" // NOLINT(bugprone-suspicious-include)
 
 /* --- faults --- */
 

@@ -333,6 +333,7 @@ static inline const char *sent(struct wire *w)
 __attribute__((unused)) static inline bool answer(struct wire *w, const char *bytes)
 {
     size_t want;
+    INVARIANT(w != NULL);
     struct chunk *c = chunk_new(strlen(bytes) + 1);
     memcpy(c->data, bytes, strlen(bytes));
     c->len = strlen(bytes);
