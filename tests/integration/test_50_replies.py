@@ -34,8 +34,9 @@ def close(talkers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_its_own_among_vanishing_clients(workers):
-    # Nothing breaks here: no request may be given up, however slow all of it is.
+    # Nothing breaks here: no request may be given up and no lease end, however slow all of it is.
     limits = {name: f"{int(15000 * PATIENCE)}ms" for name in ("request_timeout", "failover_hold")}
+    limits["lease"] = f"{int(1000 * PATIENCE)}ms"
     proxy = Proxy(local_nodes=3, workers=workers, **limits).ready()
     wait_until(View(proxy).served, 20, "every shard to have a primary")
     talkers = [Talker(i, proxy.port, 1500, SEED, depth=DEPTHS[i % 4]) for i in range(16)]
