@@ -8,6 +8,9 @@
 #define IS_MEMBER                                                                                  \
     "ERR This node is a member of a cluster: CLUSTER DRAIN and CLUSTER FORGET it first"
 
+/* Of all arguments: more than an operator has to say, and less than ends the coordinator's link. */
+#define WORDS_BYTES_MAX 4096
+
 static void answer(struct client *c, struct slice reply)
 {
     c->errand = 0;
@@ -32,11 +35,23 @@ static bool can_wait(struct call *k)
     return true;
 }
 
+static bool is_short(struct call *k)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < k->argc; i++) {
+        bytes += k->argv[i].len;
+    }
+    if (bytes > WORDS_BYTES_MAX) {
+        resp_errorf(&k->w, "ERR %s: its arguments are too long", k->cmd->full_name);
+    }
+    return bytes <= WORDS_BYTES_MAX;
+}
+
 static bool ask(struct call *k, agent_answer_fn fn)
 {
     struct server *s = k->server;
     struct client *c = s->current;
-    if (!can_wait(k)) {
+    if (!can_wait(k) || !is_short(k)) {
         return false;
     }
     c->errand = agent_ask(s->agent, c->session.proto, k->argv, k->argc, fn, c);

@@ -8,7 +8,7 @@ import redis
 from support.cluster import View
 from support.programs import Proxy
 from support.wait import wait_until
-from support.wire import Error
+from support.wire import Error, Wire
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +259,11 @@ def test_config_set_that_one_node_misses_is_undone_on_the_others():
     assert other.config_get("hz")["hz"] in ("10", "50")
     proxy.client().config_set("hz", 50)
     assert one.config_get("hz") == other.config_get("hz") == {"hz": "50"}
+
+
+def test_a_node_passes_on_no_more_than_an_operator_has_to_say(proxy):
+    """More would end its connection with the coordinator."""
+    with Wire(next(iter(View(proxy).nodes())), limit=30) as wire:
+        error = wire.command("CLUSTER", "FORGET", "x" * (1 << 20))
+        assert isinstance(error, Error) and error == "ERR cluster|forget: its arguments are too long"
+        assert not isinstance(wire.command("PROXY", "NODES"), Error)
