@@ -243,7 +243,10 @@ size_t ranks_memory(const struct ranks *r)
 
 /* ---- ways down and up ---- */
 
-static void descend(const struct ranks *r, const struct ranks_place *at, struct path *p)
+/* noipa: gcc 12 (-fipa-modref) takes it that nothing is written to the path here, and callers then
+ * read it as it was before. */
+__attribute__((noipa)) static void descend(const struct ranks *r, const struct ranks_place *at,
+                                           struct path *p)
 {
     void *node = r->root;
     for (uint32_t h = r->height; h > 0; h--) {
@@ -456,7 +459,7 @@ static void split_leaf(struct ranks *r, struct path *p, double score, void *entr
 void ranks_add(struct ranks *r, void *entry)
 {
     CHECK_OBJ(r, MAGIC);
-    struct path p = {.leaf = NULL};
+    struct path p;
     struct ranks_place at = place_of(entry);
     descend(r, &at, &p);
     r->count++;
@@ -639,7 +642,7 @@ void ranks_remove_range(struct ranks *r, uint64_t first, uint64_t n, ranks_visit
 void ranks_rescore(struct ranks *r, void *entry, double score)
 {
     CHECK_OBJ(r, MAGIC);
-    struct path p = {.leaf = NULL};
+    struct path p;
     descend_to(r, entry, &p);
     struct leaf *l = p.leaf;
     struct ranks_place at = {.score = score, .name = name_of(entry)};
@@ -665,7 +668,7 @@ void ranks_rescore(struct ranks *r, void *entry, double score)
 
 uint64_t ranks_below(const struct ranks *r, const struct ranks_place *at)
 {
-    struct path p = {.leaf = NULL};
+    struct path p;
     uint64_t below = 0;
     descend(r, at, &p);
     for (uint32_t h = 0; h < r->height; h++) {
