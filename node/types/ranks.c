@@ -243,10 +243,7 @@ size_t ranks_memory(const struct ranks *r)
 
 /* ---- ways down and up ---- */
 
-/* noipa: gcc 12 (-fipa-modref) takes it that nothing is written to the path here, and callers then
- * read it as it was before. */
-__attribute__((noipa)) static void descend(const struct ranks *r, const struct ranks_place *at,
-                                           struct path *p)
+static void descend(const struct ranks *r, const struct ranks_place *at, struct path *p)
 {
     void *node = r->root;
     for (uint32_t h = r->height; h > 0; h--) {
@@ -258,6 +255,9 @@ __attribute__((noipa)) static void descend(const struct ranks *r, const struct r
     }
     p->leaf = node;
     p->i = search_leaf(p->leaf, at);
+    /* gcc 12 (-fipa-modref) takes it that the path was not written here, and lets callers read it
+     * as it was before: this it does not look through. */
+    __asm__ volatile("" : : "r"(p) : "memory");
 }
 
 /* Where an entry stands that is there. What is found may be the end of a leaf, and the entry the
