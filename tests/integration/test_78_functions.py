@@ -4,6 +4,7 @@ import pytest
 from support.cluster import Cluster
 from support.wait import wait_until
 from support.wire import Error, encode
+from test_70_replication import wait_in_sync
 
 LIBRARY = "#!lua name=lib\nredis.register_function('f', function(keys, args) return redis.call('get', keys[1]) or 'none' end)"
 
@@ -14,6 +15,7 @@ def cluster():
     for name in "ABC":
         made.start_node(name, busy_reply_threshold=50)
     made.wait_even()
+    wait_in_sync(made)
     return made
 
 
