@@ -90,8 +90,8 @@ void loop_off_turn(struct loop *l, loop_turn_fn fn, void *arg);
 
 /* Under load a loop that answers each event at once wakes for every single one, and each request
  * pays for writes of its own. When a wait ended with few streams' bytes although several times as
- * many had some in the last millisecond or two, the turn waits another `us` microseconds before it looks
- * again and goes on. 0: never (the default). */
+ * many had some in the last millisecond or two, the turn waits another `us` microseconds before it
+ * looks again and goes on. 0: never (the default). */
 void loop_gather(struct loop *l, int64_t us);
 
 /* A file descriptor to watch that is not a stream (signalfd, listening socket). Embedded; the
