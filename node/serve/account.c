@@ -183,6 +183,14 @@ void account_rejected(struct server *s, const struct command *cmd, const char *c
     cmdstats_error(s->cmdstats, code);
 }
 
+void account_rejected_in_script(struct server *s, const struct command *cmd, const char *code)
+{
+    account_rejected(s, cmd, code);
+    if (cmd != NULL) {
+        cmdstats_rejected(s->scriptstats, cmd->id);
+    }
+}
+
 void account_expire_cycle(struct server *s, uint64_t ns)
 {
     int64_t ms = (int64_t)(ns / 1000000);

@@ -17,6 +17,8 @@ void account_fini(struct server *s);
 /* A command was answered with an error instead of being run; cmd may be NULL. `code` is the error's
  * first word. */
 void account_rejected(struct server *s, const struct command *cmd, const char *code);
+/* The same of one that a script called: a proxy, which counts the rest itself, asks for these. */
+void account_rejected_in_script(struct server *s, const struct command *cmd, const char *code);
 /* A command that waited was answered without being run again. */
 void account_waited(struct server *s, const struct command *cmd, const struct resp_writer *w);
 /* An error reply of which nobody else tells. */

@@ -136,7 +136,7 @@ static bool may_write(void *arg, const struct call *c, struct str *why)
 
 static void rejected(void *arg, const struct command *cmd, const char *code)
 {
-    account_rejected(arg, cmd, code);
+    account_rejected_in_script(arg, cmd, code);
 }
 
 static void script_logs(void *arg, int level, struct slice text)
