@@ -167,7 +167,8 @@ def test_what_changes_meanwhile_arrives_as_it_is_last(servers, wires):
     threads = [threading.Thread(target=count, args=(key,)) for key in keys]
     for thread in threads:
         thread.start()
-    for key in keys:
+    for key in keys:  # its writer is at work: one that began behind the move would never see it
+        wait_until(lambda: int(here.command("GET", key)) > 1, what="the first count")
         reply = b""
         while reply != b"OK":
             reply = here.command("MIGRATE", "127.0.0.1", servers[2].port, key, 0, 5000, "REPLACE")
