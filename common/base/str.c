@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "common/base/str.h"
 
+#include "common/base/bytes.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
 
@@ -57,6 +58,20 @@ void str_appendz(struct str *s, const char *text)
 void str_append_char(struct str *s, char c)
 {
     str_append(s, &c, 1);
+}
+
+void str_append_le32(struct str *s, uint32_t v)
+{
+    char b[4];
+    put_le32(b, v);
+    str_append(s, b, sizeof(b));
+}
+
+void str_append_le64(struct str *s, uint64_t v)
+{
+    char b[8];
+    put_le64(b, v);
+    str_append(s, b, sizeof(b));
 }
 
 void str_append_int(struct str *s, long long v)

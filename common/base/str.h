@@ -22,6 +22,9 @@ void str_append(struct str *s, const void *ptr, size_t len);
 void str_append_slice(struct str *s, struct slice v);
 void str_appendz(struct str *s, const char *text);
 void str_append_char(struct str *s, char c);
+/* Little-endian, as on disk and wire. */
+void str_append_le32(struct str *s, uint32_t v);
+void str_append_le64(struct str *s, uint64_t v);
 void str_append_int(struct str *s, long long v);
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void str_vprintf(struct str *s, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);

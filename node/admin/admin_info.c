@@ -81,8 +81,8 @@ static void put_script_memory(const struct server *s, struct str *to)
     str_printf(to, "number_of_libraries:%zu\r\nused_memory_vm_functions:%zu\r\n", c.libraries,
                c.function_bytes);
     info_bytes(to, "used_memory_vm_total", c.eval_bytes + c.function_bytes);
-    str_printf(to, "used_memory_functions:%zu\r\n", c.library_bytes);
-    info_bytes(to, "used_memory_scripts", c.cached_bytes + c.library_bytes);
+    str_printf(to, "used_memory_functions:%zu\r\n", c.bytes_of_libraries);
+    info_bytes(to, "used_memory_scripts", c.cached_bytes + c.bytes_of_libraries);
 }
 
 static void put_memory(void *arg, struct str *to)

@@ -136,7 +136,7 @@ static void memory_stats(struct call *k)
     stat_int(w, "cluster.links", 0);
     stat_int(w, "aof.buffer", 0);
     stat_int(w, "lua.caches", (int64_t)scripts.cached_bytes);
-    stat_int(w, "functions.caches", (int64_t)scripts.library_bytes);
+    stat_int(w, "functions.caches", (int64_t)scripts.bytes_of_libraries);
     stat_databases(w, s->ks);
     stat_data(w, s, (int64_t)m.used, (int64_t)peak);
     stat_int(w, "allocator.allocated", (int64_t)m.used);

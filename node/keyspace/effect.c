@@ -15,6 +15,28 @@ enum {
     BUFFERS_KEEP = 256,
 };
 
+static void no_entry(void *arg, struct entry *e)
+{
+    (void)arg;
+    (void)e;
+}
+
+static void no_touch(void *arg, uint32_t shard, uint64_t hash)
+{
+    (void)arg;
+    (void)shard;
+    (void)hash;
+}
+
+static void no_touch_all(void *arg, uint32_t shard)
+{
+    (void)arg;
+    (void)shard;
+}
+
+const struct effect_sink effect_sink_nobody = {
+    .entry = no_entry, .touched = no_touch, .touched_all = no_touch_all};
+
 struct collector *collector_new(const struct effect_sink *sink)
 {
     struct collector *e = mem_zalloc(sizeof(*e));

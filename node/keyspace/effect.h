@@ -28,6 +28,9 @@ struct effect_sink {
     void (*touched_all)(void *arg, uint32_t shard);
 };
 
+/* Takes nothing: for a collector that has a feed only. */
+extern const struct effect_sink effect_sink_nobody;
+
 struct feed;
 
 struct effect_part {

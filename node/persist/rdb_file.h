@@ -71,7 +71,7 @@ struct rdb_target {
     void (*key)(void *arg, int db, struct object *o, int64_t idle_s, int freq);
     /* A library of functions; false: it cannot be taken (`why`), and the file is bad. NULL: they
      * are counted only. */
-    bool (*library)(void *arg, struct slice code, struct str *why);
+    bool (*take_code)(void *arg, struct slice code, struct str *why);
 };
 struct rdb_counts {
     uint64_t keys;

@@ -53,7 +53,7 @@ static bool read_library(struct loading *l, struct slice *in)
     if (!rdb_read_string(in, &l->value, &code)) {
         return false;
     }
-    if (l->target->library != NULL && !l->target->library(l->target->arg, code, &l->why)) {
+    if (l->target->take_code != NULL && !l->target->take_code(l->target->arg, code, &l->why)) {
         return false;
     }
     l->counts->functions++;

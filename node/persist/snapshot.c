@@ -212,32 +212,18 @@ static void end_block(struct snapshot *s, struct chunk *tail)
 
 /* ---- content ---- */
 
-static void put32(struct str *to, uint32_t v)
-{
-    char b[4];
-    put_le32(b, v);
-    str_append(to, b, sizeof(b));
-}
-
-static void put64(struct str *to, uint64_t v)
-{
-    char b[8];
-    put_le64(b, v);
-    str_append(to, b, sizeof(b));
-}
-
 static void put_head(struct snapshot *s)
 {
     const struct snapshot_info *i = &s->info;
     begin_block(s, SNAPSHOT_HEAD);
     struct str *to = &s->block;
     str_append(to, i->cluster_id, sizeof(i->cluster_id));
-    put32(to, (uint32_t)i->shard);
-    put32(to, (uint32_t)i->n_shards);
-    put64(to, i->position);
-    put64(to, (uint64_t)i->wall_ms);
-    put64(to, i->hash_check);
-    put64(to, i->keys);
+    str_append_le32(to, (uint32_t)i->shard);
+    str_append_le32(to, (uint32_t)i->n_shards);
+    str_append_le64(to, i->position);
+    str_append_le64(to, (uint64_t)i->wall_ms);
+    str_append_le64(to, i->hash_check);
+    str_append_le64(to, i->keys);
     history_encode(&i->history, to);
     end_block(s, NULL);
 }
@@ -304,7 +290,7 @@ static void on_key(void *arg, int db, struct object *o)
     int64_t expire = object_expire(o);
     if (expire != OBJECT_NO_EXPIRE) {
         str_append_char(to, (char)RDB_OPCODE_EXPIRE_MS);
-        put64(to, (uint64_t)expire);
+        str_append_le64(to, (uint64_t)expire);
     }
     s->keys++;
     if (o->type != OBJECT_STRING && portrait_suits(o)) {
@@ -333,7 +319,7 @@ static void put_foot(struct snapshot *s)
         end_block(s, NULL);
     }
     begin_block(s, SNAPSHOT_FOOT);
-    put64(&s->block, s->keys);
+    str_append_le64(&s->block, s->keys);
     end_block(s, NULL);
 }
 

@@ -186,34 +186,20 @@ void library_set_note(struct library_set *set, const struct scripts *s, int64_t 
 
 /* --- as bytes --- */
 
-static void write_u32(struct str *to, uint32_t v)
-{
-    char b[4];
-    put_le32(b, v);
-    str_append(to, b, sizeof(b));
-}
-
-static void write_u64(struct str *to, uint64_t v)
-{
-    char b[8];
-    put_le64(b, v);
-    str_append(to, b, sizeof(b));
-}
-
 void library_set_write(const struct library_set *set, const struct scripts *s, struct str *to)
 {
     struct candidates now = {0};
     scripts_each_library(s, add_library, &now);
-    write_u64(to, set->stamp);
-    write_u32(to, (uint32_t)set->by_name.count);
+    str_append_le64(to, set->stamp);
+    str_append_le32(to, (uint32_t)set->by_name.count);
     LIST_FOREACH(it, &set->age) {
         const struct record *r = container_of(it, struct record, age);
         struct slice name = slice_of(r->name, r->len);
         const struct candidate *one = r->sum == 0 ? NULL : look(&now, name);
         INVARIANT(r->sum == 0 || one != NULL);
-        write_u64(to, r->stamp);
-        write_u32(to, (uint32_t)name.len);
-        write_u32(to, one == NULL ? NO_CODE : (uint32_t)one->code.len);
+        str_append_le64(to, r->stamp);
+        str_append_le32(to, (uint32_t)name.len);
+        str_append_le32(to, one == NULL ? NO_CODE : (uint32_t)one->code.len);
         str_append_slice(to, name);
         if (one != NULL) {
             str_append_slice(to, one->code);

@@ -78,7 +78,7 @@ void scripts_stats(const struct scripts *s, struct script_stats *out)
         .function_bytes = s->functions->bytes,
         .libraries = s->libraries.count,
         .functions = s->n_functions,
-        .library_bytes = s->library_bytes,
+        .bytes_of_libraries = s->library_bytes,
     };
 }
 

@@ -101,6 +101,6 @@ struct script_stats {
     size_t function_bytes; /* of the state of libraries */
     size_t libraries;
     size_t functions;
-    size_t library_bytes;
+    size_t bytes_of_libraries;
 };
 void scripts_stats(const struct scripts *s, struct script_stats *out);

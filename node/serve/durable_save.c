@@ -697,7 +697,7 @@ bool durable_load_rdb(struct durable *d, const char *path, bool *found, struct e
     struct rdb_counts counts;
     struct importing im = {.d = d};
     struct rdb_target t = {
-        .arg = &im, .now_ms = loop_wall_ms(d->s->loop), .key = take_key, .library = take_library};
+        .arg = &im, .now_ms = loop_wall_ms(d->s->loop), .key = take_key, .take_code = take_library};
     str_append(&folder, path, name == NULL ? 0 : (size_t)(name - path));
     const char *in = name == NULL ? "." : folder.len == 0 ? "/" : str_cstr(&folder);
     struct disk *disk = disk_posix_new(in, err);

@@ -91,35 +91,14 @@ static void on_flush(struct loop_task *t)
 
 /* --- listening to the keyspace --- */
 
-static void no_entry(void *arg, struct entry *e)
-{
-    (void)arg;
-    (void)e;
-}
-
-static void no_touch(void *arg, uint32_t shard, uint64_t hash)
-{
-    (void)arg;
-    (void)shard;
-    (void)hash;
-}
-
-static void no_touch_all(void *arg, uint32_t shard)
-{
-    (void)arg;
-    (void)shard;
-}
-
 void follow_hang(struct server *s)
 {
     struct following *w = s->following;
-    const struct effect_sink nobody = {
-        .entry = no_entry, .touched = no_touch, .touched_all = no_touch_all};
     if (w == NULL || !w->active) {
         return;
     }
     if (s->ks->collector == NULL) {
-        s->ks->collector = collector_new(&nobody);
+        s->ks->collector = collector_new(&effect_sink_nobody);
         w->own_collector = true;
     }
     s->ks->collector->feed = &w->feed;

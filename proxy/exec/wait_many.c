@@ -61,10 +61,28 @@ static size_t leg_words(const struct wait *w, const struct wait_leg *leg, const 
     return n;
 }
 
+void wait_send(struct exec *x, struct wait *w, uint32_t i, struct chunk *chunk, const char *bytes,
+               size_t len)
+{
+    struct request *r = w->request;
+    struct part *part = gather_add(r);
+    part_set_bytes(part, chunk, bytes, len);
+    chunk_unref(&chunk);
+    part->call.shard = w->legs[i].shard;
+    part->call.write = !w->reads;
+    part->call.primary = w->reads;
+    part->call.granted = true; /* its time begins now */
+    part->call.sent_us = x->now_us;
+    w->asking = true;
+    w->asked = i;
+    gather_begin(r);
+    call_send(x, &part->call);
+    gather_end(x, r);
+}
+
 static void ask(struct exec *x, struct wait *w, uint32_t i)
 {
     const struct wait_leg *leg = &w->legs[i];
-    struct request *r = w->request;
     struct resp_parser p;
     char digits[NUM_I64_MAX_LEN];
     const char *bytes;
@@ -76,20 +94,9 @@ static void ask(struct exec *x, struct wait *w, uint32_t i)
     struct slice *words = mem_alloc((p.argc + 2) * sizeof(*words));
     size_t n = leg_words(w, leg, p.argv, p.argc, words, digits);
     struct chunk *chunk = gather_encode(words, n, &bytes, &len);
-    struct part *part = gather_add(r);
-    part_set_bytes(part, chunk, bytes, len);
-    chunk_unref(&chunk);
     mem_free(words);
     resp_parser_fini(&p);
-    part->call.shard = leg->shard;
-    part->call.write = true;
-    part->call.granted = true; /* its time begins now */
-    part->call.sent_us = x->now_us;
-    w->asking = true;
-    w->asked = i;
-    gather_begin(r);
-    call_send(x, &part->call);
-    gather_end(x, r);
+    wait_send(x, w, i, chunk, bytes, len);
 }
 
 void wait_go_on(struct exec *x, struct wait *w)

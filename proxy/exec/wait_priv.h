@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Shared by wait.c and wait_many.c only. */
+/* Shared by wait.c, wait_many.c and wait_reads.c only. */
 #pragma once
 
 #include "proxy/exec/exec_priv.h"
@@ -20,6 +20,9 @@ void wait_start_many(struct exec *x, struct wait *w, const struct exec_input *in
 void wait_go_on(struct exec *x, struct wait *w);
 /* The time is over, or CLIENT UNBLOCK. */
 void wait_stop(struct exec *x, struct wait *w, bool error);
+/* Asks the shard of leg `i` these words. Takes the chunk. */
+void wait_send(struct exec *x, struct wait *w, uint32_t i, struct chunk *chunk, const char *bytes,
+               size_t len);
 
 /* wait_reads.c: the same for XREAD */
 void reads_start(struct exec *x, struct wait *w, const struct exec_input *in);

@@ -84,22 +84,10 @@ static struct chunk *ask_bytes(const struct wait *w, const struct wait_leg *leg,
 
 static void ask(struct exec *x, struct wait *w, uint32_t i)
 {
-    struct request *r = w->request;
     const char *bytes;
     size_t len;
     struct chunk *chunk = ask_bytes(w, &w->legs[i], &bytes, &len);
-    struct part *part = gather_add(r);
-    part_set_bytes(part, chunk, bytes, len);
-    chunk_unref(&chunk);
-    part->call.shard = w->legs[i].shard;
-    part->call.primary = true;
-    part->call.granted = true; /* its time begins now */
-    part->call.sent_us = x->now_us;
-    w->asking = true;
-    w->asked = i;
-    gather_begin(r);
-    call_send(x, &part->call);
-    gather_end(x, r);
+    wait_send(x, w, i, chunk, bytes, len);
 }
 
 /* --- the reply --- */

@@ -189,21 +189,6 @@ class Queue:
         return done
 
 
-def converse(wires, queues, talk, count, history):
-    commands = [talk.command() for _ in range(count)]
-    data = b"".join(encode(*command) for command in commands)
-    for wire in wires:
-        wire.send(data)
-    for command in commands:
-        ours, theirs = [wire.reply() for wire in wires]
-        history.append((command, ours))
-        in_exec = queues.note(command, theirs)
-        assert same(command, ours, theirs, in_exec), (
-            f"{command!r} answers\n  {ours!r}\nnot\n  {theirs!r}\nafter\n"
-            + "\n".join(f"  {c!r} -> {str(r)[:100]!r}" for c, r in history[-40:])
-        )
-
-
 def everything(wire):
     """All keys of databases 0 and 1 with what is known of them, and when each expires."""
     found, times = {}, {}
@@ -238,7 +223,12 @@ def test_a_node_answers_as_redis_does(pair, proto):
             history = []
             for _ in range(6):
                 for wires, queue in zip(clients, queues):
-                    converse(wires, queue, talk, BATCH if talk.rng.random() < 0.5 else 7, history)
+
+                    def agree(command, ours, theirs, queue=queue):
+                        return same(command, ours, theirs, queue.note(command, theirs))
+
+                    count = BATCH if talk.rng.random() < 0.5 else 7
+                    differential.converse(wires, talk, count, history, agree)
             (ours, our_times), (theirs, their_times) = [everything(wire) for wire in clients[0]]
             assert ours == theirs
             for key, at in our_times.items():

@@ -18,25 +18,6 @@ struct followed {
     unsigned broken;
 };
 
-static void no_entry(void *arg, struct entry *e)
-{
-    (void)arg;
-    (void)e;
-}
-
-static void no_touch(void *arg, uint32_t shard, uint64_t hash)
-{
-    (void)arg;
-    (void)shard;
-    (void)hash;
-}
-
-static void no_touch_all(void *arg, uint32_t shard)
-{
-    (void)arg;
-    (void)shard;
-}
-
 static void take(void *arg, struct slice bytes)
 {
     struct followed *w = arg;
@@ -50,12 +31,10 @@ static void broke(void *arg)
 
 static void followed_open(struct followed *w)
 {
-    const struct effect_sink sink = {
-        .entry = no_entry, .touched = no_touch, .touched_all = no_touch_all};
     *w = (struct followed){0};
     fixture_open(&w->f);
     w->f.now_ms = 1000000;
-    w->f.ks->collector = collector_new(&sink);
+    w->f.ks->collector = collector_new(&effect_sink_nobody);
     feed_init(&w->feed, take, w);
     w->feed.broke = broke;
     w->feed.db = 0;

@@ -302,7 +302,7 @@ static void test_libraries_go_through_a_payload(void **state)
     struct script_stats stats;
     scripts_stats(t.scripts, &stats);
     assert_int_equal(stats.functions, 0);
-    assert_int_equal(stats.library_bytes, 0);
+    assert_int_equal(stats.bytes_of_libraries, 0);
     assert_true(scripts_restore(t.scripts, str_slice(&payload), &why));
     assert_string_equal(SAY(&t, "FCALL", "f", "1", "x", "y"), "*2 $1 x $1 y");
     /* Any damage is told, and what was there stays. */

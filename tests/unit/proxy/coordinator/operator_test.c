@@ -154,6 +154,14 @@ static void test_a_later_wish_takes_the_place_of_an_earlier_one(void **state)
 
 /* ---- leaving ---- */
 
+static void move_all_from(struct fixture *f, int from, const char *how, int to)
+{
+    while (primaries_of(f, from) > 0) {
+        ask_move(f, map_of(f)->shards[shard_of(f, from, true)].first_slot, how, to);
+        work(f, 3, 10);
+    }
+}
+
 static void test_a_living_node_leaves_when_its_replicas_are_elsewhere(void **state)
 {
     (void)state;
@@ -161,11 +169,7 @@ static void test_a_living_node_leaves_when_its_replicas_are_elsewhere(void **sta
     char id[NODE_ID_LEN + 1];
     char text[128];
     id_of(3, id);
-    while (primaries_of(f, 3) > 0) {
-        int shard = shard_of(f, 3, true);
-        ask_move(f, map_of(f)->shards[shard].first_slot, "migrating", 1);
-        work(f, 3, 10);
-    }
+    move_all_from(f, 3, "migrating", 1);
     (void)snprintf(text, sizeof(text), "cluster forget %s", id);
     f->answers = 0;
     ask(f, text);
@@ -195,10 +199,7 @@ static void test_a_leave_can_be_taken_back(void **state)
     char id[NODE_ID_LEN + 1];
     char text[128];
     id_of(3, id);
-    while (primaries_of(f, 3) > 0) {
-        ask_move(f, map_of(f)->shards[shard_of(f, 3, true)].first_slot, "node", 2);
-        work(f, 3, 10);
-    }
+    move_all_from(f, 3, "node", 2);
     (void)snprintf(text, sizeof(text), "cluster forget %s", id);
     ask(f, text);
     (void)snprintf(text, sizeof(text), "cluster drain %s cancel", id);
