@@ -34,6 +34,7 @@ struct program {
     struct server *server;
     struct identity identity;
     char host[NODE_HOST_MAX]; /* announced */
+    bool has_pidfile;
 };
 
 /* --- words on the command line that end the program at once --- */
@@ -159,7 +160,7 @@ static bool start(struct program *p, const char *executable, struct errmsg *err)
     }
     log_set_level((enum log_level)o->loglevel);
     p->log = log_file_open(o->logfile, (enum log_file_format)o->log_format, err);
-    if (p->log == NULL || !daemon_write_pidfile(o->pidfile, err)) {
+    if (p->log == NULL) {
         return false;
     }
     crash_set_fd(log_file_fd(p->log));
@@ -176,7 +177,9 @@ static bool start(struct program *p, const char *executable, struct errmsg *err)
     p->server->conf_path = p->conf_path == NULL ? NULL : mem_strdup(p->conf_path);
     p->server->executable = mem_strdup(executable);
     p->server->memory_at_start = mem_used();
-    return o->stand_alone || join_cluster(p, err);
+    /* Not before: where another one listens, the file is that one's. */
+    p->has_pidfile = daemon_write_pidfile(o->pidfile, err);
+    return p->has_pidfile && (o->stand_alone || join_cluster(p, err));
 }
 
 static void finish(struct program *p)
@@ -187,7 +190,9 @@ static void finish(struct program *p)
     server_free(&p->server);
     signals_free(&p->signals);
     loop_free(&p->loop);
-    daemon_remove_pidfile(p->settings.pidfile);
+    if (p->has_pidfile) {
+        daemon_remove_pidfile(p->settings.pidfile);
+    }
     identity_release(&p->identity);
     crash_set_fd(2);
     log_file_close(&p->log);
@@ -200,19 +205,26 @@ int main(int argc, char **argv)
 {
     static struct program p = {.identity = {.lock_fd = -1}};
     struct errmsg err = {0};
+    const char *program = argv[0];
     int rc = 0;
     if (answered(argc, argv)) {
         return 0;
     }
+    bool only_check = argc > 1 && strcmp(argv[1], "--check-conf") == 0;
+    argc -= only_check;
+    argv += only_check;
     signals_block();
     crash_install("shoal-node");
     options_init(settings_options(), &p.settings);
     if (!options_load(settings_options(), &p.settings, argc, argv, NULL, NULL, &p.conf_path,
                       &p.ignored, &err) ||
-        !start(&p, argv[0], &err)) {
+        (!only_check && !start(&p, program, &err))) {
         fprintf(stderr, "shoal-node: %s\n", err.text);
+        if (p.log != NULL && p.settings.logfile[0] != '\0') {
+            log_event(LOG_WARNING, "server", "not started: %s", err.text);
+        }
         rc = 1;
-    } else {
+    } else if (!only_check) {
         INVARIANT(p.server != NULL);
         log_event(LOG_NOTICE, "server", "Ready to accept connections port=%d node=%s%s",
                   p.server->port, p.server->id, p.settings.stand_alone ? " stand-alone=yes" : "");

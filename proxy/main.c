@@ -46,6 +46,7 @@ struct program {
     struct local_nodes *nodes;
     bool ready;
     bool stopping;
+    bool has_pidfile;
 };
 
 static void add_word(struct words_list *l, const char *word)
@@ -54,12 +55,29 @@ static void add_word(struct words_list *l, const char *word)
     l->words[l->n++] = mem_strdup(word);
 }
 
+/* What each local node has for itself, and is told by local_nodes.h. */
+static bool is_each_nodes_own(const char *name)
+{
+    static const char *const names[] = {"port",    "dir",           "coordinator", "stand-alone",
+                                        "pidfile", "announce-port", "daemonize"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --node-maxmemory 1gb: a directive for the local nodes alone. */
 static bool take_node_directive(void *arg, const char *name, struct slice value, struct errmsg *err)
 {
     struct words_list *l = arg;
     if (strncmp(name, "node-", 5) != 0 || name[5] == '\0') {
-        errmsg_set(err, "unknown directive '%s'", name);
+        errmsg_set(err, "unknown directive");
+        return false;
+    }
+    if (is_each_nodes_own(name + 5)) {
+        errmsg_set(err, "each local node has its own; see local-nodes-port and dir");
         return false;
     }
     struct str word = {0};
@@ -72,7 +90,18 @@ static bool take_node_directive(void *arg, const char *name, struct slice value,
     return true;
 }
 
-/* Directives that both programs know and that were set here. */
+/* The password that nodes must know, as a line of a file; what it is now, at each start of one. */
+static void secret_directives(const struct proxy_options *o, struct str *to)
+{
+    const char *password = proxy_options_node_password(o);
+    if (password[0] != '\0') {
+        str_appendz(to, "requirepass ");
+        str_append_quoted(to, slice_str(password));
+        str_append_char(to, '\n');
+    }
+}
+
+/* Directives that both programs know and that were set here; no secrets. */
 static void hand_on_shared(struct program *p)
 {
     const struct options_table *t = proxy_options_table();
@@ -81,7 +110,7 @@ static void hand_on_shared(struct program *p)
     options_init(t, &defaults);
     for (size_t i = 0; i < t->count; i++) {
         const struct option *o = &t->rows[i];
-        if (!(o->flags & OPT_SHARED)) {
+        if (!(o->flags & OPT_SHARED) || (o->flags & OPT_SECRET)) {
             continue;
         }
         str_clear(&value);
@@ -122,6 +151,17 @@ static bool all_served(const struct map *m)
 static void on_mail(void *arg, struct mail *m)
 {
     struct program *p = arg;
+    if (m->kind == WORKERS_OPTIONS) {
+        struct workers_options_mail *changed = container_of(m, struct workers_options_mail, mail);
+        if (p->nodes != NULL) {
+            struct str secrets = {0};
+            secret_directives(changed->options, &secrets);
+            local_nodes_set_directives(p->nodes, str_cstr(&secrets));
+            str_fini(&secrets);
+        }
+        workers_options_mail_free(changed);
+        return;
+    }
     if (m->kind == CONTROL_LOADS || m->kind == CONTROL_SETTINGS) {
         mem_free(m); /* the workers' business */
         return;
@@ -175,10 +215,12 @@ static bool start_nodes(struct program *p, struct errmsg *err)
 {
     char coordinator[64];
     struct proxy_options *o = &p->options;
+    struct str secrets = {0};
     if (o->local_nodes == 0) {
         return true;
     }
     hand_on_shared(p);
+    secret_directives(o, &secrets);
     snprintf(coordinator, sizeof(coordinator), "127.0.0.1:%d", control_port(p->control));
     const struct local_nodes_settings s = {
         .count = (int)o->local_nodes,
@@ -190,9 +232,32 @@ static bool start_nodes(struct program *p, struct errmsg *err)
         .restart_delay_ms = o->local_nodes_restart_delay_ms,
         .args = (const char *const *)p->node_args.words,
         .n_args = p->node_args.n,
+        .directives = str_cstr(&secrets),
     };
-    p->nodes = local_nodes_new(p->loop, &s, err);
+    if (local_nodes_check(&s, err)) {
+        p->nodes = local_nodes_new(p->loop, &s, err);
+    }
+    str_fini(&secrets);
     return p->nodes != NULL;
+}
+
+/* Without local nodes directives for them mean nothing. */
+static void note_unused(struct program *p)
+{
+    for (size_t i = 0; p->options.local_nodes == 0 && i < p->node_args.n; i += 2) {
+        str_printf(&p->ignored, " node-%s", p->node_args.words[i] + 2);
+    }
+}
+
+/* To what the system has file descriptors for. */
+static void lower_maxclients(struct proxy_options *o)
+{
+    int64_t most = daemon_clients_possible(o->maxclients, WORKERS_SPARE_FDS);
+    if (most < o->maxclients) {
+        log_event(LOG_WARNING, "proxy", "maxclients lowered: too few open files from=%lld to=%lld",
+                  (long long)o->maxclients, (long long)most);
+        o->maxclients = most;
+    }
 }
 
 static bool start(struct program *p, struct errmsg *err)
@@ -209,8 +274,9 @@ static bool start(struct program *p, struct errmsg *err)
         return false;
     }
     crash_set_fd(log_file_fd(p->log));
+    note_unused(p);
     redis_directives_log(&p->ignored);
-    (void)daemon_raise_files((uint64_t)o->maxclients + 1024);
+    lower_maxclients(o);
     p->loop = loop_new();
     p->mailbox = mailbox_new(p->loop, on_mail, p);
     p->signals = signals_new(p->loop, on_signal, p);
@@ -227,7 +293,12 @@ static bool start(struct program *p, struct errmsg *err)
         return false;
     }
     const struct workers_config wc = {
-        .options = o, .local = p->local, .control = p->control, .conf_path = p->conf_path};
+        .options = o,
+        .local = p->local,
+        .control = p->control,
+        .conf_path = p->conf_path,
+        .watcher = p->mailbox,
+    };
     p->workers = workers_new(&wc, err);
     if (p->workers == NULL) {
         return false;
@@ -238,7 +309,8 @@ static bool start(struct program *p, struct errmsg *err)
     if (!start_nodes(p, err)) {
         return false;
     }
-    return daemon_write_pidfile(o->pidfile, err);
+    p->has_pidfile = daemon_write_pidfile(o->pidfile, err);
+    return p->has_pidfile;
 }
 
 static void finish(struct program *p)
@@ -256,7 +328,9 @@ static void finish(struct program *p)
     local_table_free(&p->local);
     signals_free(&p->signals);
     loop_free(&p->loop);
-    daemon_remove_pidfile(p->options.pidfile);
+    if (p->has_pidfile) { /* else it is another's, who is why we end */
+        daemon_remove_pidfile(p->options.pidfile);
+    }
     log_file_close(&p->log);
     for (size_t i = 0; i < p->node_args.n; i++) {
         mem_free(p->node_args.words[i]);
@@ -298,6 +372,9 @@ int main(int argc, char **argv)
     if (only_asked(argc, argv)) {
         return 0;
     }
+    bool only_check = argc > 1 && strcmp(argv[1], "--check-conf") == 0;
+    argc -= only_check;
+    argv += only_check;
     signals_block();
     crash_install("shoal-proxy " SHOAL_VERSION);
     options_init(proxy_options_table(), &p.options);
@@ -307,6 +384,10 @@ int main(int argc, char **argv)
         finish(&p);
         return 1;
     }
+    if (only_check) {
+        finish(&p);
+        return 0;
+    }
     if (start(&p, &err)) {
         if (p.options.local_nodes == 0) {
             say_ready(&p);
@@ -314,6 +395,9 @@ int main(int argc, char **argv)
         loop_run(p.loop);
     } else {
         fprintf(stderr, "shoal-proxy: %s\n", err.text);
+        if (p.log != NULL && p.options.logfile[0] != '\0') {
+            log_event(LOG_WARNING, "proxy", "not started: %s", err.text);
+        }
         code = 1;
     }
     finish(&p);

@@ -100,3 +100,13 @@ uint64_t daemon_raise_files(uint64_t wanted)
     }
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
+
+int64_t daemon_clients_possible(int64_t wanted, int64_t spare)
+{
+    uint64_t may = daemon_raise_files((uint64_t)wanted + (uint64_t)spare);
+    if (may >= (uint64_t)wanted + (uint64_t)spare) {
+        return wanted;
+    }
+    /* Where there is very little, clients get the most of it. */
+    return MAX((int64_t)(may - MIN((uint64_t)spare, may / 4)), 1);
+}

@@ -18,3 +18,6 @@ void daemon_remove_pidfile(const char *path);
 /* Raises the soft limit of open files to at least `wanted` as far as the hard one allows, tries to
  * raise that one too. Returns what may be opened now. */
 uint64_t daemon_raise_files(uint64_t wanted);
+/* How many of `wanted` clients there can be descriptors for, beside `spare` others; raises the
+ * limit for them as above. */
+int64_t daemon_clients_possible(int64_t wanted, int64_t spare);

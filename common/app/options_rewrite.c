@@ -360,6 +360,12 @@ static const char *kind_text(const struct option *o)
 void options_help_text(const struct options_table *t, struct str *to)
 {
     const char *section = NULL;
+    str_printf(to,
+               "Usage: %s [FILE | -] [--directive value ...]\n"
+               "       %s --check-conf [FILE | -] [--directive value ...]   says what is wrong\n"
+               "       %s --print-conf   a file with every directive at its default, explained\n"
+               "       %s --help | --version\n\n",
+               t->program, t->program, t->program, t->program);
     for (size_t i = 0; i < t->count; i++) {
         const struct option *o = &t->rows[i];
         if (!is_shown(o)) {

@@ -106,8 +106,7 @@ void redis_directives_log(struct str *ignored)
                 n--;
             }
         }
-        log_event(LOG_NOTICE, "config", "directives of Redis without effect here:%.*s", (int)n,
-                  rest.ptr);
+        log_event(LOG_NOTICE, "config", "directives without effect here:%.*s", (int)n, rest.ptr);
         rest = slice_of(rest.ptr + n, rest.len - n);
     }
     str_fini(ignored);

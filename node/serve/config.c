@@ -7,12 +7,25 @@
 #include "node/serve/server.h"
 
 #include "common/app/config_command.h"
+#include "common/app/daemon.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/resp/errors.h"
 
 #include <string.h>
+
+static bool can_have_clients(int64_t wanted, struct errmsg *err)
+{
+    int64_t can = daemon_clients_possible(wanted, SERVER_SPARE_FDS);
+    if (can < wanted) {
+        errmsg_set(err,
+                   "The operating system is not able to handle the specified number of clients, "
+                   "try with %lld",
+                   (long long)can);
+    }
+    return can >= wanted;
+}
 
 static bool on_change(void *arg, const struct option *o, struct errmsg *err)
 {
@@ -34,6 +47,9 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
     }
     if (strncmp(o->name, "oom-score-adj", 13) == 0 &&
         !oom_score_apply(&s->oom_score, s->settings, err)) {
+        return false;
+    }
+    if (strcmp(o->name, "maxclients") == 0 && !can_have_clients(s->settings->maxclients, err)) {
         return false;
     }
     if (strcmp(o->name, "requirepass") == 0) {

@@ -33,7 +33,6 @@
 
 #define OVER_MAX       64   /* connections beyond maxclients that may turn out to be lanes */
 #define OVER_WAIT_MS   1000 /* ... and how long they have for it */
-#define SPARE_FDS      160  /* listeners, files, and the connections beyond maxclients */
 #define STOP_GRACE_MS  3000
 #define LAZYFREE_STEP  2048
 #define EVICT_STEP     500 /* keys a turn beyond what commands need */
@@ -147,10 +146,8 @@ bool server_listen(struct server *s, struct errmsg *err)
 /* As many descriptors as maxclients needs; fewer clients if the system gives fewer. */
 static void raise_fd_limit(struct server *s)
 {
-    uint64_t need = (uint64_t)s->settings->maxclients + SPARE_FDS;
-    uint64_t may = daemon_raise_files(need);
-    if (may < need) {
-        int64_t can = MAX((int64_t)may - SPARE_FDS, 1);
+    int64_t can = daemon_clients_possible(s->settings->maxclients, SERVER_SPARE_FDS);
+    if (can < s->settings->maxclients) {
         log_event(LOG_WARNING, "server", "maxclients lowered: too few open files from=%lld to=%lld",
                   (long long)s->settings->maxclients, (long long)can);
         s->settings->maxclients = can;

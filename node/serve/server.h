@@ -36,6 +36,7 @@ struct jobs;
 #define SERVER_MAGIC         0x73727672u
 #define SERVER_LISTENERS_MAX 16
 #define SERVER_RATE_SAMPLES  16
+#define SERVER_SPARE_FDS     160 /* listeners, files, and the connections beyond maxclients */
 
 /* Something counted up, sampled ten times a second for its rate. */
 struct rate {

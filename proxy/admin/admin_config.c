@@ -13,6 +13,7 @@
 
 #include "common/app/acl_file.h"
 #include "common/app/config_command.h"
+#include "common/app/daemon.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/num.h"
@@ -400,9 +401,15 @@ static enum local_result set_nodes(struct local_call *c, struct set_run *r,
     return result;
 }
 
+static bool is_password(const struct option *o)
+{
+    return strcmp(o->name, "requirepass") == 0;
+}
+
 /* The version lies in `s`. */
 static void share_out(const struct local_call *c, struct shares *s)
 {
+    bool apart = options_of(c)->node_password[0] != '\0'; /* nodes have a password of their own */
     s->own = mem_alloc(c->argc * sizeof(*s->own));
     s->theirs = mem_alloc((c->argc + 1) * sizeof(*s->theirs));
     s->own[0] = c->argv[0];
@@ -420,7 +427,8 @@ static void share_out(const struct local_call *c, struct shares *s)
         } else if (s->first_foreign.len == 0) {
             s->first_foreign = c->argv[i];
         }
-        if (o == NULL || ((o->flags & OPT_SHARED) && !(o->flags & OPT_FIXED))) {
+        if (o == NULL ||
+            ((o->flags & OPT_SHARED) && !(o->flags & OPT_FIXED) && !(apart && is_password(o)))) {
             s->theirs[s->n_theirs++] = c->argv[i];
             s->theirs[s->n_theirs++] = c->argv[i + 1];
         }
@@ -438,6 +446,14 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
     const struct trying *t = arg;
     int port = (int)t->next->port;
     struct errmsg why;
+    if (strcmp(o->name, "maxclients") == 0) {
+        int64_t can = daemon_clients_possible(t->next->maxclients, WORKERS_SPARE_FDS);
+        errmsg_set(err,
+                   "The operating system is not able to handle the specified number of clients, "
+                   "try with %lld",
+                   (long long)can);
+        return can >= t->next->maxclients;
+    }
     if (strcmp(o->name, "port") != 0 || t->next->port == t->worker->options->port) {
         return true;
     }

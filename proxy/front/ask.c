@@ -144,6 +144,13 @@ static struct proxy_options *copy_of(const struct proxy_options *o)
     return copy;
 }
 
+void workers_options_mail_free(struct workers_options_mail *m)
+{
+    options_fini(proxy_options_table(), m->options);
+    mem_free(m->options);
+    mem_free(m);
+}
+
 void control_settings_of(const struct proxy_options *o, struct control_settings *s)
 {
     int nodes = (int)o->local_nodes;
@@ -191,6 +198,12 @@ void workers_set_options(struct worker *from, const struct proxy_options *option
         }
     }
     take_options(from, copy_of(options));
+    if (a->watcher != NULL) {
+        struct workers_options_mail *m = mem_zalloc(sizeof(*m));
+        m->mail.kind = WORKERS_OPTIONS;
+        m->options = copy_of(options);
+        mailbox_send(a->watcher, &m->mail);
+    }
     if (a->control != NULL) {
         struct control_settings s;
         control_settings_of(from->options, &s);

@@ -326,6 +326,7 @@ struct workers *workers_new(const struct workers_config *config, struct errmsg *
     a->all = mem_zalloc((size_t)a->n * sizeof(struct worker *));
     a->control = config->control;
     a->conf_path = config->conf_path;
+    a->watcher = config->watcher;
     a->users = users_new(config->options, err);
     if (a->users == NULL) {
         workers_free(&a);

@@ -56,12 +56,25 @@ struct worker {
 
 /* --- for main.c --- */
 
+/* Descriptors that are not clients: lanes, ears, the coordinator's links, files. */
+#define WORKERS_SPARE_FDS 1024
+
 struct workers_config {
     const struct proxy_options *options; /* copied */
     const struct local_table *local;
     struct control *control; /* NULL in tests: no coordinator */
     const char *conf_path;   /* NULL: none was given */
+    struct mailbox *watcher; /* gets WORKERS_OPTIONS; NULL: nobody */
 };
+
+/* Mail to the watcher: what the options are now. */
+enum { WORKERS_OPTIONS = 200 };
+struct workers_options_mail {
+    struct mail mail;
+    struct proxy_options *options;
+};
+void workers_options_mail_free(struct workers_options_mail *m);
+
 /* Listens with all workers; no thread runs yet. NULL and err. */
 struct workers *workers_new(const struct workers_config *c, struct errmsg *err);
 void workers_start(struct workers *a);

@@ -26,6 +26,7 @@ struct workers {
     struct worker **all;
     struct control *control;
     struct users *users;
+    struct mailbox *watcher; /* main's */
     char run_id[41];
     const char *conf_path;
     int64_t started_wall_ms;

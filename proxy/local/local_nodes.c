@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +51,7 @@ struct local_nodes {
     int64_t restart_delay_ms;
     char **args;
     size_t n_args;
+    char *directives; /* for the children's standard input */
     bool stopping;
     struct loop_timer kill_timer;
     struct loop_task done_task;
@@ -101,9 +103,12 @@ static char *print_new(const char *fmt, ...)
 static char **child_argv(const struct child *c)
 {
     const struct local_nodes *n = c->all;
-    char **argv = mem_zalloc((n->n_args + 10) * sizeof(*argv));
+    char **argv = mem_zalloc((n->n_args + 11) * sizeof(*argv));
     size_t k = 0;
     argv[k++] = mem_strdup(n->binary);
+    if (n->directives[0] != '\0') {
+        argv[k++] = mem_strdup("-");
+    }
     argv[k++] = mem_strdup("--bind");
     argv[k++] = mem_strdup("127.0.0.1");
     argv[k++] = mem_strdup("--port");
@@ -118,8 +123,23 @@ static char **child_argv(const struct child *c)
     return argv;
 }
 
+/* A file without a name, open at the beginning, for a child to read. Negative and err. */
+static int file_of(const char *text, struct errmsg *err)
+{
+    size_t len = strlen(text);
+    int fd = memfd_create("directives", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, text, len) != (ssize_t)len || lseek(fd, 0, SEEK_SET) != 0) {
+        errmsg_set(err, "cannot hand on directives: %s", strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return -1;
+    }
+    return fd;
+}
+
 /* In the child, between fork and exec: system calls only. */
-NORETURN static void become_node(char **argv, int log_fd, pid_t parent)
+NORETURN static void become_node(char **argv, int in_fd, int log_fd, pid_t parent)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -127,8 +147,7 @@ NORETURN static void become_node(char **argv, int log_fd, pid_t parent)
     signal(SIGPIPE, SIG_DFL);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    int null_fd = open("/dev/null", O_RDONLY);
-    if (getppid() == parent && null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(log_fd, 1) >= 0 &&
+    if (getppid() == parent && dup2(in_fd, 0) >= 0 && dup2(log_fd, 1) >= 0 &&
         dup2(log_fd, 2) >= 0) {
         execv(argv[0], argv);
     }
@@ -145,6 +164,10 @@ static bool start_child(struct child *c, struct errmsg *err)
     char **argv = child_argv(c);
     bool ok = false;
     int log_fd = -1;
+    int in_fd = file_of(n->directives, err);
+    if (in_fd < 0) {
+        goto out;
+    }
     if (mkdir(dir, 0755) != 0 && errno != EEXIST) {
         errmsg_set(err, "cannot make the folder %s: %s", dir, strerror(errno));
         goto out;
@@ -157,7 +180,7 @@ static bool start_child(struct child *c, struct errmsg *err)
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        become_node(argv, log_fd, parent);
+        become_node(argv, in_fd, log_fd, parent);
     }
     if (pid < 0) {
         errmsg_set(err, "cannot start a process: %s", strerror(errno));
@@ -180,6 +203,9 @@ static bool start_child(struct child *c, struct errmsg *err)
 out:
     if (log_fd >= 0) {
         close(log_fd);
+    }
+    if (in_fd >= 0) {
+        close(in_fd);
     }
     free_strings(argv);
     mem_free(log);
@@ -301,6 +327,7 @@ static struct local_nodes *make(struct loop *l, const struct local_nodes_setting
     n->first_port = s->first_port;
     n->restart = s->restart;
     n->restart_delay_ms = MAX(s->restart_delay_ms, 1);
+    n->directives = mem_strdup(s->directives != NULL ? s->directives : "");
     n->n_args = s->n_args;
     n->args = mem_zalloc((s->n_args + 1) * sizeof(*n->args));
     for (size_t i = 0; i < s->n_args; i++) {
@@ -344,6 +371,87 @@ static bool choose_port(struct child *c, struct errmsg *err)
     errmsg_set(err, "no free port for node %d", c->index + 1);
     return false;
 }
+
+void local_nodes_set_directives(struct local_nodes *n, const char *directives)
+{
+    CHECK_OBJ(n, NODES_MAGIC);
+    mem_free(n->directives);
+    n->directives = mem_strdup(directives != NULL ? directives : "");
+}
+
+/* --- are the directives good --- */
+
+#define ANSWER_MAX 512
+
+/* In the child. */
+NORETURN static void become_check(char **argv, int out_fd)
+{
+    int null_fd = open("/dev/null", O_RDWR);
+    if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 && dup2(out_fd, 2) >= 0) {
+        execv(argv[0], argv);
+    }
+    _exit(127);
+}
+
+/* All that comes until the other end is closed, without the line's end. */
+static void read_answer(int fd, char *text)
+{
+    size_t len = 0;
+    ssize_t n;
+    do {
+        n = read(fd, text + len, ANSWER_MAX - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
+    } while ((n > 0 && len < ANSWER_MAX - 1) || (n < 0 && errno == EINTR));
+    while (len > 0 && text[len - 1] == '\n') {
+        len--;
+    }
+    text[len] = '\0';
+}
+
+static bool run_check(char **argv, struct errmsg *err)
+{
+    char text[ANSWER_MAX];
+    int ends[2];
+    int status = 0;
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        errmsg_set(err, "cannot make a pipe: %s", strerror(errno));
+        return false;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        become_check(argv, ends[1]);
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        errmsg_set(err, "cannot start a process: %s", strerror(errno));
+        close(ends[0]);
+        return false;
+    }
+    read_answer(ends[0], text);
+    close(ends[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        errmsg_set(err, "local nodes: %s", text[0] != '\0' ? text : "their program does not run");
+        return false;
+    }
+    return true;
+}
+
+bool local_nodes_check(const struct local_nodes_settings *s, struct errmsg *err)
+{
+    char **argv = mem_zalloc((s->n_args + 3) * sizeof(*argv));
+    argv[0] = s->binary != NULL ? mem_strdup(s->binary) : own_folder_binary();
+    argv[1] = mem_strdup("--check-conf");
+    for (size_t i = 0; i < s->n_args; i++) {
+        argv[2 + i] = mem_strdup(s->args[i]);
+    }
+    bool ok = run_check(argv, err);
+    free_strings(argv);
+    return ok;
+}
+
+/* --- all of them --- */
 
 struct local_nodes *local_nodes_new(struct loop *l, const struct local_nodes_settings *s,
                                     struct errmsg *err)
@@ -420,6 +528,7 @@ void local_nodes_free(struct local_nodes **np)
     mem_free(n->dir);
     mem_free(n->binary);
     mem_free(n->coordinator);
+    mem_free(n->directives);
     n->magic = 0;
     mem_free(n);
     *np = NULL;

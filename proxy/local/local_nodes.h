@@ -27,7 +27,12 @@ struct local_nodes_settings {
     int64_t restart_delay_ms; /* before the first restart; doubles up to 30 s */
     const char *const *args;  /* handed on to every node, "--directive", "value", ... */
     size_t n_args;
+    const char *directives; /* a line each: see local_nodes_set_directives; NULL: none */
 };
+
+/* Has the program say whether it takes the directives in `args`, and waits for its answer. False
+ * and err: why not, in its words. */
+bool local_nodes_check(const struct local_nodes_settings *s, struct errmsg *err);
 
 /* Starts them all. NULL and err: no such program, folder not writable, a given port in use; then
  * none is left running. Settings are copied. */
@@ -36,6 +41,10 @@ struct local_nodes *local_nodes_new(struct loop *l, const struct local_nodes_set
 /* SIGTERM to all, SIGKILL after `limit_ms`; `done` runs on the loop when all have ended. */
 typedef void (*local_nodes_done_fn)(void *arg);
 void local_nodes_stop(struct local_nodes *n, int64_t limit_ms, local_nodes_done_fn done, void *arg);
+/* What nodes that start from now on read from their standard input, a directive a line: passwords,
+ * which anybody on the machine could see among the arguments of a process, and which may change
+ * while nodes run. Copied; "" or NULL: nothing. */
+void local_nodes_set_directives(struct local_nodes *n, const char *directives);
 /* Kills what still runs. */
 void local_nodes_free(struct local_nodes **n);
 int local_nodes_count(const struct local_nodes *n);

@@ -249,3 +249,28 @@ def test_secrets_do_not_reach_the_log(program):
     server.client(password="another-s3cr3t").get("key-of-ours")
     text = server.output()
     assert "s3cr3t" not in text and "value-of-ours" not in text
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_check_conf_says_what_is_wrong_and_starts_nothing(program):
+    assert run(program, "--check-conf", f"{ROOT}/conf/{program}.conf", "--port", "1") == (0, "")
+    code, text = run(program, "--check-conf", "--port", "ninety")
+    assert code == 1 and "'port'" in text
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_one_that_does_not_start_leaves_the_pid_file_and_says_why_in_its_log(program):
+    directory = temp_dir()
+    pidfile = os.path.join(directory, "pid")
+    server = start(program, pidfile=pidfile).ready()
+    log = os.path.join(directory, "log")
+    code, _ = run(
+        program, "--port", server.port, "--dir", temp_dir(), "--pidfile", pidfile, "--logfile", log
+    )
+    assert code == 1
+    with open(log, encoding="utf-8") as file:
+        assert "not started: " in file.read()
+    with open(pidfile, encoding="ascii") as file:
+        assert int(file.read()) == server.pid
+    server.stop()
+    assert not os.path.exists(pidfile)

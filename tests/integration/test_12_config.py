@@ -40,6 +40,22 @@ def test_set_one_and_several(server):
     r.config_set("timeout", before)
 
 
+def test_no_more_clients_than_the_system_has_files_for(server):
+    before = server.r.config_get("maxclients")
+    with server.wire() as wire:
+        error = wire.command("CONFIG", "SET", "maxclients", "4000000")
+    assert "not able to handle the specified number of clients, try with" in error
+    assert server.r.config_get("maxclients") == before
+
+
+def test_without_tracking_no_latencies_are_told(server):
+    server.r.get("some-key")
+    assert "latency_percentiles_usec_get" in server.info("latencystats")
+    server.r.config_set("latency-tracking", "no")
+    assert server.info("latencystats") == {}
+    server.r.config_set("latency-tracking", "yes")
+
+
 def test_what_is_fixed_at_start_cannot_be_set(server):
     with server.wire() as wire:
         directory = "databases"
@@ -130,7 +146,7 @@ def test_starts_from_a_stock_redis_conf(program):
     server = Server(argv, port, name=program, directory=directory).ready()
     # What the file sets and we have is used; what has no effect is told.
     assert server.r.config_get("tcp-keepalive") == {"tcp-keepalive": "300"}
-    assert "directives of Redis without effect here:" in server.output()
+    assert "directives without effect here:" in server.output()
     assert " activerehashing" in server.output()
 
 

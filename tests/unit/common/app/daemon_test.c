@@ -172,6 +172,25 @@ static void test_the_limit_of_files_is_raised(void **state)
     assert_int_equal(daemon_raise_files(100), 100);
 }
 
+/* In a child: what was lowered could not be raised again. */
+static void test_there_are_no_more_clients_than_files(void **state)
+{
+    (void)state;
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit low = {.rlim_cur = 64, .rlim_max = 400};
+        /* Who may raise the hard limit has as many as it wants. */
+        bool ok = setrlimit(RLIMIT_NOFILE, &low) == 0 && (geteuid() != 0 || setuid(65534) == 0);
+        ok = ok && daemon_clients_possible(10, 20) == 10 &&
+             daemon_clients_possible(1000, 20) == 380 && daemon_clients_possible(1000, 1024) == 300;
+        _exit(ok ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #ifndef SHOAL_LIBC_MALLOC
 static void test_a_crash_leaves_a_report_and_the_signal(void **state)
 {
@@ -212,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_systemd_is_told),
         cmocka_unit_test(test_the_pidfile_holds_the_pid),
         cmocka_unit_test(test_the_limit_of_files_is_raised),
+        cmocka_unit_test(test_there_are_no_more_clients_than_files),
 #ifndef SHOAL_LIBC_MALLOC
         cmocka_unit_test(test_a_crash_leaves_a_report_and_the_signal),
 #endif

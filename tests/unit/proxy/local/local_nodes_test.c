@@ -180,6 +180,47 @@ static void test_stop_ends_all_even_the_deaf(void **state)
     assert_int_equal(local_nodes_pid(f->nodes, 1), 0);
 }
 
+static bool second_password(struct fixture *f)
+{
+    char path[128], text[512] = "";
+    snprintf(path, sizeof(path), "%s/node-1/node.log", f->dir);
+    FILE *in = fopen(path, "r");
+    if (in == NULL) {
+        return false;
+    }
+    size_t n = fread(text, 1, sizeof(text) - 1, in);
+    fclose(in);
+    text[n] = '\0';
+    assert_null(strstr(text, "--requirepass"));
+    return strstr(text, "read requirepass new of -") != NULL;
+}
+
+/* Not among the arguments, which everybody can see; and each start gets what holds then. */
+static void test_secrets_come_by_standard_input(void **state)
+{
+    struct fixture *f = *state;
+    write_script(f, "read name value; echo \"read $name $value of $@\"; exec sleep 100");
+    start(f, true);
+    local_nodes_set_directives(f->nodes, "requirepass old\n");
+    local_nodes_set_directives(f->nodes, "requirepass new\n");
+    f->old_pid = local_nodes_pid(f->nodes, 0);
+    kill(f->old_pid, SIGKILL);
+    run_until(f, second_password);
+}
+
+static void test_refused_directives_are_told(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const args[] = {"--bogus", "1"};
+    const struct local_nodes_settings s = {.binary = f->binary, .args = args, .n_args = 2};
+    struct errmsg err = {0};
+    write_script(f, "echo \"node: bad $@\" >&2; exit 1");
+    assert_false(local_nodes_check(&s, &err));
+    assert_string_equal(err.text, "local nodes: node: bad --check-conf --bogus 1");
+    write_script(f, "exit 0");
+    assert_true(local_nodes_check(&s, &err));
+}
+
 static void test_missing_program_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -198,6 +239,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_killed_child_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_restart_it_stays_down, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_ends_all_even_the_deaf, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_secrets_come_by_standard_input, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_directives_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_program_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
