@@ -11,7 +11,7 @@
 #   make fuzz       each fuzz target for FUZZ_SECONDS (600)
 #   make lint       format, clang-tidy, cppcheck, warnings of gcc and clang, floors, headers
 #   make format     apply clang-format
-#   make install    into PREFIX (/usr/local) below DESTDIR
+#   make install    into PREFIX (/usr/local) below DESTDIR; conf files that were changed there stay
 #   make clean help
 #
 # Variables: DEV=1 (quick unoptimised build in build/dev), SAN=address,undefined or SAN=thread
@@ -226,7 +226,9 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/etc/shoal $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 build/shoal-proxy build/shoal-node $(DESTDIR)$(PREFIX)/bin
-	install -m 644 conf/shoal-proxy.conf conf/shoal-node.conf $(DESTDIR)$(PREFIX)/etc/shoal
+	for c in shoal-proxy.conf shoal-node.conf; do at=$(DESTDIR)$(PREFIX)/etc/shoal/$$c; \
+	    if [ -e $$at ] && ! cmp -s conf/$$c $$at; then at=$$at.new; echo "$${at%.new} is kept: the new one is $$at"; fi; \
+	    install -m 644 conf/$$c $$at || exit 1; done
 	for u in conf/systemd/*.service; do sed 's|@PREFIX@|$(PREFIX)|g' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u); done
 
 clean:

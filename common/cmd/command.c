@@ -297,6 +297,11 @@ void command_error_unknown(char error[COMMAND_ERROR_MAX], const struct slice *ar
              shown(argv[0], args_max), argv[0].ptr, args);
 }
 
+bool command_is_http(struct slice name)
+{
+    return slice_is(name, "post") || slice_is(name, "host:");
+}
+
 void command_error_arity(char error[COMMAND_ERROR_MAX], const struct command *c)
 {
     snprintf(error, COMMAND_ERROR_MAX, "ERR wrong number of arguments for '%s' command",

@@ -217,6 +217,9 @@ const struct command *command_resolve(const struct slice *argv, size_t argc,
 /* "ERR unknown command 'x', with args beginning with: ..." or "ERR unknown subcommand 'x'. Try ...
  * HELP." */
 void command_error_unknown(char error[COMMAND_ERROR_MAX], const struct slice *argv, size_t argc);
+/* What browsers can be made to begin a request with: who says it is closed, before it gets to what
+ * the rest of the request may hold. */
+bool command_is_http(struct slice name);
 void command_error_arity(char error[COMMAND_ERROR_MAX], const struct command *c);
 
 /* "write", "readonly", ... for one bit; NULL for those that COMMAND does not show. */

@@ -270,7 +270,9 @@ static void put_latencystats(void *arg, struct str *to)
 {
     const struct server *s = arg;
     const struct percentiles *p = &s->settings->latency_percentiles;
-    cmdstats_info_latency(s->cmdstats, p->at, (size_t)p->count, to);
+    if (s->settings->latency_tracking) {
+        cmdstats_info_latency(s->cmdstats, p->at, (size_t)p->count, to);
+    }
 }
 
 /* --- cluster, keyspace --- */

@@ -120,16 +120,10 @@ static void reject_protected(struct server *s, struct client *c, struct call *k)
     str_fini(&text);
 }
 
-/* Browsers can be made to talk to us: their requests begin so, and must not get further. */
-static bool is_http(struct slice name)
-{
-    return slice_is(name, "post") || slice_is(name, "host:");
-}
-
 static void reject_unknown(struct server *s, struct client *c, struct call *k)
 {
     char error[COMMAND_ERROR_MAX];
-    if (is_http(k->argv[0])) {
+    if (command_is_http(k->argv[0])) {
         log_event(LOG_WARNING, "client", "closed: it speaks HTTP client=%llu addr=%s",
                   (unsigned long long)c->id, c->peer);
         client_kill(c);

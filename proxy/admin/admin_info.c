@@ -290,7 +290,9 @@ static void put_latencystats(void *arg, struct str *to)
 {
     const struct info_run *r = arg;
     const struct percentiles *p = &options(r)->latency_percentiles;
-    cmdstats_info_latency(r->sum.stats, p->at, (size_t)p->count, to);
+    if (options(r)->latency_tracking) {
+        cmdstats_info_latency(r->sum.stats, p->at, (size_t)p->count, to);
+    }
 }
 
 /* --- cluster, and our own --- */
@@ -400,14 +402,22 @@ static void run_free(struct info_run *r)
     mem_free(r);
 }
 
+/* Of the node's address; its id if the map has none. */
+static const char *host_of(const struct map *m, const char *node_id)
+{
+    int i = m == NULL ? NODE_NONE : map_node_by_id(m, node_id);
+    return i == NODE_NONE ? node_id : m->nodes[i].host;
+}
+
 /* The whole text goes as the merged answer: the request ends with it. */
 static void merge(struct local_call *c, const struct fan_answer *answers, size_t n, void *arg)
 {
     struct info_run *r = arg;
+    const struct map *map = worker_map(r->later->worker);
     for (size_t i = 0; i < n; i++) {
         struct resp_value *v = resp_value_parse(answers[i].reply);
         if (v != NULL && (v->type == RESP_BULK || v->type == RESP_VERBATIM)) {
-            info_merge_add(r->nodes, v->text);
+            info_merge_add(r->nodes, v->text, host_of(map, answers[i].node_id));
             cmdstats_add_info(r->sum.stats, v->text);
             r->n_nodes++;
         }

@@ -29,6 +29,7 @@ struct info_merge {
     struct field *fields;
     size_t count, cap;
     struct keyspace_sum dbs[DATABASES];
+    struct str hosts; /* that were added, each between newlines */
 };
 
 struct info_merge *info_merge_new(void)
@@ -47,6 +48,7 @@ void info_merge_free(struct info_merge **mp)
         mem_free(m->fields[i].text);
     }
     mem_free(m->fields);
+    str_fini(&m->hosts);
     mem_free(m);
 }
 
@@ -213,8 +215,23 @@ static void add_line(struct info_merge *m, const char *section, struct slice lin
     }
 }
 
-void info_merge_add(struct info_merge *m, struct slice text)
+/* Whether it is the first of its host. */
+static bool note_host(struct info_merge *m, const char *host)
 {
+    struct str line = {0};
+    str_printf(&line, "\n%s\n", host);
+    bool known = strstr(str_cstr(&m->hosts), str_cstr(&line)) != NULL;
+    if (!known) {
+        str_append_slice(&m->hosts, str_slice(&line));
+    }
+    str_fini(&line);
+    return !known;
+}
+
+void info_merge_add(struct info_merge *m, struct slice text, const char *host)
+{
+    static const char machine[] = "total_system_memory:";
+    bool first = note_host(m, host);
     char section[NAME_MAX_LEN] = "";
     while (text.len > 0) {
         const char *end = memchr(text.ptr, '\n', text.len);
@@ -225,7 +242,8 @@ void info_merge_add(struct info_merge *m, struct slice text)
             if (!copy_name(section, slice_of(line.ptr + 2, line.len - 2))) {
                 section[0] = '\0';
             }
-        } else if (line.len > 0) {
+        } else if (line.len > 0 &&
+                   (first || strncmp(line.ptr, machine, MIN(line.len, sizeof(machine) - 1)) != 0)) {
             add_line(m, section, line);
         }
         text = slice_of(text.ptr + whole, text.len - whole);

@@ -10,8 +10,8 @@ struct info_merge;
 
 struct info_merge *info_merge_new(void);
 void info_merge_free(struct info_merge **m);
-/* One node's INFO. */
-void info_merge_add(struct info_merge *m, struct slice text);
+/* One node's INFO. What a machine has counts once for all nodes of that host. */
+void info_merge_add(struct info_merge *m, struct slice text, const char *host);
 /* Adds to a sum ("used_memory"), known or not. */
 void info_merge_add_to(struct info_merge *m, const char *section, const char *name, int64_t n);
 /* Puts a value in the place of the nodes'. */

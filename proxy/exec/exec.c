@@ -284,6 +284,11 @@ static enum exec_verdict refuse(struct exec *x, struct session *s, const struct 
                                 const struct exec_input *in)
 {
     char text[COMMAND_ERROR_MAX];
+    if (c == NULL && command_is_http(in->argv[0])) {
+        s->closing = true;
+        x->port.session_http(x->port.front, s);
+        return EXEC_TAKEN;
+    }
     if (c == NULL) {
         command_error_unknown(text, in->argv, in->argc);
     } else {

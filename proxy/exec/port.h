@@ -34,6 +34,8 @@ struct exec_port {
     void (*session_close)(void *front, struct session *s);
     /* session->out passed session->out_watch. */
     void (*session_over)(void *front, struct session *s);
+    /* It speaks HTTP: it is to be closed at once, nothing more of it to be run. */
+    void (*session_http)(void *front, struct session *s);
     /* It began or ceased to listen to messages: other limits hold. May be NULL. */
     void (*session_class)(void *front, struct session *s);
     /* CLIENT TRACKING REDIRECT: to tell that session instead: exec_invalidate there, or

@@ -393,6 +393,18 @@ static void session_close(void *front, struct session *s)
     stream_close_after_flush(client_of(s)->stream);
 }
 
+static void session_http(void *front, struct session *s)
+{
+    struct worker *w = front;
+    struct client *c = client_of(s);
+    char peer[64];
+    stream_peer(c->stream, peer, sizeof(peer));
+    w->counters.protocol_errors++;
+    log_event(LOG_WARNING, "client", "closed: it speaks HTTP id=%llu addr=%s",
+              (unsigned long long)s->id, peer);
+    client_kill(c, CLIENT_KILL_NOW);
+}
+
 static void session_over(void *front, struct session *s)
 {
     struct worker *w = front;
@@ -502,6 +514,7 @@ void client_fill_port(struct exec_port *port)
     port->session_flush = session_flush;
     port->session_resume = session_resume;
     port->session_close = session_close;
+    port->session_http = session_http;
     port->session_over = session_over;
     port->session_class = session_class;
     port->redirect = redirect;

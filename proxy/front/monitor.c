@@ -87,7 +87,9 @@ void monitor_feed(struct worker *w, const struct request *r)
 {
     const uint32_t hidden = CF_ADMIN | CF_SKIP_MONITOR;
     struct session *s = r->session != NULL && r->session->inner ? r->session->outer : r->session;
-    if ((r->command->flags & hidden) != 0 || s == NULL || s->id == 0) {
+    if (s == NULL || s->id == 0 ||
+        /* Redis shows a script itself, before what it calls, which only nodes see here. */
+        ((r->command->flags & hidden) != 0 && !command_is_script(r->command))) {
         return;
     }
     struct str text = {0};

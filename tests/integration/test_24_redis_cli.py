@@ -225,6 +225,8 @@ def test_monitor(empty):
         empty.cli("-n", "2", "SET", "a", "x\ny")
         monitor.until(r'^\d+\.\d{6} \[2 127\.0\.0\.1:\d+\] "SELECT" "2"$')
         monitor.until(r'^\d+\.\d{6} \[2 127\.0\.0\.1:\d+\] "SET" "a" "x\\ny"$')
+        empty.cli("EVAL", "return 1", "0")
+        monitor.until(r'^\d+\.\d{6} \[0 127\.0\.0\.1:\d+\] "EVAL" "return 1" "0"$')
 
 
 @pytest.mark.parametrize("protocol", ["-2", "-3"])

@@ -141,13 +141,6 @@ def test_replies_before_a_protocol_error_arrive(node):
         assert one.is_closed()
 
 
-def test_http_is_not_spoken_to(node):
-    with node.wire() as one:
-        one.send(b"POST / HTTP/1.1\r\nHost: node\r\n\r\nSET stolen 1\r\n")
-        assert one.rest() == b""
-    assert node.r.exists("stolen") == 0
-
-
 # --- passwords and protection ---
 
 

@@ -76,6 +76,15 @@ def test_random_bytes(empty):
     assert memory(server) < before + 200 * MB * (3 if "san" in os.environ.get("SHOAL_BIN", "") else 1)
 
 
+def test_http_is_not_spoken_to(server):
+    """What a web page makes a browser say to this machine is not run."""
+    for first in (b"POST / HTTP/1.1\r\n", b""):
+        with server.wire() as one:
+            one.send(first + b"Host: localhost\r\n\r\nSET stolen 1\r\n")
+            assert one.rest() == b""
+    assert server.r.exists("stolen") == 0
+
+
 def test_announced_sizes_are_not_believed(empty):
     """A thousand clients announce 500 MB each and send ten bytes."""
     server = empty

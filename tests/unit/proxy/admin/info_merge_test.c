@@ -6,9 +6,9 @@
 static struct info_merge *of(const char *a, const char *b)
 {
     struct info_merge *m = info_merge_new();
-    info_merge_add(m, slice_str(a));
+    info_merge_add(m, slice_str(a), "one");
     if (b != NULL) {
-        info_merge_add(m, slice_str(b));
+        info_merge_add(m, slice_str(b), "two");
     }
     return m;
 }
@@ -98,6 +98,19 @@ static void test_the_proxys_own_is_added_and_put_in(void **state)
 }
 
 /* Nodes are ours, but a newer one may say anything. */
+static void test_a_machine_with_several_nodes_counts_once(void **state)
+{
+    (void)state;
+    static const char text[] = "# Memory\r\nused_memory:1024\r\ntotal_system_memory:4096\r\n";
+    struct info_merge *m = info_merge_new();
+    info_merge_add(m, slice_str(text), "10.0.0.1");
+    info_merge_add(m, slice_str(text), "10.0.0.1");
+    info_merge_add(m, slice_str(text), "10.0.0.12");
+    assert_int_equal(info_merge_get(m, "used_memory"), 3072);
+    assert_int_equal(info_merge_get(m, "total_system_memory"), 8192);
+    info_merge_free(&m);
+}
+
 static void test_odd_texts_do_no_harm(void **state)
 {
     (void)state;
@@ -118,6 +131,7 @@ int main(void)
         cmocka_unit_test(test_a_field_that_only_one_node_has_is_there),
         cmocka_unit_test(test_databases_are_added_and_ttls_weighed),
         cmocka_unit_test(test_the_proxys_own_is_added_and_put_in),
+        cmocka_unit_test(test_a_machine_with_several_nodes_counts_once),
         cmocka_unit_test(test_odd_texts_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -311,6 +311,20 @@ static void test_wrong_commands_are_refused_in_order(void **state)
     world_end();
 }
 
+static void test_http_ends_the_connection(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(1);
+    person_init(&a);
+    SAY(&a, "Host: x");
+    assert_int_equal(world.closed, 1);
+    assert_true(a.session.closing);
+    assert_string_equal(heard(&a), "");
+    person_fini(&a);
+    world_end();
+}
+
 /* --- failures --- */
 
 static void test_a_write_that_left_has_an_unknown_outcome(void **state)
@@ -963,6 +977,7 @@ int main(void)
         cmocka_unit_test(test_lanes_say_what_they_are),
         cmocka_unit_test(test_a_password_is_asked_for),
         cmocka_unit_test(test_wrong_commands_are_refused_in_order),
+        cmocka_unit_test(test_http_ends_the_connection),
         cmocka_unit_test(test_a_write_that_left_has_an_unknown_outcome),
         cmocka_unit_test(test_a_read_is_tried_again),
         cmocka_unit_test(test_a_node_that_refuses_is_asked_until_the_time_is_over),

@@ -121,6 +121,7 @@ static const struct exec_port fake_port = {.lane_open = fake_open,
                                            .session_resume = fake_resume,
                                            .session_close = fake_session_close,
                                            .session_over = fake_session,
+                                           .session_http = fake_session_close,
                                            .wake_at = fake_wake,
                                            .refused = fake_refused};
 
