@@ -609,8 +609,9 @@ enum exec_verdict exec_wait(struct exec *x, struct session *s, const struct comm
     int shard = -1;
     bool in_ms;
     uint32_t time_arg = wait_time_arg(in->argv, in->argc, c->id, &in_ms);
-    if (time_arg == 0 && (c->id != CMD_XREAD || router_keys(c, in->argv, in->argc, x->shards,
-                                                            &x->keys, &shard) != ROUTER_SEVERAL)) {
+    if (time_arg == 0 &&
+        (!wait_reads_streams(c) ||
+         router_keys(c, in->argv, in->argc, x->shards, &x->keys, &shard) != ROUTER_SEVERAL)) {
         return exec_by_keys(x, s, c, in);
     }
     if (s->pending > 0) { /* what it has sent before must not come behind it on another lane */

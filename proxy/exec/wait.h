@@ -14,7 +14,8 @@
  * Keys of several shards: SHOAL READY <command> for the keys of one shard takes what is there, or
  * waits for a notice. The shards are asked in the order of the keys until one has something; after
  * a notice its shard is asked again. One is asked at a time, so nothing is ever taken twice. XREAD
- * takes nothing: it is parked at all of them (wait_reads.c).
+ * takes nothing: it is parked at all of them. XREADGROUP takes from all that have something, once
+ * all have said that they will give (wait_reads.c).
  *
  * Nothing behind such a command of the same client is read until it is over. A client that goes is
  * taken off the node's list; what had been taken for it by then is lost, as with Redis, and
@@ -47,7 +48,7 @@ struct wait_leg {
     uint32_t n;
     struct lane *lane; /* parked there; NULL: to be asked */
     uint64_t number;
-    /* XREAD */
+    /* XREAD, XREADGROUP */
     struct chunk *words;       /* its streams' */
     struct chunk *reply_chunk; /* what was there; NULL: nothing */
     const char *reply;
@@ -64,12 +65,14 @@ struct wait {
     bool sent;           /* before: its words may tell a time that has passed by now */
     bool blocked;        /* counted among those that wait */
     bool asking;         /* several shards: one is being asked */
-    bool reads;          /* XREAD over several shards */
+    bool reads;          /* XREAD or XREADGROUP over several shards */
+    bool of_group;       /* ... the latter */
     bool found;          /* ... and one of them has something */
     bool stop;           /* if it has nothing (CLIENT UNBLOCK; several shards: its time is over), */
     bool stop_error;     /* ... it ends with an error, not with nil */
     struct lane *lane;   /* one shard: parked there */
     uint32_t asked;      /* leg, while asking */
+    uint32_t willing;    /* XREADGROUP: so many have nothing against it */
     struct chunk *words; /* several shards: the command as it came */
     uint32_t key_first;
     uint32_t key_count;

@@ -16,10 +16,16 @@ bool wait_may_span(const struct command *c)
     case CMD_BZPOPMAX:
     case CMD_BZMPOP:
     case CMD_XREAD:
+    case CMD_XREADGROUP:
         return true;
     default:
         return false;
     }
+}
+
+bool wait_reads_streams(const struct command *c)
+{
+    return c->id == CMD_XREAD || c->id == CMD_XREADGROUP;
 }
 
 static void make_legs(struct exec *x, struct wait *w, const struct exec_input *in)
@@ -69,8 +75,8 @@ void wait_send(struct exec *x, struct wait *w, uint32_t i, struct chunk *chunk, 
     part_set_bytes(part, chunk, bytes, len);
     chunk_unref(&chunk);
     part->call.shard = w->legs[i].shard;
-    part->call.write = !w->reads;
-    part->call.primary = w->reads;
+    part->call.write = !w->reads || w->of_group;
+    part->call.primary = w->reads && !w->of_group;
     part->call.granted = true; /* its time begins now */
     part->call.sent_us = x->now_us;
     w->asking = true;
@@ -155,7 +161,7 @@ void wait_start_many(struct exec *x, struct wait *w, const struct exec_input *in
 {
     const char *bytes;
     size_t len;
-    if (w->request->command->id == CMD_XREAD) {
+    if (wait_reads_streams(w->request->command)) {
         reads_start(x, w, in);
         return;
     }

@@ -14,6 +14,8 @@ void wait_end(struct exec *x, struct request *r, bool error);
 /* wait_many.c */
 /* Commands whose keys may lie in several shards: they take from one only. */
 bool wait_may_span(const struct command *c);
+/* XREAD and XREADGROUP, which may not wait either. */
+bool wait_reads_streams(const struct command *c);
 /* x->keys are the command's. */
 void wait_start_many(struct exec *x, struct wait *w, const struct exec_input *in);
 /* Some shard has a notice, or lost its place: it is asked, if none is just now. */
@@ -24,7 +26,7 @@ void wait_stop(struct exec *x, struct wait *w, bool error);
 void wait_send(struct exec *x, struct wait *w, uint32_t i, struct chunk *chunk, const char *bytes,
                size_t len);
 
-/* wait_reads.c: the same for XREAD */
+/* wait_reads.c: the same for XREAD and XREADGROUP */
 void reads_start(struct exec *x, struct wait *w, const struct exec_input *in);
 void reads_go_on(struct exec *x, struct wait *w);
 /* The shard that was asked has answered. */

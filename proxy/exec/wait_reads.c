@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* XREAD of streams in several shards. Nothing is taken, so unlike the commands of wait_many.c it
  * may be asked of all: shard by shard, once, what is there, and all of it is the reply. If there is
- * nothing anywhere it waits everywhere, and what comes first is the reply. */
+ * nothing anywhere it waits everywhere, and what comes first is the reply.
+ *
+ * XREADGROUP takes: what a shard gives out is the consumer's from then on. So each shard is asked
+ * first whether the groups are there, by a read of the consumer's own that gives nothing new out,
+ * and only when all have agreed does the first of them give. One is asked at a time; where one
+ * fails after another gave, the reply is what was given: nothing is lost, nothing given twice. To
+ * wait it leaves a notice at each (SHOAL READY), which gives nothing out. */
 #include "proxy/exec/encode.h"
 #include "proxy/exec/wait_priv.h"
 
@@ -54,12 +60,22 @@ static void make_legs(struct exec *x, struct wait *w, const struct exec_input *i
     mem_free(leg_of);
 }
 
+static bool checks(const struct wait *w)
+{
+    return w->of_group && w->willing < w->n_legs;
+}
+
+/* Behind whatever the group has given out. (The very last id means the same as ">", with Redis
+ * too.) */
+#define ID_LAST SLICE("18446744073709551615-18446744073709551614")
+
 /* Waiting is worth it only as long as nobody has anything. */
 static struct chunk *ask_bytes(const struct wait *w, const struct wait_leg *leg, const char **bytes,
                                size_t *len)
 {
     struct resp_parser p;
-    bool parks = w->time_arg != 0 && !w->found;
+    bool check = checks(w);
+    bool parks = w->time_arg != 0 && !w->found && !check;
     size_t n = 0;
     resp_parser_init(&p);
     p.bulk_max = INT64_MAX;
@@ -68,12 +84,13 @@ static struct chunk *ask_bytes(const struct wait *w, const struct wait_leg *leg,
     struct slice *words = mem_alloc((p.argc + 2) * sizeof(*words));
     if (parks) {
         words[n++] = SLICE("SHOAL");
-        words[n++] = SLICE("PARK");
+        words[n++] = w->of_group ? SLICE("READY") : SLICE("PARK");
     }
     for (uint32_t i = 0; i < p.argc; i++) {
         bool block = w->time_arg != 0 && (i == w->time_arg || i + 1 == w->time_arg);
+        bool id = check && i >= w->key_first && i >= w->key_first + (p.argc - w->key_first) / 2;
         if (parks || !block) {
-            words[n++] = p.argv[i];
+            words[n++] = id && slice_eq(p.argv[i], SLICE(">")) ? ID_LAST : p.argv[i];
         }
     }
     struct chunk *chunk = gather_encode(words, n, bytes, len);
@@ -173,6 +190,10 @@ void reads_go_on(struct exec *x, struct wait *w)
     if (w->asking) {
         return;
     }
+    if (checks(w)) {
+        ask(x, w, w->willing);
+        return;
+    }
     for (uint32_t i = 0; i < w->n_legs; i++) {
         if (w->legs[i].lane == NULL && !w->legs[i].answered) {
             ask(x, w, i);
@@ -197,11 +218,16 @@ void reads_answered(struct exec *x, struct request *r)
         request_free(x, r);
         return;
     }
-    if (*p->reply == '-') {
+    bool failed = *p->reply == '-';
+    if (failed && !(w->of_group && w->found)) {
         request_reply(x, r, p->reply_chunk, p->reply, p->reply_len);
         return;
     }
-    if (w->legs[w->asked].lane == NULL) {
+    if (checks(w)) {
+        w->willing++;
+    } else if (failed) {
+        w->legs[w->asked].answered = true; /* what others gave must reach the client */
+    } else if (w->legs[w->asked].lane == NULL) {
         keep(x, w, w->asked, p->reply_chunk, p->reply, p->reply_len);
     }
     gather_drop_replies(r->gather);
@@ -220,6 +246,10 @@ void reads_pushed(struct exec *x, struct wait *w, uint32_t leg, struct chunk *ch
         exec_wake(x, x->now_us + 1000);
         return;
     }
+    if (w->of_group) { /* a notice: worth asking for it */
+        reads_go_on(x, w);
+        return;
+    }
     keep(x, w, leg, chunk, ptr, len);
     if (w->found && !w->asking) {
         reply_all(x, w);
@@ -230,6 +260,7 @@ void reads_start(struct exec *x, struct wait *w, const struct exec_input *in)
 {
     make_legs(x, w, in);
     w->reads = true;
+    w->of_group = w->request->command->id == CMD_XREADGROUP;
     (void)gather_new(w->request, GATHER_WAIT);
     reads_go_on(x, w);
 }

@@ -215,3 +215,82 @@ def test_reading_streams_of_several_shards_goes_on_over_a_failover(cluster):
         wait_until(lambda: writer.command("XLEN", streams[0]) == 1, 30)
         assert writer.command("XADD", streams[0], "2-1", "f", "new") == b"2-1"
         assert wire.reply() == {streams[0].encode(): [[b"2-1", [b"f", b"new"]]]}
+
+
+def test_a_group_reads_streams_of_several_shards(cluster):
+    streams = ["one", "two", "three", "four"]
+    new = [">"] * 4
+    with cluster.proxy.wire(limit=30) as wire, cluster.proxy.wire(limit=30) as writer:
+        for name in streams[:3]:
+            assert writer.command("XGROUP", "CREATE", name, "g", "0", "MKSTREAM") == b"OK"
+            writer.command("XADD", name, "1-1", "f", "v")
+        # One stream has no such group: nobody gives anything out.
+        refused = wire.command("XREADGROUP", "GROUP", "g", "c", "STREAMS", *streams, *new)
+        assert isinstance(refused, Error) and refused.startswith("NOGROUP No such key 'four' or consumer group 'g' in XREADGROUP")
+        assert [writer.command("XPENDING", name, "g")[0] for name in streams[:3]] == [0, 0, 0]
+        for wrong in (["GROUP", "g", "c", "STREAMS", *streams[:3], "$", ">", ">"], ["GROUP", "g", "c", "STREAMS", *streams[:3], ">", ">"]):
+            assert isinstance(wire.command("XREADGROUP", *wrong), Error)
+        assert [writer.command("XPENDING", name, "g")[0] for name in streams[:3]] == [0, 0, 0]
+        writer.command("XGROUP", "CREATE", "four", "g", "0", "MKSTREAM")
+
+        reply = wire.command("XREADGROUP", "GROUP", "g", "c", "COUNT", "5", "STREAMS", *streams, *new)
+        assert {name: entries[0][0] for name, entries in reply} == {name.encode(): b"1-1" for name in streams[:3]}
+        assert wire.command("XREADGROUP", "GROUP", "g", "c", "STREAMS", *streams, *new) is None
+        assert wire.command("XREADGROUP", "GROUP", "g", "c", "BLOCK", "10", "STREAMS", *streams, *new) is None
+        # What it has of before, and of one stream what is new.
+        reply = wire.command("XREADGROUP", "GROUP", "g", "c", "STREAMS", *streams, "0", "0", "0", ">")
+        assert {name: [entry[0] for entry in entries] for name, entries in reply} == {name.encode(): [b"1-1"] for name in streams[:3]}
+
+        with cluster.proxy.wire(limit=30) as other:
+            for reader, consumer in ((wire, "c"), (other, "d")):
+                reader.send(encode("XREADGROUP", "GROUP", "g", consumer, "BLOCK", "0", "STREAMS", *streams, *new))
+            wait_blocked(cluster, 2)
+            writer.command("XADD", "four", "2-1", "f", "w")
+            writer.command("XADD", "two", "2-1", "f", "w")
+            got = sorted(entry for reader in (wire, other) for entry in reader.reply())
+            assert got == [[b"four", [[b"2-1", [b"f", b"w"]]]], [b"two", [[b"2-1", [b"f", b"w"]]]]]
+        wait_blocked(cluster, 0)
+
+
+def test_consumers_of_several_shards_get_each_entry_once_over_a_failover(cluster):
+    streams = [cluster.keys_of(node, 1, "stream")[0] for node in "ABC"]
+    each, seen, troubles = 150, [], []
+    with cluster.proxy.wire(limit=60) as writer:
+        for name in streams:
+            writer.command("XGROUP", "CREATE", name, "g", "0", "MKSTREAM")
+
+        def consume(consumer):
+            with cluster.proxy.wire(limit=120) as wire:
+                while True:
+                    reply = wire.command("XREADGROUP", "GROUP", "g", consumer, "COUNT", "3", "BLOCK", "0", "STREAMS", *streams, *[">"] * 3)
+                    if isinstance(reply, Error):
+                        troubles.append(reply)
+                        continue
+                    entries = [(name, entry[1][1]) for name, some in reply for entry in some]
+                    seen.extend(entries)
+                    if any(value == b"end" for _, value in entries):
+                        return
+
+        threads = [threading.Thread(target=consume, args=(f"c{number}",), daemon=True) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(each):
+            if number == each // 3:
+                cluster.nodes["A"].kill()
+            for name in streams:
+                assert not isinstance(writer.command("XADD", name, "*", "n", number), Error)
+        def whole():
+            left = [writer.command("XPENDING", name, "g")[0] for name in streams]
+            return left == [each] * 3
+
+        wait_until(whole, 30, "all entries to be given out")
+        for thread in threads:
+            while thread.is_alive():
+                writer.command("XADD", streams[2], "*", "n", "end")
+                thread.join(0.2)
+    # A long answer that a dying node had not sent can't be had again: its entries are the consumer's
+    # then, in the group's list of what is pending, and it was told so.
+    assert all(trouble.startswith("UNKNOWNOUTCOME") for trouble in troubles)
+    mine = [entry for entry in seen if entry[1] != b"end"]
+    assert len(mine) == len(set(mine))
+    assert len(mine) >= 3 * each - 3 * 3 * len(troubles)
