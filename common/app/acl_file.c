@@ -144,17 +144,22 @@ static void print_directives(const struct acl_users *users, struct str *to)
     }
 }
 
+void acl_print_all(const struct acl_users *users, struct str *to)
+{
+    for (size_t i = 0; i < acl_users_count(users); i++) {
+        str_appendz(to, "user ");
+        acl_user_print(acl_users_at(users, i), to);
+        str_append_char(to, '\n');
+    }
+}
+
 bool acl_file_save(const struct acl_sources *from, const struct acl_users *users,
                    struct errmsg *err)
 {
     struct str path = {0};
     struct str text = {0};
     path_of(from, &path);
-    for (size_t i = 0; i < acl_users_count(users); i++) {
-        str_appendz(&text, "user ");
-        acl_user_print(acl_users_at(users, i), &text);
-        str_append_char(&text, '\n');
-    }
+    acl_print_all(users, &text);
     bool ok = options_replace_file(str_cstr(&path), str_slice(&text), err);
     str_fini(&path);
     str_fini(&text);
@@ -279,4 +284,44 @@ void acl_print_needed(const struct acl_users *users, const char *requirepass, co
     }
     acl_users_unref(&fresh);
     str_fini(&without);
+}
+
+/* --- sets that outlive a program --- */
+
+static bool same(const struct acl_user *a, const struct acl_user *b)
+{
+    struct str one = {0}, other = {0};
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    acl_user_print(a, &one);
+    acl_user_print(b, &other);
+    bool equal = slice_eq(str_slice(&one), str_slice(&other));
+    str_fini(&one);
+    str_fini(&other);
+    return equal;
+}
+
+static void replace(struct acl_users **set, struct acl_users *next)
+{
+    acl_users_unref(set);
+    *set = next;
+}
+
+struct acl_users *acl_merge(const struct acl_users *kept, const struct acl_users *then,
+                            const struct acl_users *now)
+{
+    struct acl_users *out = acl_users_new();
+    const struct acl_users *const of[2] = {kept, now};
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < acl_users_count(of[k]); i++) {
+            const struct acl_user *u = acl_users_at(of[k], i);
+            struct slice name = acl_user_name(u);
+            bool files = !same(acl_users_find(then, name), acl_users_find(now, name));
+            if (files == (k == 1)) {
+                replace(&out, acl_users_with(out, acl_user_ref(u)));
+            }
+        }
+    }
+    return out;
 }

@@ -27,6 +27,13 @@ bool acl_file_save(const struct acl_sources *from, const struct acl_users *users
  * two say it already. */
 void acl_print_needed(const struct acl_users *users, const char *requirepass, const char *file,
                       struct str *to);
-/* The pure part of reading, for tests: a file's text. */
+/* All of a set as a file's text. */
+void acl_print_all(const struct acl_users *users, struct str *to);
+/* The set `kept` from an earlier run, in which the program's own files said `then`, now that they
+ * say `now`: a user of whom they say something else than then is as they say; the others are as
+ * they were kept. */
+struct acl_users *acl_merge(const struct acl_users *kept, const struct acl_users *then,
+                            const struct acl_users *now);
+/* A file's text; `name` is for the errors. */
 struct acl_users *acl_file_parse(struct slice text, const char *name, bool open_channels,
                                  struct str *errors);

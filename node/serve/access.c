@@ -22,6 +22,7 @@ struct access {
         struct acl_user *user;
     } as[AS_KEPT];
     unsigned as_next;
+    struct str given; /* the cluster's users, as they came */
 };
 
 static struct acl_sources sources(const struct server *s)
@@ -177,6 +178,47 @@ void access_install(struct server *s, struct acl_users *users, bool loaded)
     acl_users_unref(&old);
 }
 
+static void replace(struct acl_users **set, struct acl_users *next)
+{
+    acl_users_unref(set);
+    *set = next;
+}
+
+void access_take(struct server *s, struct slice text)
+{
+    struct access *a = s->access;
+    struct str errors = {0};
+    if (slice_eq(str_slice(&a->given), text)) {
+        return;
+    }
+    struct acl_users *given = acl_file_parse(text, "cluster", false, &errors);
+    if (given == NULL) {
+        log_event(LOG_WARNING, "acl", "the cluster's users can't be read: %s", str_cstr(&errors));
+        str_fini(&errors);
+        return;
+    }
+    struct acl_users *before = acl_file_parse(str_slice(&a->given), "cluster", false, &errors);
+    INVARIANT(before != NULL); /* it was read before */
+    struct acl_users *next = acl_users_ref(a->users);
+    for (size_t i = 0; i < acl_users_count(before); i++) {
+        struct slice name = acl_user_name(acl_users_at(before, i));
+        if (acl_users_find(given, name) == NULL && acl_users_find(next, name) != NULL) {
+            replace(&next, acl_users_without(next, name));
+        }
+    }
+    for (size_t i = 0; i < acl_users_count(given); i++) {
+        const struct acl_user *u = acl_users_at(given, i);
+        if (!slice_eq(acl_user_name(u), SLICE(ACL_DEFAULT))) {
+            replace(&next, acl_users_with(next, acl_user_ref(u)));
+        }
+    }
+    str_clear(&a->given);
+    str_append_slice(&a->given, text);
+    acl_users_unref(&given);
+    acl_users_unref(&before);
+    access_install(s, next, false);
+}
+
 void access_requirepass(struct server *s)
 {
     access_install(s, acl_with_requirepass(s->access->users, s->settings->requirepass), false);
@@ -307,5 +349,6 @@ void access_fini(struct server *s)
     acl_users_unref(&a->users);
     acl_log_free(&a->log);
     str_fini(&a->error);
+    str_fini(&a->given);
     mem_free(a);
 }

@@ -33,6 +33,9 @@ bool access_login(struct client *c, struct call *k, struct slice user, struct sl
 const char *access_refusal(struct client *c, struct call *k);
 /* Other users from now on (taken). `loaded`: from a file, all who are not the default user go. */
 void access_install(struct server *s, struct acl_users *users, bool loaded);
+/* The cluster's users, one a line (acl_print_all): each counts here too, in the place of one of its
+ * name, and goes when the cluster lets go of it. But the default user: as that the proxies come. */
+void access_take(struct server *s, struct slice text);
 /* requirepass was set. */
 void access_requirepass(struct server *s);
 /* Before CONFIG REWRITE: the `user` directives that mean what is. */

@@ -112,6 +112,10 @@ void config_take(struct server *s, uint64_t version, const struct slice *pairs, 
     }
     s->settings_version = version;
     for (size_t i = 0; i + 1 < n; i += 2) {
+        if (slice_is(pairs[i], "acl-users")) {
+            access_take(s, pairs[i + 1]);
+            continue;
+        }
         const struct slice words[4] = {SLICE("CONFIG"), SLICE("SET"), pairs[i], pairs[i + 1]};
         struct resp_writer w = {.out = &s->sink, .proto = 2};
         config_run(s, true, words, 4, &w);

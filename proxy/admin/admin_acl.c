@@ -23,6 +23,22 @@ static enum local_result do_read(struct local_call *c)
 
 /* --- changes --- */
 
+/* Answers when the coordinator has recorded it. Takes `l`. */
+static void keep(struct later *l)
+{
+    if (workers_control(l->worker->all) == NULL) {
+        later_finish(&l);
+        return;
+    }
+    struct local_call c = later_call(l);
+    struct str reply = {0};
+    outbuf_to_str(&l->out, &reply);
+    c.w = &l->w;
+    (void)users_keep(&c, str_slice(&reply));
+    str_fini(&reply);
+    later_drop(&l);
+}
+
 struct change {
     struct later *later;
     bool loaded;
@@ -42,11 +58,11 @@ static void taken(struct worker *asker, void *arg, struct str *answers, int n)
     (void)asker;
     (void)answers;
     (void)n;
-    later_finish(&x->later);
+    keep(x->later);
     mem_free(x);
 }
 
-/* Answered when every worker goes by the new set. */
+/* Answered when every worker goes by the new set, and it will outlive this process. */
 static enum local_result do_change(struct local_call *c)
 {
     struct worker *w = worker_of(c);
@@ -56,8 +72,16 @@ static enum local_result do_change(struct local_call *c)
     struct acl_users *next =
         acl_command_change(users_begin(users), &from, c->command, c->argv, c->argc, &later->w);
     users_end(users, next);
+    bool filed = c->command->id == CMD_ACL_SAVE || c->command->id == CMD_ACL_LOAD;
+    if (filed && later->w.errors == 0) {
+        users_filed(users);
+    }
     if (next == NULL) {
-        later_finish(&later);
+        if (filed && later->w.errors == 0) {
+            keep(later);
+        } else {
+            later_finish(&later);
+        }
         return LOCAL_LATER;
     }
     log_event(LOG_NOTICE, "acl", "users changed by=\"%s\" client=%llu", c->command->full_name,

@@ -9,6 +9,7 @@
  * coordinator, for nodes that were not to be reached just now or come later (node_settings.h). */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/front/listening.h"
+#include "proxy/front/users.h"
 #include "proxy/front/observe.h"
 
 #include "common/app/acl_file.h"
@@ -571,7 +572,12 @@ static enum local_result do_rewrite(struct local_call *c)
     mem_free(now.user);
     now.user = str_steal(&text);
     struct config_context cc = context_for(c, &now);
+    size_t errors = c->w->errors;
     config_command(&cc, c->argv, c->argc, c->w);
+    if (c->w->errors == errors && now.aclfile[0] == '\0') {
+        users_filed(workers_users(worker_of(c)->all));
+        users_keep_quietly(worker_of(c));
+    }
     options_fini(proxy_options_table(), &now);
     return LOCAL_DONE;
 }

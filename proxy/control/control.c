@@ -455,6 +455,17 @@ int control_port(const struct control *c)
     return node_links_listening(c->links);
 }
 
+bool control_setting(const struct control *c, const char *name, struct str *to)
+{
+    CHECK_OBJ(c, CONTROL_MAGIC);
+    INVARIANT(!c->started);
+    const struct str *value = node_settings_get(&c->settings, name);
+    if (value != NULL) {
+        str_append_slice(to, str_slice(value));
+    }
+    return value != NULL;
+}
+
 void control_subscribe(struct control *c, struct mailbox *worker)
 {
     CHECK_OBJ(c, CONTROL_MAGIC);

@@ -69,6 +69,9 @@ struct control_settings_mail {
 /* Opens the store, listens. NULL and err. */
 struct control *control_new(const struct control_settings *s, struct errmsg *err);
 int control_port(const struct control *c);
+/* Before control_start: what is recorded of the settings, appended. False: there is no such record.
+ */
+bool control_setting(const struct control *c, const char *name, struct str *to) MUSTCHECK;
 /* Before control_start: each worker's mailbox gets every new map, the current one first. */
 void control_subscribe(struct control *c, struct mailbox *worker);
 void control_start(struct control *c);
@@ -79,8 +82,8 @@ void control_free(struct control **c);
 /* Any thread: a worker's connection to a node was refused or reset; the coordinator probes it. */
 void control_report_refused(struct control *c, const char *node_id);
 /* Any thread: an admin request (CLUSTER MEET/FORGET/REBALANCE/DRAIN/FAILOVER, PROXY
- * INFO/NODES/SHARDS/PLAN, SETTINGS reply (KEEP|LEND name value) ... after CONFIG SET) with its
- * arguments copied; the answer comes to `reply_to` with that id.
+ * INFO/NODES/SHARDS/PLAN, SETTINGS reply (KEEP|LEND name value) ... after CONFIG SET and ACL
+ * SETUSER) with its arguments copied; the answer comes to `reply_to` with that id.
  */
 void control_admin(struct control *c, struct mailbox *reply_to, uint64_t request_id, int proto,
                    const struct slice *argv, size_t argc);

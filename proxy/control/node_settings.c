@@ -47,15 +47,30 @@ static void put(struct str *to, struct slice word)
     str_appendz(to, "\r\n");
 }
 
+static bool belongs(const struct node_setting *s, bool durable_only)
+{
+    return durable_only ? s->durable : s->name[0] != '.';
+}
+
+const struct str *node_settings_get(const struct node_settings *n, const char *name)
+{
+    for (size_t i = 0; i < n->count; i++) {
+        if (strcmp(n->items[i].name, name) == 0) {
+            return &n->items[i].value;
+        }
+    }
+    return NULL;
+}
+
 void node_settings_encode(const struct node_settings *n, bool durable_only, struct str *to)
 {
     size_t count = 0;
     for (size_t i = 0; i < n->count; i++) {
-        count += n->items[i].durable || !durable_only;
+        count += belongs(&n->items[i], durable_only);
     }
     str_printf(to, "*%zu\r\n", count * 2);
     for (size_t i = 0; i < n->count; i++) {
-        if (n->items[i].durable || !durable_only) {
+        if (belongs(&n->items[i], durable_only)) {
             put(to, slice_str(n->items[i].name));
             put(to, str_slice(&n->items[i].value));
         }

@@ -6,9 +6,11 @@
 #include "common/base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define STORE_MAGIC 0x73746f72u
 #define FILE_NAME   "coordinator.db"
@@ -194,6 +196,12 @@ struct store *store_sqlite_open(const char *dir, struct errmsg *err)
         errmsg_set(err, "%s: the path is too long", dir);
         mem_free(q);
         return NULL;
+    }
+    /* Its owner's alone: it has the hashes of users' passwords. What can't be opened SQLite tells. */
+    int fd = open(q->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        (void)fchmod(fd, 0600);
+        (void)close(fd);
     }
     /* An empty transaction takes the lock, so that a second process learns it here and now. */
     if (sqlite3_open_v2(q->path, &q->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=

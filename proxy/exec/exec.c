@@ -426,7 +426,7 @@ static enum exec_verdict go_on(struct exec *x, struct session *s, const struct c
     return dispatch(x, s, c, in);
 }
 
-static bool runs_script(const struct command *c)
+bool exec_runs_script(const struct command *c)
 {
     switch (c->id) {
     case CMD_EVAL:
@@ -534,20 +534,13 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
     if (UNLIKELY(x->pause != EXEC_PAUSE_NOT) && pause_holds(x, s, c, in)) {
         return EXEC_STOP;
     }
-    if (UNLIKELY(!s->trusted && s->user != NULL) && runs_script(c)) {
+    if (UNLIKELY(!s->trusted && s->user != NULL) && exec_runs_script(c)) {
         return go_on_as(x, s, c, in);
     }
     return go_on(x, s, c, in);
 }
 
 /* --- sessions --- */
-
-void exec_session_user_changed(struct session *s)
-{
-    if (s->multi) {
-        tx_spoil(s);
-    }
-}
 
 void exec_session_gone(struct exec *x, struct session *s)
 {

@@ -106,7 +106,7 @@ void exec_fatal(struct exec *x, struct session *s, const char *text);
 void exec_session_gone(struct exec *x, struct session *s);
 /* session->out was written to the last byte. */
 void exec_session_drained(struct exec *x, struct session *s);
-/* What its user may do has changed: a transaction under way may hold what is not allowed now. */
+/* Its user, or what that may do, is another one: EXEC looks again at what was queued. */
 void exec_session_user_changed(struct session *s);
 /* Memory of what is queued since MULTI. */
 size_t exec_session_queue_bytes(const struct session *s);

@@ -176,6 +176,8 @@ void lane_give_pinned(struct exec *x, struct lane *l);
 /* The call, which is on no lane any more, was answered with an error: it may mean: elsewhere. */
 void call_answered_error(struct exec *x, struct call *c, struct chunk *chunk, const char *ptr,
                          size_t len);
+/* exec.c: EVAL and its kin: what they run is seen by the node alone. */
+bool exec_runs_script(const struct command *c);
 /* Keeps the call's bytes where they outlive the client's buffer. */
 void call_keep_bytes(struct exec *x, struct call *c, const struct exec_input *in,
                      struct chunk **tape);

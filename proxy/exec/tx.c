@@ -4,6 +4,7 @@
 #include "proxy/exec/encode.h"
 #include "proxy/exec/exec_priv.h"
 #include "proxy/exec/script.h"
+#include "proxy/exec/tx_priv.h"
 #include "proxy/route/router.h"
 
 #include "common/base/num.h"
@@ -13,37 +14,6 @@
 #define TX_HEAD      "*1\r\n$5\r\nMULTI\r\n"
 #define TX_TAIL      "*1\r\n$4\r\nEXEC\r\n"
 
-enum item_where {
-    ITEM_NODE,   /* within the node's MULTI */
-    ITEM_EITHER, /* within it if there is one, else by the proxy */
-    ITEM_OTHER,  /* by the proxy, or over several nodes */
-};
-
-struct tx_item {
-    const struct command *command;
-    size_t off; /* of its bytes, in tx->bytes */
-    size_t len;
-    uint8_t where; /* enum item_where */
-    bool changes;  /* for CLIENT PAUSE WRITE */
-};
-
-struct tx {
-    bool spoiled; /* EXEC will refuse */
-    bool lost;    /* the watching connection broke: what was watched may have changed */
-    bool running; /* an EXEC of several parts is under way */
-    bool has_other;
-    bool has_node;
-    bool asked; /* nodes were asked whether they have memory: EXEC and DISCARD wait for that */
-    int shard;  /* of the keys so far; -1: none yet */
-    int watch_shard;
-    uint64_t watch_lane_id;
-    struct lane *pinned;
-    struct chunk *bytes; /* MULTI and all queued commands, ready to be sent; grows by copying */
-    struct tx_item *items;
-    uint32_t n_items;
-    uint32_t cap;
-};
-
 /* An EXEC of several parts under way. Owned by its request's gather. */
 struct tx_run {
     struct exec *exec;
@@ -52,6 +22,8 @@ struct tx_run {
     struct outbuf out; /* of the inner session */
     struct tx_item *items;
     uint32_t n_items;
+    struct tx_refused *refused;
+    uint32_t n_refused;
     struct chunk *bytes;
     struct outbuf *replies; /* by item */
     uint32_t next;          /* item to run */
@@ -77,6 +49,13 @@ static struct tx *tx_of(struct session *s)
         s->tx->shard = s->tx->watch_shard = -1;
     }
     return s->tx;
+}
+
+void exec_session_user_changed(struct session *s)
+{
+    if (s->multi) {
+        s->tx->user_changed = true;
+    }
 }
 
 void tx_spoil(struct session *s)
@@ -111,8 +90,7 @@ bool tx_busy(const struct session *s)
     return s->tx->running || (s->tx->pinned != NULL && s->pending > 0);
 }
 
-/* Room for `more` bytes at the end. */
-static char *tx_room(struct tx *tx, size_t more)
+char *tx_room(struct tx *tx, size_t more)
 {
     struct chunk *c = tx->bytes;
     if (c == NULL) {
@@ -302,6 +280,7 @@ void tx_free(struct exec *x, struct session *s)
         chunk_unref(&tx->bytes);
     }
     mem_free(tx->items);
+    mem_free(tx->refused);
     mem_free(tx);
 }
 
@@ -494,7 +473,10 @@ static struct tx_run *run_new(struct exec *x, struct request *r, struct tx *tx)
     run->items = tx->items;
     run->n_items = tx->n_items;
     run->bytes = tx->bytes;
+    run->refused = tx->refused;
+    run->n_refused = tx->n_refused;
     tx->items = NULL;
+    tx->refused = NULL;
     tx->bytes = NULL;
     run->pinned = tx->pinned;
     run->shard = tx->pinned != NULL ? tx->watch_shard : tx->shard >= 0 ? tx->shard : CALL_ANY;
@@ -519,6 +501,7 @@ void tx_run_free(struct tx_run **rp)
         chunk_unref(&run->bytes);
     }
     mem_free(run->replies);
+    mem_free(run->refused);
     mem_free(run->items);
     mem_free(run);
 }
@@ -581,9 +564,13 @@ static void finish(struct exec *x, struct tx_run *run)
     struct request *r = run->request;
     struct outbuf o = {0};
     struct resp_writer w = {.out = &o, .proto = r->proto};
-    resp_array(&w, run->n_items);
-    for (uint32_t i = 0; i < run->n_items; i++) {
-        outbuf_splice(&o, &run->replies[i]);
+    resp_array(&w, run->n_items + run->n_refused);
+    for (uint32_t i = 0, no = 0; i + no < run->n_items + run->n_refused;) {
+        if (no < run->n_refused && run->refused[no].at == i + no) {
+            resp_error(&w, run->refused[no++].error);
+        } else {
+            outbuf_splice(&o, &run->replies[i++]);
+        }
     }
     if (r->session != NULL && run->owns_tx) {
         tx_free(x, r->session);
@@ -775,6 +762,9 @@ static enum exec_verdict do_exec(struct exec *x, struct session *s, const struct
         resp_nil_array(&w);
         request_reply_out(x, r, &o);
         return EXEC_TAKEN;
+    }
+    if (UNLIKELY(tx->user_changed)) {
+        tx_apply_rules(x, s);
     }
     start_run(x, s, c);
     return EXEC_TAKEN;

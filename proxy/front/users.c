@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "proxy/front/users.h"
 
+#include "proxy/control/control.h"
 #include "proxy/exec/pubsub.h"
 #include "proxy/front/client.h"
 #include "proxy/front/options.h"
@@ -8,6 +9,7 @@
 
 #include "common/app/acl_command.h"
 #include "common/app/acl_log.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 #include <pthread.h>
@@ -15,7 +17,13 @@
 struct users {
     pthread_mutex_t lock;
     struct acl_users *latest;
+    struct acl_users *filed; /* as this proxy's files have them */
+    bool unrecorded;         /* at the start: the record is not there or not what is true */
 };
+
+/* The record's names, see node_settings.h. */
+#define USERS_KEPT  "acl-users"
+#define USERS_FILED ".acl-filed"
 
 struct acl_sources users_sources(const struct proxy_options *o)
 {
@@ -26,7 +34,47 @@ struct acl_sources users_sources(const struct proxy_options *o)
                                 .open_channels = o->acl_pubsub_default == PUBSUB_OPEN};
 }
 
-struct users *users_new(const struct proxy_options *o, struct errmsg *err)
+static struct acl_users *recorded(const struct control *control, const char *name)
+{
+    struct str text = {0};
+    struct str errors = {0};
+    struct acl_users *set = NULL;
+    if (control_setting(control, name, &text)) {
+        set = acl_file_parse(str_slice(&text), name, false, &errors);
+        if (set == NULL) {
+            log_event(LOG_WARNING, "acl", "the record of users can't be read: %s",
+                      str_cstr(&errors));
+        }
+    }
+    str_fini(&errors);
+    str_fini(&text);
+    return set;
+}
+
+/* What was recorded in an earlier run goes on. */
+static void take_record(struct users *u, const struct control *control)
+{
+    struct acl_users *kept = recorded(control, USERS_KEPT);
+    struct acl_users *then = recorded(control, USERS_FILED);
+    if (kept != NULL && then != NULL) {
+        struct str old = {0}, now = {0};
+        acl_print_all(then, &old);
+        acl_print_all(u->filed, &now);
+        u->unrecorded = !slice_eq(str_slice(&old), str_slice(&now));
+        acl_users_unref(&u->latest);
+        u->latest = acl_merge(kept, then, u->filed);
+        log_event(LOG_NOTICE, "acl", "users as they were recorded count=%zu%s",
+                  acl_users_count(u->latest),
+                  u->unrecorded ? " and as files have changed since" : "");
+        str_fini(&old);
+        str_fini(&now);
+    }
+    acl_users_unref(&kept);
+    acl_users_unref(&then);
+}
+
+struct users *users_new(const struct proxy_options *o, const struct control *control,
+                        struct errmsg *err)
 {
     const struct acl_sources from = users_sources(o);
     struct acl_users *set = acl_start(&from, err);
@@ -36,6 +84,11 @@ struct users *users_new(const struct proxy_options *o, struct errmsg *err)
     struct users *u = mem_zalloc(sizeof(*u));
     (void)pthread_mutex_init(&u->lock, NULL);
     u->latest = set;
+    u->filed = acl_users_ref(set);
+    u->unrecorded = acl_users_count(set) > 1;
+    if (control != NULL) {
+        take_record(u, control);
+    }
     return u;
 }
 
@@ -45,6 +98,7 @@ void users_free(struct users **up)
     *up = NULL;
     if (u != NULL) {
         acl_users_unref(&u->latest);
+        acl_users_unref(&u->filed);
         (void)pthread_mutex_destroy(&u->lock);
         mem_free(u);
     }
@@ -73,6 +127,69 @@ struct acl_users *users_latest(struct users *u)
     struct acl_users *set = acl_users_ref(u->latest);
     users_end(u, NULL);
     return set;
+}
+
+/* --- the record --- */
+
+bool users_unrecorded(const struct users *u)
+{
+    return u->unrecorded;
+}
+
+void users_filed(struct users *u)
+{
+    (void)users_begin(u);
+    struct acl_users *old = u->filed;
+    u->filed = acl_users_ref(u->latest);
+    (void)pthread_mutex_unlock(&u->lock);
+    acl_users_unref(&old);
+}
+
+struct record_words {
+    struct str kept, filed;
+    struct slice argv[8];
+};
+
+/* The lock is held until the words are on their way, so that the last record is the newest set. */
+static void record_begin(struct users *u, struct slice reply, struct record_words *r)
+{
+    *r = (struct record_words){0};
+    acl_print_all(users_begin(u), &r->kept);
+    acl_print_all(u->filed, &r->filed);
+    const struct slice argv[8] = {
+        SLICE("SETTINGS"),   reply,         SLICE("KEEP"),      SLICE(USERS_KEPT),
+        str_slice(&r->kept), SLICE("KEEP"), SLICE(USERS_FILED), str_slice(&r->filed)};
+    memcpy(r->argv, argv, sizeof(argv));
+}
+
+static void record_end(struct users *u, struct record_words *r)
+{
+    users_end(u, NULL);
+    str_fini(&r->kept);
+    str_fini(&r->filed);
+}
+
+enum local_result users_keep(struct local_call *c, struct slice reply)
+{
+    struct worker *w = c->worker;
+    struct users *u = w->all->users;
+    struct record_words r;
+    record_begin(u, reply, &r);
+    enum local_result result = worker_ask_control(c, r.argv, ARRAY_LEN(r.argv));
+    record_end(u, &r);
+    return result;
+}
+
+void users_keep_quietly(struct worker *w)
+{
+    struct users *u = w->all->users;
+    struct record_words r;
+    if (w->all->control == NULL) {
+        return;
+    }
+    record_begin(u, SLICE("+OK\r\n"), &r);
+    control_admin(w->all->control, w->mailbox, 0, 2, r.argv, ARRAY_LEN(r.argv));
+    record_end(u, &r);
 }
 
 /* --- clients --- */
@@ -112,7 +229,7 @@ void worker_take_users(struct worker *w, bool loaded, uint64_t asker)
         struct slice name = acl_user_name(c->session.user);
         const struct acl_user *u = acl_users_find(w->users, name);
         bool stays = u != NULL && (!loaded || slice_eq(name, SLICE(ACL_DEFAULT)));
-        if (stays && u != c->session.user && !acl_user_unrestricted(u)) {
+        if (stays && u != c->session.user) {
             exec_session_user_changed(&c->session);
         }
         /* What it listens to already it may not be allowed to any more. */

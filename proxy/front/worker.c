@@ -327,7 +327,7 @@ struct workers *workers_new(const struct workers_config *config, struct errmsg *
     a->control = config->control;
     a->conf_path = config->conf_path;
     a->watcher = config->watcher;
-    a->users = users_new(config->options, err);
+    a->users = users_new(config->options, config->control, err);
     if (a->users == NULL) {
         workers_free(&a);
         return NULL;
@@ -368,6 +368,9 @@ void workers_start(struct workers *a)
         thread_start(&a->all[k]->impl->thread, name, run, a->all[k]);
     }
     a->running = true;
+    if (users_unrecorded(a->users)) {
+        users_keep_quietly(a->all[0]);
+    }
 }
 
 static void send_stop(struct worker *w)

@@ -52,6 +52,90 @@ def test_what_is_set_holds_for_nodes_that_start_again_or_join_later():
         assert setting(node, "maxmemory") == str(500 << 20)
 
 
+def users(server):
+    with server.wire(limit=5) as wire:
+        return {line.split()[1]: line for line in map(bytes.decode, wire.command("ACL", "LIST"))}
+
+
+def wait_users(server, expected):
+    """But for the default user, who is each server's own."""
+    def theirs():
+        found = users(server)
+        del found["default"]
+        return found
+
+    wait_until(lambda: theirs() == expected, 20, "the cluster's users")
+
+
+def test_users_belong_to_the_cluster_and_outlive_its_processes():
+    cluster = Cluster(min_nodes=2, shards=4, lease="500ms", workers=2)
+    cluster.start_node("A", user="own on nopass +@all")
+    cluster.start_node("B")
+    cluster.wait_even()
+    assert through(cluster, "ACL", "SETUSER", "al", "on", ">secret", "~a*", "+get") == b"OK"
+    assert through(cluster, "ACL", "SETUSER", "bo", "on", ">secret", "~b*", "+@all") == b"OK"
+    assert through(cluster, "ACL", "SETUSER", "default", "-debug") == b"OK"
+    told = users(cluster.proxy)
+    closed = told.pop("default")
+    assert set(told) == {"al", "bo"} and "-debug" in closed
+    own = users(cluster.nodes["A"])["own"]
+    wait_users(cluster.nodes["A"], dict(told, own=own))
+    wait_users(cluster.nodes["B"], told)
+    with cluster.nodes["B"].wire(limit=5) as wire:
+        assert wire.command("AUTH", "al", "secret") == b"OK"
+        assert wire.command("SET", "a", "1").startswith("NOPERM")
+
+    # The proxy starts again, and so does a node that missed a change.
+    cluster.nodes["B"].kill()
+    assert through(cluster, "ACL", "DELUSER", "bo") == 1
+    assert through(cluster, "ACL", "SETUSER", "al", "+set") == b"OK"
+    told = {"al": users(cluster.proxy)["al"]}
+    wait_users(cluster.nodes["A"], dict(told, own=own))
+    cluster.proxy.kill()
+    cluster.proxy.start()
+    cluster.proxy.ready()
+    assert users(cluster.proxy) == dict(told, default=closed)
+    cluster.start_node("B")
+    cluster.start_node("C")
+    for name in "BC":
+        wait_users(cluster.nodes[name], told)
+    with cluster.proxy.wire(limit=30) as wire:
+        assert wire.command("AUTH", "al", "secret") == b"OK"
+        assert wire.command("SET", "a", "1") == b"OK"
+        assert wire.command("GET", "b").startswith("NOPERM")
+
+
+def test_a_file_of_users_that_has_changed_counts(tmp_path):
+    path = tmp_path / "users.acl"
+    path.write_text("user al on >secret ~a* +get\nuser bo on >secret ~b* +get\n", encoding="utf-8")
+    cluster = Cluster(min_nodes=1, replication_factor=1, shards=4, aclfile=str(path))
+    cluster.start_node("A")
+    cluster.wait_even()
+
+    def again():
+        assert cluster.proxy.stop() == 0
+        cluster.proxy.start()
+        cluster.proxy.ready()
+        return {name: line.split(" ", 2)[2] for name, line in users(cluster.proxy).items()}
+
+    wait_until(lambda: "bo" in users(cluster.nodes["A"]), 20)
+    through(cluster, "ACL", "SETUSER", "al", "+set")
+    through(cluster, "ACL", "SETUSER", "cy", "on", "nopass", "+ping")
+    through(cluster, "ACL", "DELUSER", "bo")
+    found = again()
+    assert set(found) == {"al", "cy", "default"} and "+set" in found["al"]
+    path.write_text("user al on >secret ~a* +mget\nuser bo on >secret ~b* +get\n", encoding="utf-8")
+    found = again()
+    assert set(found) == {"al", "cy", "default"} and "+mget" in found["al"] and "+set" not in found["al"]
+    assert through(cluster, "ACL", "SAVE") == b"OK"  # from now on the file says all of it
+    through(cluster, "ACL", "SETUSER", "cy", "+echo")
+    found = again()
+    assert "+echo" in found["cy"]
+    assert through(cluster, "ACL", "LOAD") == b"OK"
+    assert "+echo" not in again()["cy"]
+    wait_until(lambda: "+echo" not in users(cluster.nodes["A"])["cy"], 20)
+
+
 def test_what_one_node_refuses_none_has():
     cluster = Cluster(min_nodes=2, shards=4, lease="500ms")
     cluster.start_node("A")

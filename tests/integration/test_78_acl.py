@@ -98,6 +98,37 @@ def test_what_a_transaction_may_not_do_spoils_it(server, admin):
         assert wire.command("GET", "a") is None
 
 
+def test_exec_goes_by_the_rules_of_its_time(server, admin):
+    assert admin.command("ACL", "SETUSER", "al", "on", ">secret", "~{a}*", "&*", "+@all") == b"OK"
+    script = "return redis.call('get', KEYS[1])"
+    with user_wire(server, "al") as wire:
+        def queue():
+            assert wire.command("MULTI") == b"OK"
+            for words in (["SET", "{a}1", "1"], ["INCR", "{a}1"], ["EVAL", script, 1, "{a}1"], ["GET", "{a}2"], ["DBSIZE"], ["GET", "{a}1"]):
+                assert wire.command(*words) == b"QUEUED"
+
+        queue()
+        admin.command("ACL", "SETUSER", "al", "-incr", "-dbsize", "-get", "resetkeys", "~{a}1")
+        reply = wire.command("EXEC")
+        changed = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: "
+        run, touch = (changed + "no permission to execute the command or subcommand", changed + "no permission to touch the specified keys")
+        assert reply[0] == b"OK" and reply[1] == Error(run) and reply[4:] == [Error(run), Error(run)]
+        assert reply[3] in (Error(run), Error(touch))
+        assert "can't run this command" in reply[2]  # what the script may do follows the new rules, too
+        # More than before, and no rules any more.
+        admin.command("ACL", "SETUSER", "al", "allkeys", "+get", "+incr", "+dbsize")
+        queue()
+        admin.command("ACL", "SETUSER", "al", "reset", "on", ">secret", "~*", "&*", "+@all")
+        reply = wire.command("EXEC")
+        assert reply[:4] == [b"OK", 2, b"2", None] and reply[4] > 0 and reply[5] == b"2"
+        # All of it is refused; nothing else is.
+        queue()
+        admin.command("ACL", "SETUSER", "al", "-@all", "+exec")
+        assert wire.command("EXEC") == [Error(run)] * 6
+        assert admin.command("GET", "{a}1") == b"2"
+        admin.command("DEL", "{a}1")
+
+
 def test_scripts_may_do_what_their_user_may(server, admin):
     rules = ["on", ">secret", "~a*", "+@all", "-incr", "-@dangerous"]
     assert admin.command("ACL", "SETUSER", "al", *rules) == b"OK"

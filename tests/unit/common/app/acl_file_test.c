@@ -81,6 +81,51 @@ static void test_a_config_file_gets_only_what_it_needs(void **state)
     str_fini(&text);
 }
 
+static struct acl_users *read_all(const char *text)
+{
+    struct str errors = {0};
+    struct acl_users *users = acl_file_parse(slice_str(text), "f", false, &errors);
+    assert_non_null(users);
+    return users;
+}
+
+/* What is kept, what the files said then, what they say now: what is true. */
+static void merged(const char *kept, const char *then, const char *now, const char *want)
+{
+    struct acl_users *sets[3] = {read_all(kept), read_all(then), read_all(now)};
+    struct acl_users *out = acl_merge(sets[0], sets[1], sets[2]);
+    struct acl_users *wanted = read_all(want);
+    struct str is = {0}, should = {0};
+    acl_print_all(out, &is);
+    acl_print_all(wanted, &should);
+    assert_string_equal(str_cstr(&is), str_cstr(&should));
+    for (int i = 0; i < 3; i++) {
+        acl_users_unref(&sets[i]);
+    }
+    acl_users_unref(&out);
+    acl_users_unref(&wanted);
+    str_fini(&is);
+    str_fini(&should);
+}
+
+static void test_kept_users_go_on_but_what_files_say_anew_counts(void **state)
+{
+    (void)state;
+    merged("", "", "", "");
+    merged("user default on nopass ~* &* +@all -debug", "", "",
+           "user default on nopass ~* &* +@all -debug");
+    merged("user al on ~a* +get", "", "", "user al on ~a* +get");             /* made by a client */
+    merged("user al on +get", "user al on", "user al on", "user al on +get"); /* changed by one */
+    merged("", "user al on", "user al on", "");                               /* removed by one */
+    merged("user al on +get", "user al on", "user al on +set",
+           "user al on +set"); /* the file changed */
+    merged("user al on +get\nuser bo on +get", "user al on", "user bo off",
+           "user bo off");                                  /* al left it, bo came */
+    merged("user default off", "", "", "user default off"); /* closed by a client */
+    merged("user default off", "", "user default on >x ~* &* +@all",
+           "user default on >x ~* &* +@all");
+}
+
 static void push(struct acl_log *l, int64_t ms, const char *object)
 {
     acl_log_push(l, acl_log_entry_new(ms, ACL_NOT_KEY, "toplevel", slice_str(object), SLICE("al"),
@@ -122,6 +167,7 @@ int main(void)
         cmocka_unit_test(test_a_file_is_read_whole_or_not_at_all),
         cmocka_unit_test(test_directives_and_requirepass),
         cmocka_unit_test(test_a_config_file_gets_only_what_it_needs),
+        cmocka_unit_test(test_kept_users_go_on_but_what_files_say_anew_counts),
         cmocka_unit_test(test_the_log_counts_what_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,11 @@ test_each_name_is_kept_once_the_latest_last_and_only_what_is_durable_is_stored(v
     node_settings_set(&n, SLICE("maxmemory"), SLICE("2gb"), true);
     expect(&n, false, "*4\r\n$8\r\nloglevel\r\n$0\r\n\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n");
     expect(&n, true, "*2\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n");
+    node_settings_set(&n, SLICE(".own"), SLICE("x"), true); /* no node's */
+    expect(&n, false, "*4\r\n$8\r\nloglevel\r\n$0\r\n\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n");
+    expect(&n, true, "*4\r\n$9\r\nmaxmemory\r\n$3\r\n2gb\r\n$4\r\n.own\r\n$1\r\nx\r\n");
+    assert_true(slice_eq(str_slice(node_settings_get(&n, ".own")), SLICE("x")));
+    assert_null(node_settings_get(&n, "own"));
     node_settings_fini(&n);
 }
 
