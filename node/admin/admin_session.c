@@ -245,6 +245,8 @@ static void do_shoal(struct call *k)
         "    Let no key expire for so long.",
         "READY <command> [<arg> ...]",
         "    On a lane: if the command has to wait, tell when it is worth another try.",
+        "REPARK <command> [<arg> ...], REREADY <command> [<arg> ...]",
+        "    The same for a command that has waited elsewhere before.",
         "ROOM",
         "    QUEUED, or an error while memory is short: for a proxy that queues for EXEC.",
         "SETTINGS <version> <name> <value> [<name> <value> ...]",

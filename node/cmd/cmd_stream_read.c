@@ -201,6 +201,9 @@ static bool find_source(struct call *c, struct source *s, const struct reading *
     if (r->of_group && c->wait.again) {
         return !is_gone(c, s, r) && parse_after(c, s, r, key + r->n);
     }
+    if (c->wait.again && s->o != NULL && s->o->type != OBJECT_STREAM) {
+        s->o = NULL; /* who waited is not told of what came to be there */
+    }
     return check_type(c, s->o, OBJECT_STREAM) && (!r->of_group || find_group(c, s, r, key)) &&
            parse_after(c, s, r, key + r->n);
 }

@@ -116,6 +116,10 @@ void config_take(struct server *s, uint64_t version, const struct slice *pairs, 
             access_take(s, pairs[i + 1]);
             continue;
         }
+        if (slice_is(pairs[i], "hash-seed")) {
+            membership_take_seed(s, pairs[i + 1]);
+            continue;
+        }
         const struct slice words[4] = {SLICE("CONFIG"), SLICE("SET"), pairs[i], pairs[i + 1]};
         struct resp_writer w = {.out = &s->sink, .proto = 2};
         config_run(s, true, words, 4, &w);

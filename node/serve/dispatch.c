@@ -736,7 +736,8 @@ static void add(struct server *s, struct client *c, struct slice raw)
     b->raw[i] = raw;
     c->in_batch++;
     size_t skip;
-    b->park[i] = (uint8_t)parked_mode(c, k->argv, k->argc, &skip);
+    bool again;
+    b->park[i] = (uint8_t)parked_mode(c, k->argv, k->argc, &skip, &again);
     k->argv += skip;
     k->argc -= skip;
     k->cmd = command_find(k->argv, k->argc);
@@ -752,7 +753,7 @@ static void add(struct server *s, struct client *c, struct slice raw)
     k->changes = 0;
     k->probe_arg = 0;
     k->w.errors = 0;
-    k->wait = (struct call_wait){.allowed = true};
+    k->wait = (struct call_wait){.allowed = true, .again = again};
     if (k->cmd != NULL && k->cmd->key_single != 0 && k->cmd->key_single < k->argc) {
         call_prefetch_bucket(k, k->cmd->key_single, slot_of(k->argv[k->cmd->key_single]));
     }

@@ -572,6 +572,21 @@ static bool resize(struct durable *d, int n_shards, struct errmsg *err)
     return d->disk == NULL || !d->s->settings->appendonly || durable_begin_log(d, &nothing, err);
 }
 
+bool durable_seed(struct server *s, uint64_t seed)
+{
+    struct durable *d = s->durable;
+    if (d->disk != NULL && !is_empty(d)) {
+        return false;
+    }
+    uint64_t before = d->hash_seed;
+    d->hash_seed = seed;
+    if (d->disk != NULL && durable_write_meta(d) != 0) {
+        d->hash_seed = before;
+        return false;
+    }
+    return true;
+}
+
 bool durable_cluster(struct server *s, const char *cluster_id, int n_shards, struct errmsg *err)
 {
     struct durable *d = s->durable;

@@ -49,6 +49,8 @@ void durable_recovered_taken(struct server *s);
 /* Nothing that the last process acknowledged can be missing: appendfsync always all through, and
  * recovery found everything. */
 bool durable_lost_nothing(const struct server *s);
+/* Tables have this seed from now on. False: what is on disk has another one. */
+bool durable_seed(struct server *s, uint64_t seed) MUSTCHECK;
 /* The node is in this cluster, of so many shards. False: its data is of another one. */
 bool durable_cluster(struct server *s, const char *cluster_id, int n_shards,
                      struct errmsg *err) MUSTCHECK;

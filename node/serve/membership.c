@@ -9,6 +9,7 @@
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/num.h"
 
 /* --- what the agent asks of the node --- */
 
@@ -37,6 +38,25 @@ static void take_map(void *arg, struct map *m, int self)
               (unsigned long long)m->epoch, s->ks->held,
               self == NODE_NONE ? 0 : map_node_primaries(m, self),
               self == NODE_NONE ? 0 : map_node_replicas(m, self), primary, replica, s->id);
+}
+
+void membership_take_seed(struct server *s, struct slice text)
+{
+    uint64_t seed;
+    if (!num_parse_u64(text, &seed) || seed == s->hash_seed) {
+        return;
+    }
+    if (s->ks->held > 0 || !durable_seed(s, seed)) {
+        log_event(LOG_NOTICE, "cluster",
+                  "this node's data keeps a seed of its own: where it takes "
+                  "over, cursors of SCAN may miss keys");
+        return;
+    }
+    replicate_stop(s);
+    s->hash_seed = seed;
+    server_make_keyspace(s, s->ks->n_shards);
+    server_settings_changed(s);
+    replicate_start(s, s->ks->n_shards, s->fresh);
 }
 
 static int n_shards(void *arg)

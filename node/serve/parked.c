@@ -32,17 +32,19 @@ struct parked {
 };
 
 enum park_mode parked_mode(const struct client *c, const struct slice *argv, size_t argc,
-                           size_t *skip)
+                           size_t *skip, bool *again)
 {
     *skip = 0;
+    *again = false;
     if (LIKELY((c->flags & CLIENT_LANE) == 0) || argc < 3 || !slice_is(argv[0], "shoal")) {
         return PARK_HERE;
     }
     *skip = 2;
-    if (slice_is(argv[1], "park")) {
+    *again = slice_is(argv[1], "repark") || slice_is(argv[1], "reready");
+    if (slice_is(argv[1], "park") || slice_is(argv[1], "repark")) {
         return PARK_ASIDE;
     }
-    if (slice_is(argv[1], "ready")) {
+    if (slice_is(argv[1], "ready") || slice_is(argv[1], "reready")) {
         return PARK_NOTICE;
     }
     *skip = 0;

@@ -21,9 +21,10 @@ struct server;
 struct client;
 
 enum park_mode { PARK_HERE, PARK_ASIDE, PARK_NOTICE };
-/* Whether these words of a lane are a command to be parked aside; *skip words are not its own. */
+/* Whether these words of a lane are a command to be parked aside; *skip words are not its own.
+ * *again: it has waited elsewhere before. */
 enum park_mode parked_mode(const struct client *c, const struct slice *argv, size_t argc,
-                           size_t *skip);
+                           size_t *skip, bool *again);
 /* The command has asked to wait (k->wait). */
 void parked_begin(struct server *s, struct client *c, struct call *k, enum park_mode mode);
 /* SHOAL UNPARK: with a push before the answer, unless `drop`. False: it does not wait. */

@@ -24,6 +24,7 @@
 #define LOADS_MAX       256 /* nodes whose load the workers are told */
 #define STORE_KEY       "cluster"
 #define SETTINGS_KEY    "settings"
+#define SEED_NAME       "hash-seed"
 #define RECORD_AGAIN_MS 1000 /* after the store failed */
 
 enum { IN_REFUSED = 1, IN_ADMIN, IN_SET, IN_STOP };
@@ -197,32 +198,58 @@ static void give_settings(struct control *c)
     }
 }
 
+/* Makes what lasts durable, as the next version. */
+static bool store_settings(struct control *c, struct errmsg *err)
+{
+    struct str bytes = {0};
+    /* The version first: what is stored is never older than what nodes were told. */
+    str_printf(&bytes, "%llu\n", (unsigned long long)c->settings_version + 1);
+    node_settings_encode(&c->settings, true, &bytes);
+    bool good =
+        store_put(c->store, SETTINGS_KEY, c->settings_revision, str_slice(&bytes), err) == STORE_OK;
+    c->settings_revision += good;
+    c->settings_version++;
+    str_fini(&bytes);
+    return good;
+}
+
 /* SETTINGS reply (KEEP|LEND name value) ...: without any, nodes that may have taken half of a
  * change hear what is in force. Answers with `reply`. */
 static void take_settings(struct control *c, uint64_t request, const struct slice *argv,
                           size_t argc)
 {
-    struct str bytes = {0}, reply = {0};
+    struct str reply = {0};
     struct errmsg err;
     for (size_t i = 2; i + 2 < argc; i += 3) {
         node_settings_set(&c->settings, argv[i + 1], argv[i + 2], slice_is(argv[i], "keep"));
     }
-    /* The version first: what is stored is never older than what nodes were told. */
-    str_printf(&bytes, "%llu\n", (unsigned long long)c->settings_version + 1);
-    node_settings_encode(&c->settings, true, &bytes);
-    if (store_put(c->store, SETTINGS_KEY, c->settings_revision, str_slice(&bytes), &err) ==
-        STORE_OK) {
-        c->settings_revision++;
+    if (store_settings(c, &err)) {
         str_append_slice(&reply, argv[1]);
     } else {
         log_event(LOG_WARNING, AREA, "settings cannot be recorded: %s", err.text);
         str_printf(&reply, "-ERR set, but not recorded: %s\r\n", err.text);
     }
-    c->settings_version++;
     give_settings(c);
     effect_answer(c, request, str_slice(&reply));
-    str_fini(&bytes);
     str_fini(&reply);
+}
+
+/* The seed of all nodes' tables: a cursor of SCAN and its kin is a place in the order of hashes,
+ * and must mean the same at the next primary. A secret, as it is of a node alone. */
+static bool have_seed(struct control *c, struct errmsg *err)
+{
+    uint64_t seed;
+    char digits[NUM_I64_MAX_LEN];
+    if (node_settings_get(&c->settings, SEED_NAME) != NULL) {
+        return true;
+    }
+    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+        errmsg_set(err, "getrandom: %s", strerror(errno));
+        return false;
+    }
+    node_settings_set(&c->settings, SLICE(SEED_NAME), slice_of(digits, num_print_u64(digits, seed)),
+                      true);
+    return store_settings(c, err);
 }
 
 static bool read_settings(struct control *c, struct errmsg *err)
@@ -404,7 +431,7 @@ static bool open_core(struct control *c, const struct control_settings *s, struc
     c->store = store_sqlite_open(s->dir, err);
     if (c->store == NULL || !random_id(cluster_id, err) ||
         !store_get(c->store, STORE_KEY, &stored, &c->store_revision, err) ||
-        !read_settings(c, err)) {
+        !read_settings(c, err) || !have_seed(c, err)) {
         str_fini(&stored);
         return false;
     }

@@ -197,7 +197,8 @@ struct store *store_sqlite_open(const char *dir, struct errmsg *err)
         mem_free(q);
         return NULL;
     }
-    /* Its owner's alone: it has the hashes of users' passwords. What can't be opened SQLite tells. */
+    /* Its owner's alone: it has the hashes of users' passwords. What can't be opened SQLite tells.
+     */
     int fd = open(q->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd >= 0) {
         (void)fchmod(fd, 0600);

@@ -252,7 +252,7 @@ static void take_words(struct call *c, const char *ptr, size_t len)
     if (resp_parse(&p, slice_of(array, len - 13)) == RESP_OK) {
         struct slice *words = mem_alloc((p.argc + 2) * sizeof(*words));
         words[0] = SLICE("SHOAL");
-        words[1] = SLICE("PARK");
+        words[1] = SLICE("REPARK");
         memcpy(words + 2, p.argv, p.argc * sizeof(*words));
         struct chunk *old = c->chunk;
         c->chunk = gather_encode(words, p.argc + 2, &c->bytes, &c->len);
@@ -286,6 +286,7 @@ bool wait_parks(struct exec *x, struct lane *l, struct call *c, struct chunk *ch
         struct wait_leg *leg = &w->legs[w->asked];
         leg->lane = l;
         leg->number = c->number;
+        leg->waited = true;
         if (words && w->reads) {
             leg_take_words(leg, ptr, len);
         }
@@ -499,14 +500,14 @@ bool wait_renew(struct exec *x, struct call *c)
         wait_end(x, c->request, w->stop_error);
         return false;
     }
-    if (!again || w->until_us == INT64_MAX) {
+    if (!again) {
         return true;
     }
-    if (x->now_us >= w->until_us) {
+    if (w->until_us != INT64_MAX && x->now_us >= w->until_us) {
         wait_timed_out(x, c);
         return false;
     }
-    if (c->kind != CALL_ONE) {
+    if (c->kind != CALL_ONE || (w->until_us == INT64_MAX && !w->blocked)) {
         return true; /* its words tell no time */
     }
     char left[32];
@@ -517,7 +518,12 @@ bool wait_renew(struct exec *x, struct call *c)
     INVARIANT(st == RESP_OK);
     struct slice *words = mem_alloc(p.argc * sizeof(*words));
     memcpy(words, p.argv, p.argc * sizeof(*words));
-    words[w->time_arg + 2] = slice_of(left, print_left(x, w, left, sizeof(left)));
+    if (w->blocked) { /* a key of another type is nothing to complain of any more */
+        words[1] = SLICE("REPARK");
+    }
+    if (w->until_us != INT64_MAX) {
+        words[w->time_arg + 2] = slice_of(left, print_left(x, w, left, sizeof(left)));
+    }
     struct chunk *old = c->chunk;
     c->chunk = gather_encode(words, p.argc, &c->bytes, &c->len);
     chunk_unref(&old);

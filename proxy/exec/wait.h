@@ -48,6 +48,7 @@ struct wait_leg {
     uint32_t n;
     struct lane *lane; /* parked there; NULL: to be asked */
     uint64_t number;
+    bool waited; /* it was parked before: what it finds now is no mistake of its words */
     /* XREAD, XREADGROUP */
     struct chunk *words;       /* its streams' */
     struct chunk *reply_chunk; /* what was there; NULL: nothing */

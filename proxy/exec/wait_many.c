@@ -50,7 +50,7 @@ static size_t leg_words(const struct wait *w, const struct wait_leg *leg, const 
 {
     size_t n = 0;
     words[n++] = SLICE("SHOAL");
-    words[n++] = SLICE("READY");
+    words[n++] = leg->waited ? SLICE("REREADY") : SLICE("READY");
     for (size_t i = 0; i < w->key_first; i++) {
         words[n++] = argv[i];
     }

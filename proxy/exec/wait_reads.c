@@ -84,7 +84,8 @@ static struct chunk *ask_bytes(const struct wait *w, const struct wait_leg *leg,
     struct slice *words = mem_alloc((p.argc + 2) * sizeof(*words));
     if (parks) {
         words[n++] = SLICE("SHOAL");
-        words[n++] = w->of_group ? SLICE("READY") : SLICE("PARK");
+        words[n++] = w->of_group ? (leg->waited ? SLICE("REREADY") : SLICE("READY"))
+                                 : (leg->waited ? SLICE("REPARK") : SLICE("PARK"));
     }
     for (uint32_t i = 0; i < p.argc; i++) {
         bool block = w->time_arg != 0 && (i == w->time_arg || i + 1 == w->time_arg);

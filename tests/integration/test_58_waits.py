@@ -294,3 +294,32 @@ def test_consumers_of_several_shards_get_each_entry_once_over_a_failover(cluster
     mine = [entry for entry in seen if entry[1] != b"end"]
     assert len(mine) == len(set(mine))
     assert len(mine) >= 3 * each - 3 * 3 * len(troubles)
+
+
+def test_who_waits_is_told_of_no_wrong_type_after_a_failover(cluster):
+    keys = cluster.keys_of("A", 3, "key")
+    other = cluster.keys_of("B", 1, "key")[0]
+    asks = [["BLPOP", keys[0], "0"], ["BZPOPMIN", keys[1], "60"], ["BRPOP", keys[2], other, "0"]]
+    waiting = [cluster.proxy.wire(limit=60) for _ in asks]
+    with cluster.proxy.wire(limit=60) as wire:
+        for number, ask in enumerate(asks, 1):
+            waiting[number - 1].send(encode(*ask))
+            wait_blocked(cluster, number)
+        for key in keys:
+            assert wire.command("SET", key, "a string") == b"OK"
+        cluster.nodes["A"].kill()
+        wait_until(lambda: cluster.state("A") == "dead", 20)
+        wait_until(lambda: [wire.command("STRLEN", key) for key in keys] == [8] * 3, 30)
+        wait_blocked(cluster, 3)
+        # Whoever comes now is told.
+        assert wire.command("BLPOP", keys[0], "0").startswith("WRONGTYPE")
+        assert wire.command("BRPOP", other, keys[2], "1").startswith("WRONGTYPE")
+        wire.command("DEL", *keys)
+        assert wire.command("RPUSH", keys[0], "v") in (0, 1)
+        wire.command("ZADD", keys[1], "1", "m")
+        wire.command("RPUSH", keys[2], "w")
+        assert waiting[0].reply() == [keys[0].encode(), b"v"]
+        assert waiting[1].reply() == [keys[1].encode(), b"m", b"1"]
+        assert waiting[2].reply() == [keys[2].encode(), b"w"]
+    for one in waiting:
+        one.close()

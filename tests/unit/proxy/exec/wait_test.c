@@ -158,7 +158,7 @@ static void test_what_waits_goes_where_its_shard_goes(void **state)
     pass_time(2000);
     assert_true(exec_session_blocked(&a.session));
     const char *now = sent(wire_to(1, LANE_WRITE));
-    assert_non_null(strstr(now, "SHOAL PARK BLPOP"));
+    assert_non_null(strstr(now, "SHOAL REPARK BLPOP"));
     double left = 0;
     assert_int_equal(sscanf(strrchr(now, ' '), " %lf", &left), 1);
     assert_true(left > 5.9 && left < 6.1); /* its time goes on */
@@ -225,8 +225,8 @@ static void test_a_broken_lane(void **state)
     (void)sent(again);
     assert_true(answer(again, ":16\r\n"));
     const char *words = sent(again);
-    assert_non_null(strstr(words, "SHOAL PARK BLPOP x 0;"));
-    assert_non_null(strstr(words, "SHOAL PARK XREAD BLOCK 0 STREAMS y 1;"));
+    assert_non_null(strstr(words, "SHOAL REPARK BLPOP x 0;"));
+    assert_non_null(strstr(words, "SHOAL REPARK XREAD BLOCK 0 STREAMS y 1;"));
     assert_int_equal(exec_counters(world.x)->unknown_outcome, 0);
     end();
 }
@@ -244,7 +244,7 @@ static void test_a_silent_lane_is_given_up(void **state)
     pass_time(5100000);
     assert_null(w->lane);
     pass_time(200000);
-    SENT(wire_to(0, LANE_WRITE), "SHOAL PARK XREAD BLOCK 0 STREAMS y 1;");
+    SENT(wire_to(0, LANE_WRITE), "SHOAL REPARK XREAD BLOCK 0 STREAMS y 1;");
     end();
 }
 
@@ -260,7 +260,7 @@ static void test_the_words_of_its_first_life(void **state)
     assert_true(exec_session_blocked(&a.session));
     snap(w, LANE_BROKEN);
     pass_time(200000);
-    SENT(wire_to(0, LANE_WRITE), "SHOAL PARK XREAD BLOCK 0 STREAMS y 7-0;");
+    SENT(wire_to(0, LANE_WRITE), "SHOAL REPARK XREAD BLOCK 0 STREAMS y 7-0;");
     end();
 }
 
@@ -284,11 +284,11 @@ static void test_shards_are_asked_one_by_one(void **state)
     assert_true(exec_session_blocked(&a.session));
     /* A notice; somebody else was faster; another one. */
     assert_true(answer(one, ">3\r\n$4\r\npark\r\n:1\r\n+READY\r\n"));
-    SENT(one, "SHOAL READY BLPOP %s 0;", y);
+    SENT(one, "SHOAL REREADY BLPOP %s 0;", y);
     assert_true(answer(zero, ">3\r\n$4\r\npark\r\n:2\r\n+READY\r\n"));
     SENT(zero, "%s", "");
     assert_true(answer(one, "+PARKED\r\n"));
-    SENT(zero, "SHOAL READY BLPOP %s 0;", z);
+    SENT(zero, "SHOAL REREADY BLPOP %s 0;", z);
     assert_true(answer(zero, "*2\r\n$1\r\nz\r\n$1\r\n1\r\n"));
     HEARD(&a, "*2\r\n$1\r\nz\r\n$1\r\n1\r\n");
     SENT(zero, "SHOAL UNPARK 1 DROP;");
@@ -364,9 +364,9 @@ static void test_a_broken_lane_loses_only_its_notices(void **state)
     snap(zero, LANE_BROKEN);
     pass_time(100000);
     zero = wire_to(0, LANE_WRITE);
-    SENT(zero, "SHOAL READY BLPOP %s 0;", x);
+    SENT(zero, "SHOAL REREADY BLPOP %s 0;", x);
     assert_true(answer(zero, "+PARKED\r\n"));
-    SENT(zero, "SHOAL READY BLPOP %s 0;", z);
+    SENT(zero, "SHOAL REREADY BLPOP %s 0;", z);
     exec_session_gone(world.x, &a.session);
     assert_true(answer(zero, "+PARKED\r\n"));
     assert_int_equal(exec_open_requests(world.x), 0);
