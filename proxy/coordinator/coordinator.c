@@ -100,6 +100,8 @@ struct coordinator *coordinator_new(const struct coordinator_settings *s,
     for (int i = 0; i < d.map->n_nodes; i++) {
         (void)registry_add(&c->registry, d.map->nodes[i].id, now_ms);
     }
+    rebalance_wishes_put(c, d.wishes);
+    mem_free(d.wishes); /* the map is ours now */
     return c;
 }
 
@@ -157,9 +159,11 @@ static void record_next(struct coordinator *c)
                          .paused = c->paused,
                          .handed = c->handed,
                          .done = c->done,
-                         .copied = c->copied};
+                         .copied = c->copied,
+                         .wishes = rebalance_wishes(c)};
     struct str bytes = {0};
     decision_encode(&d, &bytes);
+    mem_free(d.wishes);
     c->env.record(c->env.arg, c->recording->epoch, str_slice(&bytes));
     str_fini(&bytes);
 }

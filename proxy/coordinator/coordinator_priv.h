@@ -93,7 +93,7 @@ struct coordinator {
     int64_t behind_ms;
     struct map *recording; /* being made durable, or NULL */
     struct map *next;      /* being changed, or NULL */
-    bool rebalancing;      /* durable with `next`, as the four below: see struct decision */
+    bool rebalancing;      /* durable with `next`, as the four below and wishes: struct decision */
     bool paused;
     uint64_t handed;
     uint64_t done;
@@ -202,6 +202,10 @@ struct plan *rebalance_plan(const struct coordinator *c, bool even);
 void rebalance_wish(struct coordinator *c, int shard, int node);
 /* The node, which may have no copy yet, is to be primary of the shard. */
 void rebalance_wish_copy(struct coordinator *c, int shard, int node);
+/* Such wishes for what is being recorded, as in struct decision, to be freed; not those of SETSLOT,
+ * whose asker waits and hears that the coordinator has gone. */
+int *rebalance_wishes(const struct coordinator *c);
+void rebalance_wishes_put(struct coordinator *c, const int *wishes);
 /* The shard need not have a copy on the node any more. */
 bool rebalance_may_lose(const struct coordinator *c, int shard, int node);
 struct rebalance_figures {

@@ -76,12 +76,43 @@ void rebalance_wish(struct coordinator *c, int shard, int node)
     memcpy(c->moves[shard].wish, coordinator_latest(c)->nodes[node].id, NODE_ID_LEN + 1);
     c->moves[shard].wish_copy = false;
     c->plan_dirty = true;
+    (void)coordinator_edit(c); /* durable, too */
 }
 
 void rebalance_wish_copy(struct coordinator *c, int shard, int node)
 {
     rebalance_wish(c, shard, node);
     c->moves[shard].wish_copy = true;
+}
+
+int *rebalance_wishes(const struct coordinator *c)
+{
+    const struct map *m = c->recording;
+    int *wishes = NULL;
+    for (int i = 0; i < m->n_shards; i++) {
+        int node = c->moves[i].wish_copy ? NODE_NONE : map_node_by_id(m, c->moves[i].wish);
+        if (node == NODE_NONE || m->shards[i].primary == node) {
+            continue;
+        }
+        if (wishes == NULL) {
+            wishes = mem_alloc(sizeof(*wishes) * (size_t)m->n_shards);
+            for (int j = 0; j < m->n_shards; j++) {
+                wishes[j] = NODE_NONE;
+            }
+        }
+        wishes[i] = node;
+    }
+    return wishes;
+}
+
+void rebalance_wishes_put(struct coordinator *c, const int *wishes)
+{
+    const struct map *m = c->published;
+    for (int i = 0; wishes != NULL && i < m->n_shards; i++) {
+        if (wishes[i] != NODE_NONE) {
+            memcpy(c->moves[i].wish, m->nodes[wishes[i]].id, NODE_ID_LEN + 1);
+        }
+    }
 }
 
 /* ---- what the shard lacks ---- */

@@ -109,7 +109,8 @@ static void store_durable(struct sim_coordinator *c)
     }
     check_map(c->sim, c->durable, d.map);
     map_unref(&c->durable);
-    c->durable = d.map;
+    c->durable = map_ref(d.map);
+    decision_fini(&d);
     str_clear(&c->stored);
     str_append_slice(&c->stored, str_slice(&c->writing));
 }

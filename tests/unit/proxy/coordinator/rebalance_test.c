@@ -175,6 +175,48 @@ static void test_failover_on_demand_hands_over_to_replicas_in_sync(void **state)
     stop(&f);
 }
 
+static void restart_core(struct fixture *f)
+{
+    struct errmsg err;
+    struct coordinator_env env = env_of(f);
+    coordinator_free(&f->core);
+    f->recording = 0;
+    f->core = coordinator_new(&f->settings, &env, str_slice(&f->stored), CLUSTER, f->now, &err);
+    assert_non_null(f->core);
+    coordinator_start(f->core, f->now);
+    settle(f);
+}
+
+static void test_a_failover_on_demand_outlives_the_coordinator(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(3);
+    char text[128];
+    (void)snprintf(text, sizeof(text), "cluster failover %040x", 3);
+    f->hold_records = true;
+    ask(f, text);
+    assert_string_equal(str_cstr(&f->answer), ""); /* not before it is durable */
+    f->hold_records = false;
+    settle(f);
+    assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+    assert_int_equal(primaries_of(f, 3), 4);
+    restart_core(f);
+    for (int i = 1; i <= 3; i++) {
+        enlist(f, i, 1, NULL);
+    }
+    work(f, 3, 3);
+    assert_int_equal(primaries_of(f, 3), 0);
+    restart_core(f); /* what came true is not wished for again */
+    for (int i = 1; i <= 3; i++) {
+        enlist(f, i, 1, NULL);
+    }
+    (void)snprintf(text, sizeof(text), "cluster failover %040x", 1);
+    ask(f, text);
+    work(f, 3, 3);
+    assert_true(primaries_of(f, 3) > 0);
+    stop(&f);
+}
+
 static void test_a_restarted_coordinator_goes_on_with_the_moves(void **state)
 {
     (void)state;
@@ -182,14 +224,7 @@ static void test_a_restarted_coordinator_goes_on_with_the_moves(void **state)
     enlist(f, 3, 1, NULL);
     for (int life = 0; life < 30; life++) {
         work(f, 3, 1);
-        struct errmsg err;
-        struct coordinator_env env = env_of(f);
-        coordinator_free(&f->core);
-        f->recording = 0;
-        f->core = coordinator_new(&f->settings, &env, str_slice(&f->stored), CLUSTER, f->now, &err);
-        assert_non_null(f->core);
-        coordinator_start(f->core, f->now);
-        settle(f);
+        restart_core(f);
         for (int i = 1; i <= 3; i++) {
             enlist(f, i, 1, NULL);
         }
@@ -336,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_an_old_primary_that_is_not_needed_leaves_in_the_hand_overs_record),
         cmocka_unit_test(test_the_replication_factor_may_change_at_any_time),
         cmocka_unit_test(test_failover_on_demand_hands_over_to_replicas_in_sync),
+        cmocka_unit_test(test_a_failover_on_demand_outlives_the_coordinator),
         cmocka_unit_test(test_a_restarted_coordinator_goes_on_with_the_moves),
         cmocka_unit_test(test_progress_of_copies_is_shown_in_bytes),
         cmocka_unit_test(test_without_rebalance_on_join_a_new_node_waits_for_start),

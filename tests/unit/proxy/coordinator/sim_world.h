@@ -289,7 +289,8 @@ static void make_durable(struct world *w)
         check_shard(w, d.map, i);
     }
     map_unref(&w->durable_last);
-    w->durable_last = d.map;
+    w->durable_last = map_ref(d.map);
+    decision_fini(&d);
 }
 
 static void env_publish(void *arg, struct map *m)
