@@ -134,6 +134,18 @@ void record_answers(struct call *c)
     }
 }
 
+/* A script may have written to shards whose keys it did not name: one log may keep what another
+ * loses, so none of them has a reply to give. One that names no keys can be asked for in any shard:
+ * each that it wrote to tells of it. True: several shards. */
+static bool note_script(const struct call *c)
+{
+    int64_t n_keys;
+    if (c->argc > 2 && num_parse_i64(c->argv[2], &n_keys) && n_keys == 0) {
+        effect_answers_all(c->ks);
+    }
+    return effect_entries(c->ks) > 1;
+}
+
 void record_close(struct call *c, size_t before)
 {
     if (c->wait.asked) {
@@ -143,10 +155,11 @@ void record_close(struct call *c, size_t before)
         effect_close(c->ks, NULL);
         return;
     }
+    bool several = UNLIKELY(command_is_script(c->cmd)) && note_script(c);
     char reply[ENTRY_REPLY_MAX];
     size_t len = c->w.out->bytes - before;
     struct effect_origin o = {.lane = c->lane, .number = c->number, .reply = SLICE("")};
-    if (len <= sizeof(reply)) {
+    if (len <= sizeof(reply) && !several) {
         outbuf_copy_last(c->w.out, reply, len);
         o.reply = slice_of(reply, len);
     } else {

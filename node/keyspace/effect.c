@@ -111,6 +111,24 @@ void effect_answers(struct keyspace *ks, uint32_t shard)
     part_of(ks, ks->collector, shard)->answers = true;
 }
 
+void effect_answers_all(struct keyspace *ks)
+{
+    struct collector *e = ks->collector;
+    for (uint32_t i = 0; i < e->n; i++) {
+        e->parts[i].answers |= e->parts[i].n_effects > 0;
+    }
+}
+
+uint32_t effect_entries(const struct keyspace *ks)
+{
+    const struct collector *e = ks->collector;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->n; i++) {
+        n += e->parts[i].n_effects > 0 || e->parts[i].answers;
+    }
+    return n;
+}
+
 void effect_answers_none(struct keyspace *ks)
 {
     struct collector *e = ks->collector;

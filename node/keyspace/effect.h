@@ -89,6 +89,10 @@ void effect_close(struct keyspace *ks, const struct effect_origin *o);
 void effect_put(struct keyspace *ks, uint32_t shard, int db, const struct slice *words, size_t n);
 /* The entry of this shard answers the lane's command. */
 void effect_answers(struct keyspace *ks, uint32_t shard);
+/* The entries of all shards that have effects do. */
+void effect_answers_all(struct keyspace *ks);
+/* How many shards will get an entry. */
+uint32_t effect_entries(const struct keyspace *ks);
 /* No entry does: it is not answered yet. */
 void effect_answers_none(struct keyspace *ks);
 /* Adds to the shard's own part of a reply that is a sum. */

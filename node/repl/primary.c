@@ -561,6 +561,9 @@ static void ask(struct repl *r, struct repl_shard *s, struct member *m, enum rep
 
 static void check_removal(struct repl *r, struct repl_shard *s, struct member *m)
 {
+    if (r->deaf > 0) {
+        return; /* what it has said may not have been heard yet */
+    }
     const char *why = failing(r, s, m);
     if (why == NULL) {
         if (m->remove_term != 0) {

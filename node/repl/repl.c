@@ -477,9 +477,22 @@ static bool tick_shards(struct repl *r, bool all)
     return trouble;
 }
 
+/* The process was stopped, or got no processor: what others sent meanwhile lies in the sockets.
+ * Before that is taken they are not said to be silent. */
+static void note_stall(struct repl *r)
+{
+    bool late = r->now_us - r->ticked_us > r->set.lease_us / 8 + TICK_US;
+    r->ticked_us = r->now_us;
+    r->stalls = late ? r->stalls + 1 : 0;
+    if (late && r->stalls <= STALLS_MAX) {
+        r->deaf = DEAF_TURNS;
+    }
+}
+
 void repl_tick(struct repl *r, int64_t now_us)
 {
     set_now(r, now_us);
+    note_stall(r);
     lease_beacons(r);
     bool sweep = r->now_us - r->swept_us >= r->set.lease_us / 8;
     if (sweep) {

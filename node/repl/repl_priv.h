@@ -24,6 +24,8 @@
 #define SHARDS_MANY     2048
 #define NEVER           INT64_MIN
 #define TICK_US         5000 /* while something is not as it should be */
+#define DEAF_TURNS      2
+#define STALLS_MAX      8 /* in a row, behind which silence counts though we hardly run */
 #define FENCE_US_MAX    200000
 #define REOPEN_US       1000000
 #define HANDED_US       200000 /* HANDED is repeated */
@@ -218,6 +220,9 @@ struct repl {
     int64_t now_us; /* the latest that we were told */
     bool new_node;
     bool trouble; /* a shard is in trouble */
+    int64_t ticked_us;
+    int deaf;   /* so many turns until what came while this node did not run has been taken */
+    int stalls; /* in a row */
     int64_t started_us;
     int64_t beaconed_us;
     int64_t swept_us;

@@ -181,6 +181,7 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
     }
     r->kicked.count = 0;
     keep_promises(r);
+    r->deaf -= r->deaf > 0;
     fill_tokens(r);
     if (r->copies_queued > 0 && r->stats.copies_running < r->set.copies_max) {
         copy_schedule(r);

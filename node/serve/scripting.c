@@ -59,23 +59,38 @@ static bool is_kept(struct server *s, const struct call *inner, struct str *why)
     return refusal == NULL;
 }
 
-/* A script that declares no keys was sent anywhere. The first one that it touches says where it
- * belongs: the proxy sends it there, as long as it has touched and done nothing here. */
-static bool belongs_elsewhere(struct server *s, const struct call *c, uint32_t slot, bool write)
+/* A script that declares no keys was sent anywhere, and has touched and done nothing here yet. */
+static bool is_anywhere(struct server *s, const struct call *c)
 {
     int64_t n_keys;
-    bool anywhere = marks_errors(s, c) && c->argc > 2 && num_parse_i64(c->argv[2], &n_keys) &&
-                    n_keys == 0 && !replicate_exec_began(s) && !s->script_acted;
+    return marks_errors(s, c) && c->argc > 2 && num_parse_i64(c->argv[2], &n_keys) && n_keys == 0 &&
+           !replicate_exec_began(s) && !s->script_acted;
+}
+
+/* The first key that such a script touches says where it belongs: the proxy sends it there, as a
+ * command of that key, which waits where it must. */
+static void send_to(struct server *s, uint32_t slot)
+{
+    const struct map *m = s->map;
+    const struct map_shard *shard = &m->shards[keyspace_shard_of(s->ks, (int)slot)];
+    const struct map_node *n = &m->nodes[shard->primary == NODE_NONE ? s->self : shard->primary];
     struct str where = {0};
-    if (anywhere) {
-        replicate_refusal(s, s->current, REPL_MOVED, slot, write, &where);
-    }
-    bool moved = where.len > 6 && memcmp(where.ptr, "MOVED ", 6) == 0;
-    if (moved) {
-        scripts_move(s->scripts, str_cstr(&where));
-    }
+    s->stats.redirects++;
+    str_printf(&where, "MOVED %u %s:%d", slot, n->host, n->port);
+    scripts_move(s->scripts, str_cstr(&where));
     str_fini(&where);
-    return moved;
+}
+
+/* One that may write goes to where its first key may be written, though a copy here could be read:
+ * what it reads it may write next. */
+static enum repl_answer may_touch(struct server *s, const struct call *c, int shard, bool write)
+{
+    enum repl_answer answer = replicate_may(s, s->current, shard, write);
+    if (answer == REPL_YES && !write && (c->cmd->flags & CF_READONLY) == 0 && is_anywhere(s, c) &&
+        replicate_may(s, s->current, shard, true) == REPL_MOVED) {
+        return REPL_MOVED;
+    }
+    return answer;
 }
 
 static bool key_allowed(struct server *s, const struct call *c, const struct call *inner,
@@ -84,13 +99,15 @@ static bool key_allowed(struct server *s, const struct call *c, const struct cal
     uint32_t slot = slot_of(key);
     int shard = keyspace_shard_of(s->ks, (int)slot);
     bool write = command_is_write(inner->cmd);
-    enum repl_answer answer = replicate_may(s, s->current, shard, write);
+    enum repl_answer answer = may_touch(s, c, shard, write);
     if (answer == REPL_YES) {
         replicate_exec(s, shard);
         return true;
     }
+    if (answer != REPL_NOREPLICAS && is_anywhere(s, c) && s->map != NULL && s->self != NODE_NONE) {
+        send_to(s, slot);
+    }
     if (answer == REPL_MOVED) {
-        (void)belongs_elsewhere(s, c, slot, write);
         str_appendz(why, "ERR Script attempted to access a non local key in a cluster node");
     } else {
         replicate_refusal(s, s->current, answer, slot, write, why);

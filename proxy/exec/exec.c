@@ -71,6 +71,20 @@ void exec_set_now(struct exec *x, int64_t now_us)
     x->now_us = now_us;
 }
 
+void exec_stalled(struct exec *x, int64_t us)
+{
+    CHECK_OBJ(x, EXEC_MAGIC);
+    x->counters.stalled_ms += (uint64_t)us / 1000;
+    patience_stalled(&x->patience, x->now_us, us);
+}
+
+/* Whether so much time has passed since then, not counting what went by without us. */
+static bool is_past(const struct exec *x, int64_t from_us, int64_t limit_us)
+{
+    return x->now_us - from_us > limit_us &&
+           x->now_us - from_us > limit_us + patience_since(&x->patience, from_us);
+}
+
 void target_free_lanes(struct exec *x, struct target *t)
 {
     for (int kind = 0; kind < LANE_KINDS; kind++) {
@@ -592,9 +606,9 @@ static bool is_overdue(const struct exec *x, const struct call *c)
 {
     int64_t limit = x->settings.request_timeout_us;
     if (c->lane->busy) { /* it may take for ever, as with Redis, but the node says that it lives */
-        return x->now_us - c->lane->heard_us > limit;
+        return is_past(x, c->lane->heard_us, limit);
     }
-    return x->now_us - c->request->start_us > limit && x->now_us - c->sent_us > limit / 4;
+    return is_past(x, c->request->start_us, limit) && is_past(x, c->sent_us, limit / 4);
 }
 
 static void check_timeouts(struct exec *x)
@@ -602,7 +616,7 @@ static void check_timeouts(struct exec *x)
     LIST_FOREACH_SAFE(it, &x->lanes) {
         struct lane *l = container_of(it, struct lane, link);
         struct call *c = l->head;
-        if (c != NULL && l->pinged && x->now_us - c->sent_us > x->settings.request_timeout_us) {
+        if (c != NULL && l->pinged && is_past(x, c->sent_us, x->settings.request_timeout_us)) {
             lane_break(x, l, LANE_BROKEN);
             it_next = x->lanes.next;
             continue;

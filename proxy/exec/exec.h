@@ -61,6 +61,8 @@ void exec_free(struct exec **x);
 void exec_set(struct exec *x, const struct exec_settings *settings);
 /* Loop time, before the calls of each callback. */
 void exec_set_now(struct exec *x, int64_t now_us);
+/* The worker did not run for so long, until now: nodes are given that much more time. */
+void exec_stalled(struct exec *x, int64_t us);
 /* Takes the reference; replaces the snapshot and tries held requests anew. */
 void exec_set_map(struct exec *x, struct map *m);
 struct map *exec_map(const struct exec *x);

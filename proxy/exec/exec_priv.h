@@ -6,6 +6,7 @@
 #include "proxy/exec/lane.h"
 #include "proxy/exec/local.h"
 #include "proxy/exec/tape.h"
+#include "proxy/route/patience.h"
 #include "proxy/route/retry.h"
 
 #include "common/base/hmap.h"
@@ -47,9 +48,8 @@ struct shard_route {
     const struct call *probe;            /* on its way to `chosen`; NULL: none */
     int64_t probe_at_us;                 /* no probe before */
     uint32_t refusals;                   /* in a row */
-    int64_t refused_us;                  /* the last one */
     int64_t opened_us;                   /* when `primary` was last set by an answer */
-    int64_t lost_us;                     /* since when nobody serves it; 0: somebody may */
+    int64_t lost_us;                     /* since when the map has nobody for it; 0: it has */
     uint64_t mark;                       /* of the last walk that met it, and as what */
     uint32_t mark_at;
     uint64_t ahead_walk; /* of the last look at a holding client's calls on lanes, and the number */
@@ -69,6 +69,7 @@ struct exec {
     bool routes_changed;
     bool release; /* a shard is served again: who waits for it may go */
     struct list fates;
+    struct patience patience; /* what deadlines are put off by */
     struct exec_settings settings;
     struct exec_counters counters;
     struct request *free_requests;
@@ -213,8 +214,8 @@ void call_hold(struct exec *x, struct call *c, int64_t due_us);
 void call_lost(struct exec *x, struct call *c, bool left, const char *error);
 /* The node refused: the call was not executed. Tries again where that can help, `error` if not. */
 void call_refused(struct exec *x, struct call *c, const char *error);
-/* A call with a fate waits for it. False: too many wait. */
-bool hold_unresolved(struct exec *x, struct call *c);
+/* A call with a fate waits for it. However many wait already: its lane had room for it. */
+void hold_unresolved(struct exec *x, struct call *c);
 /* It does not wait any more; the caller goes on with it. */
 void hold_take(struct exec *x, struct call *c);
 /* Its bytes get a copy of their own, unless they lie in a chunk of about their size. */
@@ -268,7 +269,7 @@ void fate_begin(struct exec *x, const struct lane *l, struct call *c);
 void fate_forget(struct call *c);
 /* It may have been executed: the client is told so. */
 void fate_unknown(struct exec *x, struct call *c);
-int64_t fate_deadline(const struct fate *f);
+int64_t fate_deadline(const struct exec *x, const struct fate *f);
 /* The question's answer; the question is freed. */
 void fate_answered(struct exec *x, struct call *question, struct chunk *chunk, const char *ptr,
                    size_t len);
@@ -276,6 +277,14 @@ void fate_question_lost(struct exec *x, struct call *question);
 /* Asks what is to be asked. */
 void fates_tick(struct exec *x, bool map_changed);
 void fate_drop_all(struct exec *x);
+
+/* --- fate_script.c: the same of scripts that name no keys, which any shard's log may have --- */
+bool fate_is_loose(struct exec *x, const struct call *c);
+void fate_loose_begin(struct exec *x, const struct lane *l, struct call *c);
+/* One of the questions for such a script. */
+static inline bool fate_is_search(const struct call *c);
+/* Its answer, if it is not the reply itself: that shard has no trace of it, or cannot tell. */
+void fate_search_over(struct exec *x, struct call *c, bool absent);
 
 /* --- gather.c: several calls, one reply --- */
 enum gather_kind {
@@ -285,11 +294,14 @@ enum gather_kind {
     GATHER_SCAN,
     GATHER_RANDOM,
     GATHER_TX,
-    GATHER_WAIT
+    GATHER_WAIT,
+    GATHER_SEARCH, /* of a script's outcome, in all shards */
 };
 struct part {
     struct call call;
     bool done;
+    bool absent;   /* SEARCH: not there, and never will be */
+    bool doubtful; /* SEARCH: there without a reply, or nobody can tell */
     bool replaced; /* its keys went to other parts */
     struct chunk *reply_chunk;
     const char *reply;
@@ -311,6 +323,10 @@ struct gather {
     uint8_t *asked; /* RANDOM: by node index */
     uint32_t n_asked;
 };
+static inline bool fate_is_search(const struct call *c)
+{
+    return c->kind == CALL_PART && c->request->gather->kind == GATHER_SEARCH;
+}
 struct gather *gather_new(struct request *r, enum gather_kind kind);
 void gather_free(struct gather **g);
 struct part *gather_add(struct request *r);
@@ -433,6 +449,7 @@ void scan_free(struct scan **s);
 void random_answered(struct exec *x, struct request *r);
 void all_answered(struct exec *x, struct request *r);
 void split_answered(struct exec *x, struct request *r);
+void search_answered(struct exec *x, struct request *r);
 void fan_answered(struct exec *x, struct request *r);
 void tx_answered(struct exec *x, struct request *r);
 void tx_run_free(struct tx_run **run);

@@ -23,25 +23,34 @@ struct fate {
     struct list link; /* in exec's fates */
     uint64_t lane_id;
     int shard;
-    uint64_t from;         /* the lowest number among them */
-    int64_t sent_us;       /* when the first of them was appended to the lane */
-    int64_t give_up_us;    /* then their outcome is unknown */
+    uint64_t from;   /* the lowest number among them */
+    int64_t sent_us; /* when the first of them was appended to the lane */
+    int64_t begun_us;
+    int64_t heard_us;      /* when a primary of the shard last said anything, or was chosen */
     int64_t due_us;        /* not to be asked before */
     int64_t asked_us;      /* when the question under way was sent */
     int64_t slack_us;      /* how long its answer may take */
     uint32_t slow;         /* answers that came too late */
     uint32_t refusals;     /* answers that said: not now */
+    uint32_t silences;     /* questions without an answer */
     struct call *question; /* on a lane; NULL: none */
     struct target *asked;
-    struct call **calls; /* in the order of their numbers; NULL: over */
+    const struct target *chosen; /* the shard's primary, as of the last look */
+    struct call **calls;         /* in the order of their numbers; NULL: over */
     uint32_t n, cap;
     uint32_t left; /* that are not NULL */
     bool complete; /* the answer: the log goes back far enough */
 };
 
-int64_t fate_deadline(const struct fate *f)
+/* Their outcome is unknown when so much time has passed without a word of a primary; and at the
+ * latest after GIVE_UP_TIMES as much: it says all the time that it cannot tell yet. */
+#define GIVE_UP_TIMES 4
+
+int64_t fate_deadline(const struct exec *x, const struct fate *f)
 {
-    return f->give_up_us;
+    int64_t silence = x->settings.request_timeout_us + x->settings.failover_hold_us;
+    int64_t from = MIN(f->heard_us, f->begun_us + (GIVE_UP_TIMES - 1) * silence);
+    return from + silence + patience_since(&x->patience, from);
 }
 
 static struct fate *fate_for(struct exec *x, const struct lane *l, const struct call *c)
@@ -58,7 +67,8 @@ static struct fate *fate_for(struct exec *x, const struct lane *l, const struct 
                        .from = c->number,
                        .sent_us = c->sent_us,
                        .due_us = x->now_us};
-    f->give_up_us = x->now_us + x->settings.request_timeout_us + x->settings.failover_hold_us;
+    f->begun_us = f->heard_us = x->now_us;
+    f->chosen = x->routes[c->shard].chosen;
     list_append(&x->fates, &f->link);
     exec_wake(x, x->now_us);
     return f;
@@ -85,6 +95,10 @@ void fate_drop_all(struct exec *x)
 
 void fate_unknown(struct exec *x, struct call *c)
 {
+    if (UNLIKELY(fate_is_search(c))) {
+        fate_search_over(x, c, false);
+        return;
+    }
     x->counters.unknown_outcome += c->request->session != NULL;
     hold_overtaken(x, c);
     call_error(x, c, ERR_UNKNOWN_OUTCOME);
@@ -99,6 +113,10 @@ void fate_begin(struct exec *x, const struct lane *l, struct call *c)
         gather_scatter(x, c, l);
         return;
     }
+    if (askable && fate_is_loose(x, c)) {
+        fate_loose_begin(x, l, c);
+        return;
+    }
     if (!askable || c->shard < 0) {
         fate_unknown(x, c);
         return;
@@ -109,11 +127,7 @@ void fate_begin(struct exec *x, const struct lane *l, struct call *c)
     }
     struct fate *f = fate_for(x, l, c);
     c->fate = f;
-    if (!hold_unresolved(x, c)) {
-        c->fate = NULL;
-        fate_unknown(x, c);
-        return;
-    }
+    hold_unresolved(x, c);
     if (f->n == f->cap) {
         f->cap = f->cap == 0 ? 8 : f->cap * 2;
         f->calls = mem_realloc(f->calls, f->cap * sizeof(struct call *));
@@ -180,11 +194,13 @@ static void ask(struct exec *x, struct fate *f)
     f->question->fate = f;
 }
 
-/* The node is silent: only on a new connection can it be asked again. */
+/* The node is silent: only on a new connection can it be asked again. Each time it gets longer: it
+ * may live, and be slow. */
 static bool is_stuck(const struct exec *x, const struct fate *f)
 {
-    int64_t limit = MAX(SILENT_US, x->settings.request_timeout_us / 4);
-    return x->now_us - f->question->sent_us > limit;
+    int64_t limit = MAX(SILENT_US, x->settings.request_timeout_us / 4) << MIN(f->silences, 3u);
+    int64_t sent = f->question->sent_us;
+    return x->now_us - sent > limit + patience_since(&x->patience, sent);
 }
 
 void fates_tick(struct exec *x, bool map_changed)
@@ -201,7 +217,12 @@ void fates_tick(struct exec *x, bool map_changed)
             f->question = NULL;
             f->due_us = x->now_us;
         }
+        if (chosen != f->chosen) {
+            f->chosen = chosen;
+            f->heard_us = x->now_us; /* there is somebody else to ask; or was until now */
+        }
         if (f->question != NULL && is_stuck(x, f)) {
+            f->silences++;
             lane_break(x, f->question->lane, LANE_BROKEN); /* comes back to fate_question_lost */
         }
         if (f->question == NULL && chosen != NULL && (map_changed || x->now_us >= f->due_us)) {
@@ -272,6 +293,11 @@ static void send_again(struct exec *x, struct call *c)
     if (c->pinned) {
         hold_take(x, c);
         tx_watch_broken(x, c);
+        return;
+    }
+    if (UNLIKELY(fate_is_search(c))) {
+        hold_take(x, c);
+        fate_search_over(x, c, true);
         return;
     }
     fate_forget(c); /* it stays where it is held, and goes when its turn comes */
@@ -363,6 +389,7 @@ void fate_answered(struct exec *x, struct call *question, struct chunk *chunk, c
         return;
     }
     f->question = NULL;
+    f->heard_us = x->now_us;
     if (*ptr == '-' && retry_classify(slice_of(ptr, len)) != ANSWER_REPLY) {
         ask_later(x, f);
         return;

@@ -107,6 +107,9 @@ static void done(struct exec *x, struct request *r)
     case GATHER_WAIT:
         wait_answered(x, r);
         break;
+    case GATHER_SEARCH:
+        search_answered(x, r);
+        break;
     }
 }
 

@@ -19,20 +19,20 @@ static size_t cost_of(const struct call *c)
 static int64_t deadline_of(const struct exec *x, const struct call *c)
 {
     if (c->fate != NULL) {
-        return fate_deadline(c->fate);
+        return fate_deadline(x, c->fate);
     }
     int64_t from = c->granted ? c->sent_us : c->request->start_us;
-    int64_t last = from + x->settings.request_timeout_us;
+    int64_t last = from + x->settings.request_timeout_us + patience_since(&x->patience, from);
     if (UNLIKELY(c->request->wait != NULL)) {
         last = MIN(last, wait_until(c->request));
     }
     int64_t lost = c->shard >= 0 ? route_lost_us(x, c->shard) : 0;
-    if (lost != 0) {
-        return MIN(last, (c->granted ? MAX(lost, from) : lost) + x->settings.failover_hold_us);
+    if (lost == 0 && c->target != NULL) {
+        lost = c->target->down_since_us;
     }
-    if (c->target != NULL && c->target->down_since_us != 0) {
-        return MIN(last, MAX(c->target->down_since_us, c->granted ? from : 0) +
-                             x->settings.failover_hold_us);
+    if (lost != 0) {
+        lost = c->granted ? MAX(lost, from) : lost;
+        last = MIN(last, lost + x->settings.failover_hold_us + patience_since(&x->patience, lost));
     }
     return last;
 }
@@ -115,7 +115,7 @@ static void queue_held(struct exec *x, struct session *s, struct call *c)
 void call_own_bytes(struct call *c)
 {
     c->own_bytes = true;
-    if (c->chunk->cap / 2 <= c->len) {
+    if (c->chunk == NULL || c->chunk->cap / 2 <= c->len) {
         return;
     }
     struct chunk *own = chunk_new(c->len);
@@ -143,18 +143,13 @@ static void put_held(struct exec *x, struct call *c)
     queue_held(x, s, c);
 }
 
-bool hold_unresolved(struct exec *x, struct call *c)
+void hold_unresolved(struct exec *x, struct call *c)
 {
     c->lane = NULL;
     c->due_us = 0;
     c->again = true;
-    if (too_many(x, c)) {
-        x->counters.hold_refused++;
-        return false;
-    }
     put_held(x, c);
     exec_wake(x, x->now_us + TICK_US);
-    return true;
 }
 
 void call_hold(struct exec *x, struct call *c, int64_t due_us)

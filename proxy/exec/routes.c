@@ -6,8 +6,7 @@
 #include "proxy/exec/exec_priv.h"
 
 #define PROBE_DELAY_MAX_US (50 * 1000)
-#define PROBE_GRID_US      2000 /* so that the probes of many shards come together */
-#define REFUSED_LATELY_US  (1000 * 1000)
+#define PROBE_GRID_US      2000        /* so that the probes of many shards come together */
 #define SHUN_US            (50 * 1000) /* a replica that refused gets no reads of that shard for so long */
 
 void routes_reset(struct exec *x, uint32_t shards)
@@ -45,10 +44,6 @@ void route_refused(struct exec *x, int shard)
                                        MIN(x->settings.retry_max_delay_us, PROBE_DELAY_MAX_US),
                                    .backoff_percent = x->settings.retry_backoff_percent};
     int64_t at = x->now_us + retry_delay_us(&p, route->refusals++, &x->rng);
-    if (x->now_us - route->refused_us > REFUSED_LATELY_US || route->lost_us == 0) {
-        route->lost_us = x->now_us;
-    }
-    route->refused_us = x->now_us;
     route->primary = NULL;
     route->probe = NULL;
     route->probe_at_us = at - at % PROBE_GRID_US + PROBE_GRID_US;
@@ -78,8 +73,7 @@ void route_probe_over(struct exec *x, const struct call *c)
 int64_t route_lost_us(const struct exec *x, int shard)
 {
     const struct shard_route *route = &x->routes[shard];
-    bool lately = x->now_us - route->refused_us < REFUSED_LATELY_US;
-    return route->primary == NULL && (route->chosen == NULL || lately) ? route->lost_us : 0;
+    return route->chosen == NULL ? route->lost_us : 0;
 }
 
 bool route_takes(const struct exec *x, int shard)

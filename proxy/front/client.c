@@ -505,8 +505,9 @@ static void error_reply(void *front, const char *reply, size_t len)
 static void wake_at(void *front, int64_t at_us)
 {
     struct worker *w = front;
-    int64_t after_us = at_us - loop_now_us(w->loop);
-    loop_timer_start(&w->impl->tick, MAX(after_us / 1000, 1), 0);
+    int64_t after_us = MAX(at_us - loop_now_us(w->loop), 1000);
+    w->impl->tick_at_us = loop_now_us(w->loop) + after_us;
+    loop_timer_start(&w->impl->tick, after_us / 1000, 0);
 }
 
 void client_fill_port(struct exec_port *port)

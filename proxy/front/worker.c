@@ -61,10 +61,16 @@ void worker_accepted(void *arg, int fd)
 
 /* --- timers --- */
 
+#define STALL_US (100 * 1000) /* so late is no timer that only waits for its turn */
+
 static void on_tick(struct loop_timer *t)
 {
     struct worker *w = t->arg;
-    exec_set_now(w->exec, loop_now_us(w->loop));
+    int64_t now_us = loop_now_us(w->loop);
+    exec_set_now(w->exec, now_us);
+    if (now_us - w->impl->tick_at_us > STALL_US) {
+        exec_stalled(w->exec, now_us - w->impl->tick_at_us);
+    }
     exec_tick(w->exec);
 }
 

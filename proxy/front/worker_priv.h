@@ -57,6 +57,7 @@ struct worker_impl {
     struct list doomed; /* struct client.link */
     struct loop_task bury;
     struct loop_timer tick; /* exec's */
+    int64_t tick_at_us;     /* when it is due */
     struct loop_timer cron;
     struct loop_timer drain;
     int64_t drain_since_ms;

@@ -106,13 +106,28 @@ class Counter:
             self.wrong.append((command, expected, reply))
 
 
+INCR = "return redis.call('incr', ARGV[1])"
+LOOK_AND_INCR = "redis.call('exists', ARGV[1]) return redis.call('incr', ARGV[1])"
+LIBRARY = "#!lua name=counts\nredis.register_function('count', function(keys, args) return redis.call('incr', args[1]) end)"
+
+
+class ScriptCounter(Counter):
+    """It counts with scripts that do not name their keys: only the logs can tell where they ran."""
+
+    def batch(self):
+        key = f"own:{self.number}:{self.rng.randrange(30)}"
+        self.own[key] = self.own.get(key, 0) + 1
+        words = self.rng.choice([("EVAL", INCR, 0), ("EVAL", LOOK_AND_INCR, 0), ("FCALL", "count", 0)])
+        return [(*words, key)], [self.own[key]]
+
+
 class Counting:
     """Clients under way; `settle` stops them and holds what they were told against what is there."""
 
-    def __init__(self, cluster, clients=6, **more):
+    def __init__(self, cluster, clients=6, kind=Counter, **more):
         self.cluster = cluster
         port = cluster.proxy.port
-        self.clients = [Counter(port, number, 1 + 7 * (number % 3), **more) for number in range(clients)]
+        self.clients = [kind(port, number, 1 + 7 * (number % 3), **more) for number in range(clients)]
 
     def rounds(self):
         return [client.rounds for client in self.clients]
@@ -294,6 +309,32 @@ def test_connections_are_cut(copies):
     assert sum(relay.n_cut for relay in relays.values()) > 30
     assert info["unknown_outcome"] == "0"
     assert int(info["resolved_replied"]) > 0
+
+
+def test_scripts_without_keys():
+    relays = {}
+    cluster = start(relays)
+    with cluster.proxy.wire(limit=30) as wire:
+        assert wire.command("FUNCTION", "LOAD", LIBRARY) == b"counts"
+    counting = Counting(cluster, kind=ScriptCounter)
+    counting.go_on()
+    for _ in range(20):
+        for relay in relays.values():
+            relay.cut()
+        counting.go_on(rounds=3)
+    for name in "ABC":
+        cluster.nodes[name].kill()
+        counting.go_on()
+        cluster.start_node(name)
+        counting.go_on()
+        wait_whole(cluster)
+    info = counting.settle()
+    for relay in relays.values():
+        relay.close()
+    assert sum(relay.n_cut for relay in relays.values()) > 20
+    assert info["unknown_outcome"] == "0"
+    assert int(info["resolved_replied"]) > 0
+    assert int(info["resolved_resent"]) > 0
 
 
 def test_nodes_stand_still():

@@ -158,6 +158,152 @@ static void test_a_silent_node_is_asked_on_a_new_connection(void **state)
     teardown(&a);
 }
 
+/* Neither the time in which this worker did not run, nor a primary that says all the time that it
+ * cannot tell yet, makes an outcome unknown; silence does. */
+static void test_the_time_to_find_out_is_the_nodes_own(void **state)
+{
+    (void)state;
+    struct person a;
+    setup(&a);
+    (void)lose_two(&a);
+    world.now_us += 60000000;
+    exec_set_now(world.x, world.now_us);
+    exec_stalled(world.x, 60000000);
+    exec_tick(world.x);
+    assert_string_equal(heard(&a), "");
+    (void)stand(0, LANE_FATE);
+    for (int i = 0; i < 15; i++) { /* request-timeout and failover-hold are 7 s */
+        (void)sent(wire_to(0, LANE_FATE));
+        answer(wire_to(0, LANE_FATE), "-TRYAGAIN not yet\r\n");
+        pass_time(1000000);
+        assert_string_equal(heard(&a), "");
+    }
+    (void)sent(wire_to(0, LANE_FATE));
+    answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*4\r\n:1\r\n$4\r\n:1\r\n\r\n:2\r\n$4\r\n:5\r\n\r\n");
+    assert_string_equal(heard(&a), ":1\r\n:5\r\n");
+    assert_int_equal(exec_counters(world.x)->stalled_ms, 60000);
+    teardown(&a);
+}
+
+static void test_what_nobody_tells_in_time_is_unknown(void **state)
+{
+    (void)state;
+    struct person a;
+    setup(&a);
+    (void)lose_two(&a);
+    pass_time(6900000);
+    assert_string_equal(heard(&a), "");
+    pass_time(200000);
+    assert_memory_equal(heard(&a), "-UNKNOWNOUTCOME", 15);
+    teardown(&a);
+}
+
+/* What is in doubt is held, however many wait: only what is new is refused. */
+static void test_writes_in_doubt_always_have_a_place(void **state)
+{
+    (void)state;
+    struct person a;
+    setup(&a);
+    world.settings.hold_max_requests = 1;
+    exec_set(world.x, &world.settings);
+    (void)lose_two(&a);
+    (void)stand(0, LANE_FATE);
+    (void)sent(wire_to(0, LANE_FATE));
+    answer(wire_to(0, LANE_FATE), "*2\r\n:1\r\n*4\r\n:1\r\n$4\r\n:1\r\n\r\n:2\r\n$4\r\n:5\r\n\r\n");
+    assert_string_equal(heard(&a), ":1\r\n:5\r\n");
+    teardown(&a);
+}
+
+/* EVAL without keys left by a lane that broke; its outcome is asked of all four shards. */
+static uint64_t lose_script(struct person *a, int *first)
+{
+    SAY(a, "EVAL script 0");
+    uint64_t id = stand(0, LANE_WRITE);
+    SENT(wire_to(0, LANE_WRITE), "EVAL script 0;");
+    snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+    pass_time(1000);
+    for (int node = 0; node < 2; node++) {
+        (void)stand(node, LANE_FATE);
+        const char *text = sent(wire_to(node, LANE_FATE));
+        int shard = -1;
+        assert_int_equal(sscanf(text, "SHOAL FATE %*u %d 1 52;", &shard), 1);
+        first[node] = shard;
+    }
+    return id;
+}
+
+#define NOTHING_THERE "*2\r\n:1\r\n*0\r\n"
+
+static void test_a_script_without_keys_is_looked_for_in_all_shards(void **state)
+{
+    (void)state;
+    struct person a;
+    int first[2];
+    setup(&a);
+    (void)lose_script(&a, first);
+    assert_int_not_equal(first[0], first[1]);
+    answer(wire_to(0, LANE_FATE), NOTHING_THERE NOTHING_THERE);
+    assert_string_equal(heard(&a), "");
+    answer(wire_to(1, LANE_FATE), NOTHING_THERE "*2\r\n:1\r\n*2\r\n:1\r\n$4\r\n:7\r\n\r\n");
+    assert_string_equal(heard(&a), ":7\r\n");
+    assert_int_equal(exec_counters(world.x)->resolved_replied, 1);
+    assert_int_equal(exec_held_requests(world.x), 0);
+    teardown(&a);
+}
+
+static void test_a_script_without_keys_and_trace_is_sent_again(void **state)
+{
+    (void)state;
+    struct person a;
+    int first[2];
+    setup(&a);
+    (void)lose_script(&a, first);
+    answer(wire_to(0, LANE_FATE), NOTHING_THERE NOTHING_THERE);
+    answer(wire_to(1, LANE_FATE), NOTHING_THERE NOTHING_THERE);
+    pass_time(1000);
+    (void)stand(0, LANE_WRITE);
+    SENT(wire_to(0, LANE_WRITE), "EVAL script 0;");
+    answer(wire_to(0, LANE_WRITE), ":9\r\n");
+    assert_string_equal(heard(&a), ":9\r\n");
+    assert_int_equal(exec_counters(world.x)->resolved_resent, 1);
+    teardown(&a);
+}
+
+static void test_a_script_that_some_shard_cannot_tell_of_is_unknown(void **state)
+{
+    (void)state;
+    static const char *const says[] = {
+        "*2\r\n:0\r\n*0\r\n",              /* the log does not go back so far */
+        "*2\r\n:1\r\n*2\r\n:1\r\n$-1\r\n", /* it wrote to several shards */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(says); i++) {
+        struct person a;
+        int first[2];
+        setup(&a);
+        (void)lose_script(&a, first);
+        answer(wire_to(0, LANE_FATE), NOTHING_THERE NOTHING_THERE);
+        answer(wire_to(1, LANE_FATE), NOTHING_THERE);
+        answer(wire_to(1, LANE_FATE), says[i]);
+        assert_memory_equal(heard(&a), "-UNKNOWNOUTCOME", 15);
+        assert_int_equal(exec_counters(world.x)->unknown_outcome, 1);
+        teardown(&a);
+    }
+}
+
+static void test_a_client_may_leave_while_its_script_is_looked_for(void **state)
+{
+    (void)state;
+    struct person a;
+    int first[2];
+    setup(&a);
+    (void)lose_script(&a, first);
+    answer(wire_to(0, LANE_FATE), NOTHING_THERE);
+    exec_session_gone(world.x, &a.session);
+    assert_int_equal(exec_held_requests(world.x), 0);
+    assert_int_equal(exec_open_requests(world.x), 0);
+    teardown(&a);
+}
+
 static void test_each_shard_of_a_command_is_asked_for(void **state)
 {
     (void)state;
@@ -306,6 +452,13 @@ int main(void)
         cmocka_unit_test(test_the_new_primary_is_asked),
         cmocka_unit_test(test_an_answer_that_took_too_long_is_not_taken),
         cmocka_unit_test(test_a_silent_node_is_asked_on_a_new_connection),
+        cmocka_unit_test(test_the_time_to_find_out_is_the_nodes_own),
+        cmocka_unit_test(test_what_nobody_tells_in_time_is_unknown),
+        cmocka_unit_test(test_writes_in_doubt_always_have_a_place),
+        cmocka_unit_test(test_a_script_without_keys_is_looked_for_in_all_shards),
+        cmocka_unit_test(test_a_script_without_keys_and_trace_is_sent_again),
+        cmocka_unit_test(test_a_script_that_some_shard_cannot_tell_of_is_unknown),
+        cmocka_unit_test(test_a_client_may_leave_while_its_script_is_looked_for),
         cmocka_unit_test(test_each_shard_of_a_command_is_asked_for),
         cmocka_unit_test(test_a_transaction_goes_by_the_number_of_its_exec),
         cmocka_unit_test(test_a_watching_transaction_that_left_no_trace_is_nil),
