@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* What an operator asks for that takes a while: its answer comes when it is done. Nothing of it is
  * durable: after a restart of the coordinator whoever asked finds the connection gone, and what had
- * been begun is left as it is, whole.
+ * been begun is left as it is, whole. (CLUSTER FAILOVER answers at once, so it is durable.)
  *
  *   CLUSTER SETSLOT  a shard goes to another node: redis-cli --cluster reshard and rebalance
  *   CLUSTER FORGET   a living node is emptied before it goes: redis-cli --cluster del-node */
