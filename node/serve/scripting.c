@@ -68,15 +68,13 @@ static bool is_anywhere(struct server *s, const struct call *c)
 }
 
 /* The first key that such a script touches says where it belongs: the proxy sends it there, as a
- * command of that key, which waits where it must. */
+ * command of that key, which waits where it must. The address is for the form's sake: the proxy goes
+ * by its own map, and there may be none here yet. */
 static void send_to(struct server *s, uint32_t slot)
 {
-    const struct map *m = s->map;
-    const struct map_shard *shard = &m->shards[keyspace_shard_of(s->ks, (int)slot)];
-    const struct map_node *n = &m->nodes[shard->primary == NODE_NONE ? s->self : shard->primary];
     struct str where = {0};
     s->stats.redirects++;
-    str_printf(&where, "MOVED %u %s:%d", slot, n->host, n->port);
+    str_printf(&where, "MOVED %u ?:0", slot);
     scripts_move(s->scripts, str_cstr(&where));
     str_fini(&where);
 }
@@ -104,7 +102,7 @@ static bool key_allowed(struct server *s, const struct call *c, const struct cal
         replicate_exec(s, shard);
         return true;
     }
-    if (answer != REPL_NOREPLICAS && is_anywhere(s, c) && s->map != NULL && s->self != NODE_NONE) {
+    if (answer != REPL_NOREPLICAS && is_anywhere(s, c)) {
         send_to(s, slot);
     }
     if (answer == REPL_MOVED) {

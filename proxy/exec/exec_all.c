@@ -172,6 +172,7 @@ void all_answered(struct exec *x, struct request *r)
 {
     struct outbuf o = {0};
     struct resp_writer w = {.out = &o, .proto = r->proto};
+    gather_drop_gone(r->gather);
     const struct part *p = script_changed(r->command, r->gather);
     if (p == NULL && router_urgent(r->command) && r->gather->n_parts > 0) {
         p = script_best(r->command, r->gather);
@@ -241,7 +242,10 @@ void random_answered(struct exec *x, struct request *r)
     struct gather *g = r->gather;
     const struct part *p = g->parts[0];
     bool nil = *p->reply == '_' || (p->reply_len >= 3 && memcmp(p->reply, "$-1", 3) == 0);
-    struct target *next = nil ? random_target(x, g) : NULL;
+    if (p->gone) {
+        memset(g->asked, 0, g->n_asked); /* what was its is with others now */
+    }
+    struct target *next = nil || p->gone ? random_target(x, g) : NULL;
     if (next == NULL) {
         request_reply(x, r, p->reply_chunk, p->reply, p->reply_len);
         return;

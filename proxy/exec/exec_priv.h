@@ -303,6 +303,7 @@ struct part {
     bool absent;   /* SEARCH: not there, and never will be */
     bool doubtful; /* SEARCH: there without a reply, or nobody can tell */
     bool replaced; /* its keys went to other parts */
+    bool gone;     /* its node was taken off the map before it answered */
     struct chunk *reply_chunk;
     const char *reply;
     size_t reply_len;
@@ -335,6 +336,10 @@ void gather_answer(struct exec *x, struct call *c, struct chunk *chunk, const ch
 /* A part that spans shards must go elsewhere: it is cut anew. */
 void gather_replan(struct exec *x, struct call *c);
 void gather_drop_replies(struct gather *g);
+/* The call's node is not on the map any more: what goes to all goes to those that are. */
+void gather_part_gone(struct exec *x, struct call *c);
+/* Leaves the parts whose nodes are there; the last one if none is. */
+void gather_drop_gone(struct gather *g);
 /* Around sending: the last answer may come before all is sent. */
 void gather_begin(struct request *r);
 void gather_end(struct exec *x, struct request *r);
@@ -452,6 +457,8 @@ void split_answered(struct exec *x, struct request *r);
 void search_answered(struct exec *x, struct request *r);
 void fan_answered(struct exec *x, struct request *r);
 void tx_answered(struct exec *x, struct request *r);
+/* The transaction goes to that node after all: with the scripts that this one may lack. */
+void tx_aim(struct call *c, const struct target *t);
 void tx_run_free(struct tx_run **run);
 /* Inside MULTI: queues or refuses. */
 enum exec_verdict tx_queue(struct exec *x, struct session *s, const struct command *c,

@@ -132,6 +132,27 @@ void gather_answer(struct exec *x, struct call *c, struct chunk *chunk, const ch
     gather_end(x, c->request);
 }
 
+void gather_part_gone(struct exec *x, struct call *c)
+{
+    INVARIANT(c->kind == CALL_PART);
+    container_of(c, struct part, call)->gone = true;
+    call_error(x, c, ERR_CLUSTERDOWN);
+}
+
+void gather_drop_gone(struct gather *g)
+{
+    uint32_t n = 0;
+    INVARIANT(g->open == 0);
+    for (uint32_t i = 0; i < g->n_parts; i++) {
+        if (g->parts[i]->gone && (n > 0 || i + 1 < g->n_parts)) {
+            drop_part(g->parts[i]);
+        } else {
+            g->parts[n++] = g->parts[i];
+        }
+    }
+    g->n_parts = n;
+}
+
 struct chunk *gather_encode(const struct slice *argv, size_t argc, const char **bytes, size_t *len)
 {
     struct chunk *c = chunk_new(encoded_max(argv, argc));

@@ -265,6 +265,9 @@ void call_send_to(struct exec *x, struct call *c, struct target *t, enum lane_ki
     if (must_wait_behind(x, c, l)) {
         call_hold(x, c, x->now_us + 1000);
     } else if (lane_ready(x, l)) {
+        if (UNLIKELY(c->again && c->kind == CALL_PART && c->request->gather->kind == GATHER_TX)) {
+            tx_aim(c, t);
+        }
         lane_put(x, l, c, NULL);
     } else {
         call_hold(x, c, t->retry_at_us);
@@ -290,7 +293,7 @@ void call_send(struct exec *x, struct call *c)
     case CALL_NODE:
         t = c->target;
         if (t->node == NODE_NONE || !t->alive) {
-            call_error(x, c, ERR_CLUSTERDOWN);
+            gather_part_gone(x, c);
             return;
         }
         kind = router_urgent(c->request->command) ? LANE_URGENT : kind;

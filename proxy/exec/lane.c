@@ -354,11 +354,13 @@ static void account_gone(struct exec *x, struct call *c)
     }
 }
 
-/* It changes no data wherever it goes: it may run twice. */
+/* It may run twice: it changes no data wherever it goes, or it is what all nodes are told, at most
+ * of libraries (the second time one is there already, or gone). */
 static bool is_harmless(const struct call *c)
 {
-    return ((c->shard == CALL_ANY && c->kind == CALL_ONE) || c->shard == CALL_NODE) &&
-           (c->request->command->flags & (CF_WRITE | CF_MAY_REPLICATE)) == 0;
+    return c->shard == CALL_NODE ||
+           (c->shard == CALL_ANY && c->kind == CALL_ONE &&
+            (c->request->command->flags & (CF_WRITE | CF_MAY_REPLICATE)) == 0);
 }
 
 /* A call whose connection broke. */

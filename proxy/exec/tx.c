@@ -373,22 +373,22 @@ static const struct target *target_of_run(const struct tx_run *run)
 }
 
 /* What goes before the segment: scripts that the node may lack. */
-static void add_loads(struct tx_run *run, uint32_t from, uint32_t to, struct str *loads)
+static void add_loads(struct tx_run *run, uint32_t to, const struct target *t, struct str *loads)
 {
     struct exec *x = run->exec;
     run->loads = 0;
     x->walk++;
-    for (uint32_t i = from; i < to; i++) {
+    for (uint32_t i = run->next; i < to; i++) {
         if (UNLIKELY(runs_by_digest(&run->items[i]))) {
-            run->loads += script_loads(x, target_of_run(run), item_bytes(run, i), loads);
+            run->loads += script_loads(x, t, item_bytes(run, i), loads);
         }
     }
 }
 
-/* MULTI, the items [from, to), EXEC: in one piece, behind `loads`. */
-static struct chunk *segment_bytes(const struct tx_run *run, uint32_t from, uint32_t to,
-                                   const struct str *loads)
+/* MULTI, the items up to `to`, EXEC: in one piece, behind `loads`. */
+static struct chunk *segment_bytes(const struct tx_run *run, uint32_t to, const struct str *loads)
 {
+    uint32_t from = run->next;
     size_t len = loads->len + sizeof(TX_HEAD) + sizeof(TX_TAIL);
     for (uint32_t i = from; i < to; i++) {
         len += run->items[i].len;
@@ -427,16 +427,36 @@ static int select_in(struct tx_run *run, uint32_t from, uint32_t to)
     return found;
 }
 
+/* The call is the segment up to `to`, for that node. */
+static void write_segment(struct tx_run *run, struct part *p, uint32_t to, const struct target *t)
+{
+    struct str loads = {0};
+    add_loads(run, to, t, &loads);
+    struct chunk *chunk = segment_bytes(run, to, &loads);
+    str_fini(&loads);
+    part_set_bytes(p, chunk, chunk->data, chunk->len);
+    chunk_unref(&chunk);
+    p->call.swallow_own = run->loads + to - run->next + 1;
+}
+
+void tx_aim(struct call *c, const struct target *t)
+{
+    struct tx_run *run = c->request->gather->run;
+    bool by_digest = false;
+    for (uint32_t i = run->next; i < run->segment_end; i++) {
+        by_digest = by_digest || runs_by_digest(&run->items[i]);
+    }
+    if (by_digest) {
+        call_drop_bytes(c);
+        write_segment(run, container_of(c, struct part, call), run->segment_end, t);
+    }
+}
+
 static void send_segment(struct exec *x, struct tx_run *run, uint32_t to)
 {
     struct request *r = run->request;
-    struct str loads = {0};
-    add_loads(run, run->next, to, &loads);
-    struct chunk *chunk = segment_bytes(run, run->next, to, &loads);
-    str_fini(&loads);
     struct part *p = gather_add(r);
-    part_set_bytes(p, chunk, chunk->data, chunk->len);
-    chunk_unref(&chunk);
+    write_segment(run, p, to, target_of_run(run));
     run->select_db = select_in(run, run->next, to);
     run->segment_end = to;
     run->in_segment = true;
@@ -444,7 +464,6 @@ static void send_segment(struct exec *x, struct tx_run *run, uint32_t to)
     p->call.shard = run->shard;
     p->call.db = run->inner.db;
     p->call.write = true;
-    p->call.swallow_own = run->loads + to - run->next + 1;
     p->call.pinned = run->pinned != NULL;
     run->segment_us = x->now_us;
     gather_begin(r);

@@ -264,18 +264,8 @@ def start(relays=None, **options):
     wait_until(cluster.view.served, 20, "every shard to be served")
     wait_until(lambda: cluster.proxy.wire().command("SET", "ready", 1) == b"OK", 20, "a write to succeed")
     if settings["replication_factor"] > 1:
-        wait_whole(cluster)
+        cluster.wait_whole()
     return cluster
-
-
-def is_whole(cluster):
-    """Every shard has a second copy in sync."""
-    rows = cluster.view.shards()
-    return bool(rows) and all(row["primary"] != "-" and ":active" in row["replicas"] for row in rows)
-
-
-def wait_whole(cluster, limit=40):
-    wait_until(lambda: is_whole(cluster), limit, "every shard to have its copies in sync")
 
 
 def test_nodes_are_killed():
@@ -287,7 +277,7 @@ def test_nodes_are_killed():
         counting.go_on()
         cluster.start_node(name)
         counting.go_on()
-        wait_whole(cluster)
+        cluster.wait_whole()
     info = counting.settle()
     assert info["unknown_outcome"] == "0"
     assert int(info["resolved_replied"]) + int(info["resolved_resent"]) > 0
@@ -347,7 +337,7 @@ def test_nodes_stand_still():
         counting.go_on()
         cluster.nodes[name].resume()
         counting.go_on()
-        wait_whole(cluster)
+        cluster.wait_whole()
     info = counting.settle()
     assert info["unknown_outcome"] == "0"
 
@@ -369,7 +359,7 @@ def test_primaries_are_handed_over():
             assert wire.command("CLUSTER", "DRAIN", node, "CANCEL") == b"OK"
             wait_until(lambda: primaries() > 0, 30, "the node to be primary of something")
         counting.go_on()
-        wait_whole(cluster)
+        cluster.wait_whole()
     info = counting.settle()
     assert info["unknown_outcome"] == "0"
     assert info["lanes_lost"] == "0"

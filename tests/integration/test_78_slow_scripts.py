@@ -20,6 +20,7 @@ def make(**options):
     for name in "ABC":
         made.start_node(name, busy_reply_threshold=50, **options)
     made.wait_even()
+    made.wait_whole()
     return made
 
 

@@ -131,6 +131,15 @@ class Cluster:
         wait_until(self.answers, limit, "the proxy to answer")
         return counts
 
+    def wait_whole(self, limit=40):
+        """Every shard has a second copy in sync: one node may be killed."""
+
+        def whole():
+            rows = self.view.shards()
+            return bool(rows) and all(row["primary"] != "-" and ":active" in row["replicas"] for row in rows)
+
+        wait_until(whole, limit, "every shard to have its copies in sync")
+
     def keys_of(self, name, count, prefix="key"):
         """Names of keys whose primary is the node."""
         mine = self.row(name)["id"]

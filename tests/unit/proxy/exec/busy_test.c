@@ -139,6 +139,45 @@ static void test_scripts_are_loaded_before_their_transaction(void **state)
     end();
 }
 
+static void test_scripts_are_loaded_where_their_transaction_goes_after_all(void **state)
+{
+    (void)state;
+    static const char loaded[] = "$40\r\ne0e1f9fabfc9d4800c877a703b823ac0578ff8db\r\n";
+    static const char done[] = "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n";
+    world_setup(2);
+    person_init(&a);
+    exec_script_note(world.x, SLICE("return 1"));
+    char all[120];
+    snprintf(all, sizeof(all), "MULTI;EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 1 %s;EXEC;",
+             key_of(0, 0));
+    for (int i = 0; i < 2; i++) {
+        SAY(&a, "MULTI");
+        SAY(&a, "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 1 %s", key_of(0, 0));
+        SAY(&a, "EXEC");
+        (void)heard(&a);
+        SENT(wire_to(0, LANE_WRITE), "%s%s", i == 0 ? "SCRIPT LOAD return 1;" : "", all);
+        if (i == 0) {
+            assert_true(answer(wire_to(0, LANE_WRITE), loaded));
+            assert_true(answer(wire_to(0, LANE_WRITE), done));
+            HEARD(&a, "*1\r\n:1\r\n");
+        }
+    }
+    /* Node 0 has the script, but not the shard any more. */
+    assert_true(answer(wire_to(0, LANE_WRITE),
+                       "+OK\r\n-MOVED 1 x:1\r\n-EXECABORT Transaction discarded\r\n"));
+    struct map *m = map_of(2, false);
+    assert_true(map_build_add_member(&m->shards[0], 1));
+    map_build_set_primary(&m->shards[0], 1);
+    give_map(m);
+    pass_time(1000);
+    SENT(wire_to(1, LANE_WRITE), "SCRIPT LOAD return 1;%s", all);
+    assert_true(answer(wire_to(1, LANE_WRITE), loaded));
+    assert_true(answer(wire_to(1, LANE_WRITE), done));
+    HEARD(&a, "*1\r\n:1\r\n");
+    person_fini(&a);
+    world_end();
+}
+
 static void test_a_script_without_keys_goes_where_the_node_says(void **state)
 {
     (void)state;
@@ -183,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_a_lane_whose_node_is_busy_is_not_given_up),
         cmocka_unit_test(test_scripts_without_keys_concern_those_without_shard),
         cmocka_unit_test(test_scripts_are_loaded_before_their_transaction),
+        cmocka_unit_test(test_scripts_are_loaded_where_their_transaction_goes_after_all),
         cmocka_unit_test(test_a_script_without_keys_goes_where_the_node_says),
         cmocka_unit_test(test_errors_of_scripts_are_not_the_nodes),
     };

@@ -252,6 +252,62 @@ static void test_randomkey_asks_on_until_there_is_one(void **state)
     world_end();
 }
 
+/* All is with node 1 now. */
+static struct map *map_without_node_0(void)
+{
+    struct map *m = map_of(2, false);
+    m->nodes[0].state = NODE_DEAD;
+    for (int i = 0; i < SHARDS; i += 2) {
+        assert_true(map_build_add_member(&m->shards[i], 1));
+        map_build_set_primary(&m->shards[i], 1);
+    }
+    return m;
+}
+
+static void test_a_node_that_died_need_not_answer(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"FUNCTION DELETE lib", "SCRIPT FLUSH"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        struct person a;
+        world_setup(2);
+        person_init(&a);
+        SAY(&a, "%s", lines[i]);
+        sent(wire_to(0, LANE_WRITE));
+        snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+        sent(wire_to(1, LANE_WRITE));
+        answer(wire_to(1, LANE_WRITE), "+OK\r\n");
+        assert_string_equal(heard(&a), "");
+        give_map(map_without_node_0());
+        pass_time(20000);
+        HEARD(&a, "+OK\r\n");
+        person_fini(&a);
+        world_end();
+    }
+}
+
+static void test_randomkey_of_a_node_that_died(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    SAY(&a, "RANDOMKEY");
+    if (find_wire(0, LANE_WRITE) == NULL) {
+        sent(wire_to(1, LANE_WRITE));
+        answer(wire_to(1, LANE_WRITE), "$-1\r\n");
+    }
+    sent(wire_to(0, LANE_WRITE));
+    snap(wire_to(0, LANE_WRITE), LANE_BROKEN);
+    give_map(map_without_node_0());
+    pass_time(20000);
+    SENT(wire_to(1, LANE_WRITE), "RANDOMKEY;");
+    answer(wire_to(1, LANE_WRITE), "$1\r\nk\r\n");
+    HEARD(&a, "$1\r\nk\r\n");
+    person_fini(&a);
+    world_end();
+}
+
 static void test_scan_goes_from_shard_to_shard(void **state)
 {
     (void)state;
@@ -792,6 +848,8 @@ int main(void)
         cmocka_unit_test(test_what_is_about_all_shards_waits_for_each),
         cmocka_unit_test(test_a_shard_that_moved_is_emptied_where_it_is),
         cmocka_unit_test(test_randomkey_asks_on_until_there_is_one),
+        cmocka_unit_test(test_a_node_that_died_need_not_answer),
+        cmocka_unit_test(test_randomkey_of_a_node_that_died),
         cmocka_unit_test(test_scan_goes_from_shard_to_shard),
         cmocka_unit_test(test_scan_stays_in_its_database),
         cmocka_unit_test(test_scan_makes_a_bounded_number_of_hops),
