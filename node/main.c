@@ -231,6 +231,7 @@ int main(int argc, char **argv)
         daemon_notify("READY=1");
         loop_run(p.loop);
         log_event(LOG_NOTICE, "server", "stopped, ready to exit, bye bye... node=%s", p.server->id);
+        rc = p.server->failed ? 1 : 0;
     }
     finish(&p);
     return rc;

@@ -36,6 +36,7 @@ struct resp_link {
     uint32_t depth; /* calls of on_message running */
     bool freed;     /* in one of them */
     bool down;
+    size_t bytes_max; /* of a message */
 };
 
 static void message_fini(struct message *m)
@@ -172,7 +173,7 @@ static void on_data(struct stream *s)
         }
         if (reply == NULL) {
             size_t held = l->reader->len - l->reader->pos + l->message.bytes.len;
-            if (held > RESP_LINK_BYTES) {
+            if (held > l->bytes_max) {
                 stream_fail(s, EMSGSIZE);
             }
             return;
@@ -210,6 +211,7 @@ static struct resp_link *make(void *owner, resp_link_fn on_message, resp_link_do
     l->owner = owner;
     l->on_message = on_message;
     l->on_down = on_down;
+    l->bytes_max = RESP_LINK_BYTES;
     l->reader = redisReaderCreateWithFunctions(&reader_functions);
     INVARIANT(l->reader != NULL);
     l->reader->privdata = &l->message;
@@ -255,6 +257,12 @@ void resp_link_free(struct resp_link **lp)
     } else {
         release(l);
     }
+}
+
+void resp_link_limit(struct resp_link *l, size_t bytes)
+{
+    CHECK_OBJ(l, RESP_LINK_MAGIC);
+    l->bytes_max = bytes;
 }
 
 void *resp_link_owner(const struct resp_link *l)

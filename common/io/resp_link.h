@@ -28,6 +28,8 @@ struct resp_link *resp_link_accept(struct loop *loop, int fd, void *owner, resp_
 struct resp_link *resp_link_connect(struct loop *loop, const struct addr *to, int64_t timeout_ms,
                                     void *owner, resp_link_up_fn on_up, resp_link_fn on_message,
                                     resp_link_down_fn on_down);
+/* Bytes of a message that are taken from now on; RESP_LINK_BYTES at first. */
+void resp_link_limit(struct resp_link *l, size_t bytes);
 void resp_link_free(struct resp_link **l);
 void *resp_link_owner(const struct resp_link *l);
 /* Sent at the end of the turn; after the link went down it goes nowhere. */

@@ -20,6 +20,7 @@ static void take_map(void *arg, struct map *m, int self)
     dispatch_run(s); /* what waits was meant for the map before */
     if (!durable_cluster(s, m->cluster_id, m->n_shards, &err)) {
         log_event(LOG_WARNING, "cluster", "this node cannot take part: %s", err.text);
+        s->failed = true;
         server_stop(s);
         return;
     }

@@ -178,6 +178,7 @@ struct server {
 
     /* shutdown */
     bool stopping;
+    bool failed; /* it is no end in order */
     int64_t stop_deadline_us;
     struct loop_timer stop_timer;
 };

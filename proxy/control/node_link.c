@@ -14,6 +14,7 @@
 #define LINKS_MAX          8192
 #define BACKLOG            511
 #define FIRST_MESSAGE_MS   10000
+#define STRANGER_BYTES     (8UL * 1024 * 1024) /* of a message, from who is not welcome yet */
 #define CLOSING_MS         5000
 #define QUEUED_BYTES_LIMIT (64UL * 1024 * 1024) /* a node that does not read its maps */
 
@@ -113,6 +114,7 @@ static void on_accept(void *arg, int fd)
     k->id = ++n->id_last;
     k->since_ms = loop_now_ms(n->loop);
     k->resp = resp_link_accept(n->loop, fd, k, on_message, on_down);
+    resp_link_limit(k->resp, STRANGER_BYTES);
     char peer[ADDR_TEXT];
     resp_link_peer(k->resp, peer, sizeof(peer));
     int port = 0;
@@ -164,6 +166,9 @@ void node_links_send(struct node_links *n, uint64_t link, const struct wire_mess
     struct node_link *k = find(n, link);
     if (k == NULL || k->closing) {
         return;
+    }
+    if (m->kind == WIRE_WELCOME) {
+        resp_link_limit(k->resp, RESP_LINK_BYTES);
     }
     struct wire_frame f = {0};
     wire_encode(m, &f);

@@ -11,7 +11,7 @@ import pytest
 import redis
 from support.cluster import Cluster
 from support.process import temp_dir
-from support.programs import Node, RedisServer, bin_path
+from support.programs import Node, Proxy, RedisServer, bin_path
 from support.wait import wait_until
 
 KEYS = 500
@@ -445,3 +445,26 @@ def test_a_cluster_without_logs_is_saved():
     cluster.wait_served(limit=60)
     again = cluster.proxy.client(socket_timeout=30)
     assert [again.get(f"k{i}") for i in range(500)] == [str(i) for i in range(500)]
+
+
+def test_a_node_with_the_data_of_another_cluster_ends_and_says_why():
+    proxies = [
+        Proxy(min_nodes=1, replication_factor=1, assignment_delay="10ms").ready() for _ in range(2)
+    ]
+    first, second = [proxy.info("cluster")["shoal_coordinator"] for proxy in proxies]
+    node = Node(coordinator=first, appendonly="yes").ready()
+    wait_until(lambda: sets(proxies[0]), what="the node to serve")
+    node.stop()
+    stray = Node(coordinator=second, directory=node.dir, appendonly="yes")
+    assert stray.wait() == 1
+    assert "holds data of cluster" in stray.output()
+    again = Node(coordinator=first, directory=node.dir, appendonly="yes").ready()
+    wait_until(lambda: sets(proxies[0]), what="the node to serve again")
+    assert again.alive() and proxies[0].r.get("a") == "1"
+
+
+def sets(proxy):
+    try:
+        return proxy.r.set("a", "1")
+    except redis.RedisError:
+        return False

@@ -158,6 +158,23 @@ static void test_a_big_message_passes_a_too_big_one_does_not(void **state)
     end_fini(&e);
 }
 
+static void test_a_stranger_may_be_allowed_less(void **state)
+{
+    (void)state;
+    struct end e;
+    end_init(&e);
+    char *bytes = mem_zalloc(100000);
+    resp_link_limit(e.link, 50000);
+    put(&e, "*2\r\n+one\r\n$99000\r\n", 20);
+    put(&e, bytes, 40000);
+    assert_int_equal(e.downs, 0);
+    put(&e, bytes, 20000);
+    assert_int_equal(e.downs, 1);
+    assert_int_equal(e.err, EMSGSIZE);
+    mem_free(bytes);
+    end_fini(&e);
+}
+
 static void test_a_link_may_be_freed_in_its_message(void **state)
 {
     (void)state;
@@ -223,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_messages_arrive_however_they_are_cut),
         cmocka_unit_test(test_what_is_too_much_or_wrong_closes_the_link),
         cmocka_unit_test(test_a_big_message_passes_a_too_big_one_does_not),
+        cmocka_unit_test(test_a_stranger_may_be_allowed_less),
         cmocka_unit_test(test_a_link_may_be_freed_in_its_message),
         cmocka_unit_test(test_two_links_talk),
     };
