@@ -8,6 +8,7 @@
 #   make sim        whole clusters on a virtual clock: SEED=n replays, HOURS=h, SEEDS=n; planted bugs
 #   make chaos      kills, stops and partitions of real processes under a load that remembers
 #   make bench      CPU per operation and memory against redis-server and nutcracker; BENCH_OUT=docs/PERFORMANCE.md keeps it
+#   make handover   hand-overs and moves of 1 GB under a steady load: latencies, pauses; BENCH_OUT as above
 #   make fuzz       each fuzz target for FUZZ_SECONDS (600)
 #   make lint       format, clang-tidy, cppcheck, warnings of gcc and clang, floors, headers
 #   make format     apply clang-format
@@ -179,6 +180,14 @@ bench:
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/bench/run
 	$(Q)tests/bench/memory.py
+
+# What hand-overs and moves of shards with data cost those who use them meanwhile; a quarter of an hour.
+STEADY := $(B)/steady
+$(STEADY): $(B)/obj/tests/bench/steady.o $(call lib,common-pure)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDMODE) $(LDFLAGS) $^ $(ALLOC) $(PURE_LIBS) -lm -o $@
+.PHONY: handover
+handover: all $(STEADY)
+	$(Q)$(TEST_ENV) STEADY=$(CURDIR)/$(STEADY) tests/bench/handover
 
 # The keyspace without sockets, for perf: $(B)/keyspace_bench [keys] [operations] [pipeline].
 $(B)/keyspace_bench: $(B)/obj/tests/bench/keyspace_bench.o $(call lib,node-pure common-pure)

@@ -174,6 +174,11 @@ int64_t loop_took_us_max(const struct loop *l)
     return l->took_us_max;
 }
 
+void loop_took_reset(struct loop *l)
+{
+    l->took_us_max = 0;
+}
+
 int64_t loop_took_cpu_us(const struct loop *l)
 {
     return l->took_cpu_us;

@@ -30,6 +30,7 @@ uint64_t loop_turns(const struct loop *l);
  * (-1: not measured) only while loop_measure_cpu is on, which costs two system calls a turn. */
 int64_t loop_took_us(const struct loop *l);
 int64_t loop_took_us_max(const struct loop *l);
+void loop_took_reset(struct loop *l); /* the longest is that from now on */
 int64_t loop_took_cpu_us(const struct loop *l);
 void loop_measure_cpu(struct loop *l, bool on);
 /* A turn within a turn, while something that takes long runs in it: only what is marked `meanwhile`

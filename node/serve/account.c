@@ -3,6 +3,7 @@
 
 #include "node/serve/client.h"
 #include "node/serve/monitor.h"
+#include "node/serve/replicate.h"
 #include "node/serve/server.h"
 #include "node/serve/tracking.h"
 
@@ -260,4 +261,6 @@ void account_reset(struct server *s)
     k->expired_time_cap_reached = 0;
     k->lazyfreed_objects = 0;
     k->lazyfreed_copies = 0;
+    loop_took_reset(s->loop);
+    replicate_reset(s);
 }

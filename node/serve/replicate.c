@@ -708,6 +708,14 @@ const struct replicate_stats *replicate_stats(const struct server *s)
     return s->repl == NULL ? &none : &s->repl->stats;
 }
 
+void replicate_reset(struct server *s)
+{
+    if (s->repl != NULL) {
+        s->repl->stats.copy_turn_us_max = 0;
+        s->repl->stats.copy_turn_cpu_us_max = 0;
+    }
+}
+
 void replicate_roles(const struct server *s, int *primary, int *replica)
 {
     *primary = 0;

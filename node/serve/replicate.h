@@ -96,5 +96,7 @@ struct replicate_stats {
     int64_t copy_turn_cpu_us_max;
 };
 const struct replicate_stats *replicate_stats(const struct server *s);
+/* The longest turns are those from now on (CONFIG RESETSTAT). */
+void replicate_reset(struct server *s);
 /* Shards of which it is primary and serving; replica and following. */
 void replicate_roles(const struct server *s, int *primary, int *replica);
