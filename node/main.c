@@ -158,6 +158,7 @@ static bool start(struct program *p, const char *executable, struct errmsg *err)
     if (o->daemonize && !daemon_detach(err)) {
         return false;
     }
+    mem_purge_aside();
     log_set_level((enum log_level)o->loglevel);
     p->log = log_file_open(o->logfile, (enum log_file_format)o->log_format, err);
     if (p->log == NULL) {

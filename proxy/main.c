@@ -268,6 +268,7 @@ static bool start(struct program *p, struct errmsg *err)
     if (o->daemonize && !daemon_detach(err)) {
         return false;
     }
+    mem_purge_aside();
     p->log = log_file_open(o->logfile,
                            o->log_format == LOG_FORMAT_JSON ? LOG_FILE_JSON : LOG_FILE_TEXT, err);
     if (p->log == NULL) {

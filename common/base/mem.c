@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,10 @@ void mem_purge(void)
     malloc_trim(0);
 }
 
+void mem_purge_aside(void)
+{
+}
+
 #else
 
 static size_t read_stat(const char *name)
@@ -223,6 +228,15 @@ static void allocator_stats(struct mem_stats *out)
 void mem_purge(void)
 {
     mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* 4096: all arenas */
+}
+
+void mem_purge_aside(void)
+{
+    bool on = true;
+    size_t threads = 1;
+    /* An allocator that was built without them goes on as before. */
+    mallctl("max_background_threads", NULL, NULL, &threads, sizeof threads);
+    mallctl("background_thread", NULL, NULL, &on, sizeof on);
 }
 
 #endif

@@ -34,5 +34,9 @@ struct mem_stats {
     const char *name; /* "jemalloc-5.3.0" or "libc" */
 };
 void mem_stats(struct mem_stats *out);
+/* From now on a thread of the allocator's own gives pages that are not used any more back to the
+ * system: else that falls to whoever frees or allocates, all at once, for tens of milliseconds
+ * where much was freed. Behind the last fork. */
+void mem_purge_aside(void);
 /* Gives unused pages back to the system (MEMORY PURGE). */
 void mem_purge(void);

@@ -16,8 +16,9 @@ struct bits {
     bool is_new; /* not in its table yet */
     bool grown;  /* new, or longer than it was: a change, whatever is written */
 };
-/* The string at argv[1], made or grown so that it has `bit`. False: of another type, the error is
- * written. Else bits_close must follow. */
-bool bits_open(struct call *c, struct bits *b, uint64_t bit) MUSTCHECK;
+/* The string at argv[1], made or grown so that it has the bit `last`; bits before `first`, or
+ * behind `last`, must not be written. False: of another type, the error is written. Else bits_close
+ * must follow. */
+bool bits_open(struct call *c, struct bits *b, uint64_t first, uint64_t last) MUSTCHECK;
 /* After writing: `changed` if any bit is another now. */
 void bits_close(struct call *c, const struct bits *b, bool changed);

@@ -25,7 +25,8 @@ struct field_ops {
     struct field_op *ops;
     size_t n;
     bool writes;
-    uint64_t last_bit; /* of what is written */
+    uint64_t first_bit; /* of what is written */
+    uint64_t last_bit;
 };
 
 /* ---- arguments ---- */
@@ -103,6 +104,7 @@ static bool parse_ops(struct call *c, bool read_only, struct field_ops *out)
         }
         out->n++;
         if (op->verb != FIELD_GET) {
+            out->first_bit = out->writes ? MIN(out->first_bit, op->offset) : op->offset;
             out->writes = true;
             out->last_bit = MAX(out->last_bit, op->offset + op->width - 1);
         }
@@ -196,7 +198,7 @@ static bool write_field(struct call *c, const struct field_op *op, struct bits *
 static void run_writing(struct call *c, const struct field_ops *f)
 {
     struct bits b;
-    if (!bits_open(c, &b, f->last_bit)) {
+    if (!bits_open(c, &b, f->first_bit, f->last_bit)) {
         return;
     }
     resp_array(&c->w, f->n);

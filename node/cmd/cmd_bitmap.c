@@ -30,7 +30,7 @@ bool bits_offset(struct call *c, struct slice text, bool hash_allowed, unsigned 
     return true;
 }
 
-bool bits_open(struct call *c, struct bits *b, uint64_t bit)
+bool bits_open(struct call *c, struct bits *b, uint64_t first, uint64_t last)
 {
     b->probe = call_probe(c, 1);
     struct object *o = db_find(&c->db, &b->probe, c->argv[1]);
@@ -38,7 +38,7 @@ bool bits_open(struct call *c, struct bits *b, uint64_t bit)
         return false;
     }
     size_t len = o == NULL ? 0 : string_len(o);
-    size_t wanted = MAX(len, (size_t)(bit >> 3) + 1);
+    size_t wanted = MAX(len, (size_t)(last >> 3) + 1);
     b->is_new = o == NULL;
     b->grown = o == NULL || wanted > len;
     if (o == NULL) {
@@ -47,7 +47,8 @@ bool bits_open(struct call *c, struct bits *b, uint64_t bit)
     } else {
         struct table_entry was = table_entry_of(o);
         db_before(&c->db, &b->probe, c->argv[1]);
-        b->object = string_resize(o, wanted, &b->bytes);
+        size_t at = (size_t)(first >> 3);
+        b->object = string_resize_part(o, wanted, at, (size_t)(last >> 3) + 1 - at, &b->bytes);
         /* The table must know the address; whether the value changes is not known yet. */
         table_changed(keyspace_table(c->ks, c->db.index, b->probe.shard), b->probe.hash, was,
                       b->object);
@@ -80,7 +81,7 @@ void cmd_setbit(struct call *c)
         return;
     }
     struct bits b;
-    if (!bits_open(c, &b, offset)) {
+    if (!bits_open(c, &b, offset, offset)) {
         return;
     }
     unsigned char byte = (unsigned char)b.bytes[offset >> 3];

@@ -37,7 +37,7 @@ void cmd_append(struct call *c)
         struct table_entry was = table_entry_of(o);
         char *bytes;
         db_before(&c->db, &p, c->argv[1]);
-        o = string_resize(o, len, &bytes);
+        o = string_resize_part(o, len, 0, 0, &bytes);
         if (more.len > 0) {
             memcpy(bytes + old, more.ptr, more.len);
         }
@@ -82,7 +82,7 @@ void cmd_setrange(struct call *c)
     } else {
         struct table_entry was = table_entry_of(o);
         db_before(&c->db, &p, c->argv[1]);
-        o = string_resize(o, len, &bytes);
+        o = string_resize_part(o, len, (size_t)offset, value.len, &bytes);
         memcpy(bytes + offset, value.ptr, value.len);
         db_changed(&c->db, &p, &was, o);
     }

@@ -11,7 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { PART_COST = 8 * 1024 }; /* of a slice or part, in bytes, beside those that it has */
+enum { PART_COST = 2 * 1024 }; /* of a piece, in bytes, beside those that it has */
 
 void copy_want(struct repl *r, struct repl_shard *s, struct member *m)
 {
@@ -263,48 +263,59 @@ void copy_taken(struct repl *r, struct repl_shard *s, int peer, const struct rep
     repl_dirty(r, s);
 }
 
-bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
+/* How much of it may be sent now; 0: the link, the replica or the bandwidth must give way first. */
+static size_t room_of(const struct repl *r, const struct member *m)
 {
     size_t queued = r->env.queued(r->env.arg, m->peer);
-    if (queued > r->set.link_overrun) {
+    bool limited = r->set.copy_bandwidth > 0;
+    if (queued >= r->set.link_fill || m->copy->sent - m->copy->taken >= r->set.copy_untaken ||
+        (limited && r->copy_tokens < 1)) {
+        return 0;
+    }
+    size_t room = MIN((size_t)COPY_PIECE, r->set.link_fill - queued);
+    return limited ? MAX(MIN(room, (size_t)r->copy_tokens), (size_t)1) : room;
+}
+
+static void send_piece(struct repl *r, const struct repl_shard *s, struct member *m, size_t budget)
+{
+    if (m->copy->n_portraits > 0) {
+        send_part(r, s, m, budget);
+        return;
+    }
+    struct repl_copied got = {0};
+    r->env.copy_scan(r->env.arg, s->shard, m->copy->at, budget, &got);
+    r->copy_left -= PART_COST;
+    send_copied(r, s, m, &got);
+    m->copy->at = got.next;
+    m->copy->scanned = got.end;
+}
+
+bool copy_step(struct repl *r, struct repl_shard *s, struct member *m)
+{
+    if (r->env.queued(r->env.arg, m->peer) > r->set.link_overrun) {
         log_event(LOG_WARNING, "repl",
                   "a copy breaks off: its replica is too slow shard=%d node=%.8s", s->shard,
                   peer_of(r, m->peer)->id);
         copy_stop(r, s, m, true);
         return false;
     }
-    bool limited = r->set.copy_bandwidth > 0;
-    if (queued >= r->set.link_fill || m->copy->sent - m->copy->taken >= r->set.copy_untaken ||
-        (limited && r->copy_tokens < 1) ||
-        (!PLANTED(COPY_ORDER) && !turn_send_entries(r, s, m, false))) {
-        return false;
-    }
-    if (r->copy_left <= 0) {
-        return true; /* others had all of this turn */
-    }
-    size_t budget = MIN((size_t)r->copy_left, r->set.link_fill - queued);
-    if (limited) {
-        budget = MIN(budget, (size_t)r->copy_tokens);
-    }
-    budget = MAX(budget, 1);
-    if (m->copy->n_portraits > 0) {
-        send_part(r, s, m, budget);
-    } else if (!m->copy->scanned) {
-        struct repl_copied got = {0};
-        r->env.copy_scan(r->env.arg, s->shard, m->copy->at, budget, &got);
-        r->copy_left -= PART_COST;
-        send_copied(r, s, m, &got);
-        m->copy->at = got.next;
-        m->copy->scanned = got.end;
-    }
-    if (m->copy->scanned && m->copy->n_portraits == 0) {
-        turn_send_entries(r, s, m, true);
-        if (m->copy != NULL) {
-            finish(r, s, m);
+    for (;;) {
+        size_t room = room_of(r, m);
+        if (room == 0 || (!PLANTED(COPY_ORDER) && !turn_send_entries(r, s, m, false))) {
+            return false;
         }
-        return false;
+        if (r->copy_left <= 0 || !r->env.copy_time(r->env.arg)) {
+            return true; /* others had all of this turn */
+        }
+        send_piece(r, s, m, room);
+        if (m->copy->scanned && m->copy->n_portraits == 0) {
+            turn_send_entries(r, s, m, true);
+            if (m->copy != NULL) {
+                finish(r, s, m);
+            }
+            return false;
+        }
     }
-    return true;
 }
 
 /* -- ahead of the cursor ---------------------------------------------------------------------- */

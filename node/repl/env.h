@@ -87,10 +87,15 @@ struct repl_env {
      * the empty state (version 0). Under `always` it is durable only when repl_durable says so. */
     void (*whole)(void *arg, int shard, const struct history *h);
 
+    /* Whether copies, from here or to here, may do more in this turn. Asked before each piece of
+     * work on one, all of which are small: the answer keeps turns short, and copies from taking
+     * what those who are served need. After a no there is another turn when there may be a yes. */
+    bool (*copy_time)(void *arg);
+
     /* -- full copies: source ------------------------------------------------------------------ */
 
-    /* Encodes keys from `from` on, in order, about `budget` bytes or until a millisecond or two are
-     * over, whichever is first; at least one place further, unless at the end. */
+    /* Encodes keys from `from` on, in order, about `budget` bytes; at least one place further,
+     * unless at the end. */
     void (*copy_scan)(void *arg, int shard, struct repl_place from, size_t budget,
                       struct repl_copied *out);
     /* Encodes one key as it is now; nothing: it is not there. */

@@ -17,7 +17,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
-enum { MESSAGE_COST = 256, SLICE_COST = 8 * 1024 }; /* beside their bytes */
+enum { MESSAGE_COST = 256, SLICE_COST = 2 * 1024 }; /* beside their bytes */
 
 struct item {
     struct list link;
@@ -300,9 +300,15 @@ static struct item *next_of(const struct inbox *in)
     return it != NULL ? it : first_ready(in);
 }
 
+/* What follows the end of a copy is of those who write now. */
+static bool has_time(const struct repl *r, const struct repl_shard *s)
+{
+    return r->take_left > 0 && (s->state != REPL_COPY || r->env.copy_time(r->env.arg));
+}
+
 bool inbox_step(struct repl *r, struct repl_shard *s)
 {
-    while (s->inbox != NULL && r->take_left > 0) {
+    while (s->inbox != NULL && has_time(r, s)) {
         struct item *it = next_of(s->inbox);
         if (it == NULL) {
             break;
@@ -358,7 +364,7 @@ static void part_came(struct repl *r, struct repl_shard *s, const struct repl_co
     const struct sitting *sitting = find(s->inbox, p->number);
     if (sitting != NULL && sitting->whole) {
         replica_break_off(r, s);
-    } else if (sitting != NULL && list_empty(&s->inbox->parts) && r->take_left > 0) {
+    } else if (sitting != NULL && list_empty(&s->inbox->parts) && has_time(r, s)) {
         take_part(r, s, p->number, p->last != 0, p->bytes);
         repl_dirty(r, s);
     } else {
@@ -380,7 +386,7 @@ void inbox_message(struct repl *r, struct repl_shard *s, const struct repl_messa
     bool way_is_free = s->inbox == NULL ||
                        (list_empty(&s->inbox->items) && list_empty(&s->inbox->parts)) ||
                        (PLANTED(PORTRAIT_NO_HOLD) && first_ready(s->inbox) == NULL);
-    if (way_is_free && r->take_left > 0) {
+    if (way_is_free && has_time(r, s)) {
         take(r, s, m, false);
         return;
     }

@@ -15,7 +15,7 @@ void repl_settings_default(struct repl_settings *s)
         .backlog_max = (size_t)64 << 20,
         .copy_bandwidth = 0,
         .copies_max = 2,
-        .copy_untaken = (uint64_t)2 << 20,
+        .copy_untaken = (uint64_t)512 << 10,
         .link_fill = (size_t)1 << 20,
         .link_overrun = (size_t)256 << 20,
     };

@@ -32,6 +32,7 @@
 #define HANDOVER_US_MAX 10000000
 #define UNWANTED_US     3000000      /* not repeated for so long: it is wanted again */
 #define COPY_SLICE      (128 * 1024) /* encoded in a turn, for all copies; and taken in one */
+#define COPY_PIECE      (16 * 1024)  /* of it, at a time */
 #define INBOX_MAX       ((size_t)512 << 20) /* a copy that has to keep more breaks off */
 #define COPY_RETRY_US   500000
 #define SENT_AHEAD_MAX  65536

@@ -80,6 +80,52 @@ void copies_settle(struct server *s)
     }
 }
 
+/* ---- how much of the time ---- */
+
+#define SLICE_US   500   /* of a turn */
+#define REST_TIMES 3     /* of a slice, between two, while others are served */
+#define SERVED_US  20000 /* they are, so long behind what was done for them last */
+
+bool copies_time(void *arg)
+{
+    const struct server *s = arg;
+    const struct pace *p = &s->repl->pace;
+    return p->spent_us < SLICE_US && s->repl->now_us >= p->rest_until_us;
+}
+
+static int64_t begin_piece(void)
+{
+    return loop_clock_us();
+}
+
+static void end_piece(struct replication *r, int64_t begun_us)
+{
+    r->pace.spent_us += loop_clock_us() - begun_us + 1;
+}
+
+void copies_turn(struct server *s)
+{
+    struct pace *p = &s->repl->pace;
+    if (LIKELY(p->spent_us == 0)) {
+        return;
+    }
+    int64_t now_us = replicate_now(s->repl);
+    uint64_t work = s->stats.commands + repl_stats(s->repl->core)->entries_applied;
+    if (work != p->work) {
+        p->work = work;
+        p->work_us = now_us;
+    }
+    bool serves = now_us - p->work_us < SERVED_US;
+    p->rest_until_us = serves ? now_us + p->spent_us * REST_TIMES : 0;
+    p->spent_us = 0;
+}
+
+int64_t copies_rest_ms(const struct server *s)
+{
+    int64_t rest_us = s->repl->pace.rest_until_us - s->repl->now_us;
+    return rest_us <= 0 ? 0 : (rest_us + 999) / 1000;
+}
+
 void copies_progress(const struct server *s, int shard, uint64_t *done, uint64_t *left)
 {
     const struct copying *c = &s->repl->copies[shard];
@@ -123,10 +169,12 @@ bool copies_part(void *arg, uint32_t handle, size_t budget, struct slice *part)
     struct server *s = arg;
     struct replication *r = s->repl;
     struct sitter *of = &r->sitters[handle];
+    int64_t begun_us = begin_piece();
     str_clear(&r->part);
     bool more = portrait_step(of->portrait, budget, &r->part);
     *part = str_slice(&r->part);
     r->copies[of->shard].bytes += part->len;
+    end_piece(r, begun_us);
     return more;
 }
 
@@ -163,6 +211,7 @@ void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
         c->bytes = 0;
         c->keys = 0;
     }
+    int64_t begun_us = begin_piece();
     struct walk_place at = {.db = from.db, .hash = from.hash};
     copied_clear(&r->copied);
     bool more = copy_scan(s->ks, shard, &at, budget, &r->copied);
@@ -171,6 +220,7 @@ void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
     out->end = !more;
     c->bytes += r->copied.bytes.len;
     c->keys += out->keys;
+    end_piece(r, begun_us);
 }
 
 void copies_key(void *arg, int shard, struct repl_place at, struct slice key,
@@ -189,7 +239,10 @@ bool copies_put(void *arg, int shard, struct slice keys)
 {
     struct server *s = arg;
     uint64_t n;
-    return copy_put(s->ks, shard, keys, loop_wall_ms(s->loop), &n);
+    int64_t begun_us = begin_piece();
+    bool ok = copy_put(s->ks, shard, keys, loop_wall_ms(s->loop), &n);
+    end_piece(s->repl, begun_us);
+    return ok;
 }
 
 static struct sitting *find_sitting(struct replication *r, int shard, uint64_t number)
@@ -235,7 +288,10 @@ bool copies_add(void *arg, int shard, uint64_t number, struct slice part)
 {
     struct server *s = arg;
     struct sitting *of = find_sitting(s->repl, shard, number);
-    return of != NULL && draft_add(of->draft, part);
+    int64_t begun_us = begin_piece();
+    bool ok = of != NULL && draft_add(of->draft, part);
+    end_piece(s->repl, begun_us);
+    return ok;
 }
 
 bool copies_close(void *arg, int shard, uint64_t number)
@@ -245,8 +301,10 @@ bool copies_close(void *arg, int shard, uint64_t number)
     if (of == NULL) {
         return false;
     }
+    int64_t begun_us = begin_piece();
     bool whole = copy_put_draft(s->ks, shard, of->db, &of->draft, loop_wall_ms(s->loop));
     forget_sitting(s, of);
+    end_piece(s->repl, begun_us);
     return whole;
 }
 

@@ -334,13 +334,15 @@ void replicate_turn(struct server *s)
         settle_reads(s, reads);
     }
     r->unsent = 0;
-    if (repl_turn_end(r->core, replicate_now(r))) {
-        loop_timer_start(&r->more, 0, 0);
-    }
+    bool more = repl_turn_end(r->core, replicate_now(r));
     copies_settle(s);
     durable_turn(s);
     if (s->links != NULL) {
         links_flush(s->links);
+    }
+    copies_turn(s);
+    if (more) {
+        loop_timer_start(&r->more, copies_rest_ms(s), 0);
     }
     if (UNLIKELY(!list_empty(&s->waiters))) {
         waiters_check(s);
@@ -580,6 +582,7 @@ static struct repl_env env_of(struct server *s)
         .state = env_state,
         .discard = env_discard,
         .whole = env_whole,
+        .copy_time = copies_time,
         .copy_scan = copies_scan,
         .copy_key = copies_key,
         .copy_part = copies_part,

@@ -35,6 +35,16 @@ struct sitting {
     struct draft *draft;
 };
 
+/* How much of the loop's time copies get: a slice a turn, and while there is other work a rest
+ * behind it that is several times as long as it took. By the clock: where others want this
+ * processor, too, it takes longer, and so does the rest. */
+struct pace {
+    int64_t spent_us;      /* in this turn */
+    int64_t rest_until_us; /* none before */
+    uint64_t work;         /* commands and entries so far, as last seen */
+    int64_t work_us;       /* when it was seen to have grown */
+};
+
 struct replication {
     struct repl *core;
     struct repl_settings settings;
@@ -73,6 +83,7 @@ struct replication {
     size_t n_sittings;
     size_t cap_sittings;
     int running_copies;
+    struct pace pace;
     bool copied_last; /* a copy ran in the turn before */
     struct replicate_stats stats;
 };
@@ -88,6 +99,11 @@ void replicate_forget_kept(struct replication *r);
 void copies_init(struct server *s);
 void copies_fini(struct server *s);
 void copies_settle(struct server *s);
+/* A turn ends: what the next one may do. */
+void copies_turn(struct server *s);
+/* Until copies may go on. */
+int64_t copies_rest_ms(const struct server *s);
+bool copies_time(void *arg);
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
                  struct repl_copied *out);
 void copies_key(void *arg, int shard, struct repl_place at, struct slice key,

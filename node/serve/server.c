@@ -34,7 +34,8 @@
 #define OVER_MAX       64   /* connections beyond maxclients that may turn out to be lanes */
 #define OVER_WAIT_MS   1000 /* ... and how long they have for it */
 #define STOP_GRACE_MS  3000
-#define LAZYFREE_STEP  2048
+#define LAZYFREE_STEP  64
+#define LAZYFREE_US    500
 #define EVICT_STEP     500 /* keys a turn beyond what commands need */
 #define EXPIRE_LOOK    20  /* keys a step of the active expiry looks at, times effort */
 #define SLOW_TURN_US   100000
@@ -328,13 +329,18 @@ static void on_cron(struct loop_timer *t)
     walk_clients(s);
 }
 
-/* What waits to be freed goes in slices between the turns' requests. */
+/* What waits to be freed goes in slices between the turns' requests: some objects are one small
+ * allocation, others many, or large ones. */
 static void on_lazyfree(struct loop_timer *t)
 {
     struct server *s = t->arg;
-    if (!keyspace_lazyfree_step(s->ks, LAZYFREE_STEP)) {
-        loop_timer_stop(t);
-    }
+    int64_t until_us = loop_clock_us() + LAZYFREE_US;
+    do {
+        if (!keyspace_lazyfree_step(s->ks, LAZYFREE_STEP)) {
+            loop_timer_stop(t);
+            return;
+        }
+    } while (loop_clock_us() < until_us);
 }
 
 /* Keys that have to go though no command waits for it: maxmemory was lowered, or a command's

@@ -114,26 +114,78 @@ void portrait_of_members(struct portrait *p, const struct members *table, unsign
 
 /* ---- strings ---- */
 
+enum { BLOCK = 16 * 1024 };
+
+static size_t blocks_of(const struct portrait *p)
+{
+    return (p->bytes.len + BLOCK - 1) / BLOCK;
+}
+
 static bool step_bytes(struct portrait *p, size_t budget, struct str *to)
 {
-    const struct chunk *c = p->bytes.chunk;
-    size_t n = MIN(budget, c->len - p->bytes.at);
-    str_append(to, c->data + p->bytes.at, n);
-    p->bytes.at += n;
-    return p->bytes.at < c->len;
+    size_t end = p->bytes.at + MIN(budget, p->bytes.len - p->bytes.at);
+    while (p->bytes.at < end) {
+        size_t i = p->bytes.at / BLOCK;
+        size_t from = p->bytes.at % BLOCK;
+        size_t n = MIN((size_t)BLOCK - from, end - p->bytes.at);
+        char *kept = p->bytes.blocks == NULL ? NULL : p->bytes.blocks[i];
+        str_append(to, kept != NULL ? kept + from : p->bytes.chunk->data + p->bytes.at, n);
+        p->bytes.at += n;
+        if (kept != NULL && (from + n == BLOCK || p->bytes.at == p->bytes.len)) {
+            mem_free(kept);
+            p->bytes.blocks[i] = NULL;
+        }
+    }
+    return p->bytes.at < p->bytes.len;
+}
+
+static void keep_block(struct portrait *p, size_t i)
+{
+    if (p->bytes.blocks == NULL) {
+        p->bytes.blocks = mem_zalloc(blocks_of(p) * sizeof(p->bytes.blocks[0]));
+    }
+    if (p->bytes.blocks[i] == NULL) {
+        size_t at = i * BLOCK;
+        p->bytes.blocks[i] =
+            mem_memdup(p->bytes.chunk->data + at, MIN((size_t)BLOCK, p->bytes.len - at));
+    }
+}
+
+void portraits_before_bytes(struct portrait *first, size_t from, size_t to)
+{
+    for (struct portrait *p = first; p != NULL; p = p->next) {
+        size_t end = MIN(to, p->bytes.len);
+        for (size_t at = MAX(from, p->bytes.at); at < end; at = (at / BLOCK + 1) * BLOCK) {
+            keep_block(p, at / BLOCK);
+        }
+    }
+}
+
+size_t portraits_count(const struct portrait *first)
+{
+    size_t n = 0;
+    for (; first != NULL; first = first->next) {
+        n++;
+    }
+    return n;
 }
 
 static void fini_bytes(struct portrait *p)
 {
+    for (size_t i = 0; p->bytes.blocks != NULL && i < blocks_of(p); i++) {
+        mem_free(p->bytes.blocks[i]);
+    }
+    mem_free(p->bytes.blocks);
     chunk_unref(&p->bytes.chunk);
 }
 
-static void portray_bytes(struct portrait *p, const struct object *o)
+static void portray_bytes(const struct object *o, struct portrait *p)
 {
     static const struct portrait_kind kind = {.step = step_bytes, .fini = fini_bytes};
     p->kind = &kind;
     p->bytes.chunk = chunk_ref(string_chunk(o));
-    rdb_write_len(&p->head, p->bytes.chunk->len);
+    p->bytes.len = p->bytes.chunk->len;
+    rdb_write_len(&p->head, p->bytes.len);
 }
 
 /* ---- any ---- */
@@ -141,7 +193,7 @@ static void portray_bytes(struct portrait *p, const struct object *o)
 static inline struct portrait **slot_of(const struct object *o)
 {
     const struct object_ops *ops = object_types[o->type];
-    return o->type == OBJECT_STRING || ops->portraits == NULL ? NULL : ops->portraits(o);
+    return ops->portraits == NULL ? NULL : ops->portraits(o);
 }
 
 bool portrait_suits(const struct object *o)
@@ -158,14 +210,15 @@ struct portrait *portrait_new(struct object *o, bool compress)
     struct portrait *p = mem_zalloc(sizeof(*p));
     p->magic = MAGIC;
     p->compress = compress;
-    if (o->type == OBJECT_STRING) {
-        portray_bytes(p, o);
-        return p;
-    }
-    p->slot = slot_of(o);
+    bool is_string = o->type == OBJECT_STRING;
+    p->slot = is_string ? string_portraits(o) : slot_of(o);
     p->next = *p->slot;
     *p->slot = p;
-    object_types[o->type]->portray(o, p);
+    if (is_string) {
+        portray_bytes(o, p);
+    } else {
+        object_types[o->type]->portray(o, p);
+    }
     return p;
 }
 
@@ -239,7 +292,7 @@ struct object *portrait_free(struct portrait **pp)
     }
     CHECK_OBJ(p, MAGIC);
     forget_seen(p);
-    struct object *orphan = p->slot == NULL ? NULL : leave(p);
+    struct object *orphan = leave(p);
     if (p->kind->fini != NULL) {
         p->kind->fini(p);
     }
@@ -253,7 +306,8 @@ struct object *portrait_free(struct portrait **pp)
 
 bool portraits_adopt(struct object *o)
 {
-    struct portrait **slot = slot_of(o);
+    struct portrait **slot =
+        o->type == OBJECT_STRING ? NULL : slot_of(o); /* they share its bytes */
     if (slot == NULL || LIKELY(*slot == NULL)) {
         return false;
     }

@@ -12,9 +12,9 @@
  * at. What is at or above it is unchanged since the beginning, or it is in `seen`: it was written
  * right before its first change, or was not there then. The walk leaves out what is in `seen`. The
  * nodes of a list are kept by address: a list that is about to change or free one of them goes on
- * with a copy and leaves the old one. Bytes of a string are shared, and what is shared is never
- * written. What a stream has beside its blocks is written when the portrait is begun. An object
- * that is freed while its value is portrayed is left to the portrait.
+ * with a copy and leaves the old one. Bytes of a string are shared; blocks of them that are about
+ * to change are copied before. What a stream has beside its blocks is written when the portrait is
+ * begun. An object that is freed while its value is portrayed is left to the portrait.
  *
  * Owned by who began it; the node's thread. Pure. */
 #pragma once

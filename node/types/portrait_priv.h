@@ -22,7 +22,7 @@ struct portrait {
     bool done;
     bool compress;
     const struct portrait_kind *kind;
-    struct portrait **slot; /* where the value has the first of its portraits; NULL: it has none */
+    struct portrait **slot; /* where the value has the first of its portraits */
     struct portrait *next;
     struct object *orphan; /* the value's, freed by all others */
     void **kept;           /* allocations of the value that it let go, for all its portraits */
@@ -39,8 +39,10 @@ struct portrait {
             uint64_t cursor; /* of members_scan */
         } members;
         struct {
-            struct chunk *chunk;
+            struct chunk *chunk; /* shared with the value, until that moves to another one */
+            size_t len;          /* of it, as it was */
             size_t at;
+            char **blocks; /* those that have changed since, as they were; NULL: none has */
         } bytes;
         struct {
             void *nodes; /* as the list has them */
@@ -63,6 +65,10 @@ void portrait_of_members(struct portrait *p, const struct members *table, unsign
 /* Before an entry is changed or taken; NULL: before one of that name is added. */
 void portraits_before_member(struct portrait *first, uint64_t hash, struct slice name,
                              const void *entry);
+
+/* Of a string, before bytes from `from` up to `to` change: it has to know of no others. */
+void portraits_before_bytes(struct portrait *first, size_t from, size_t to);
+size_t portraits_count(const struct portrait *first);
 
 /* Something of that name that has no place in a table: true if it is not known yet; it is now. */
 bool portrait_sees(struct portrait *p, uint64_t hash, struct slice name) MUSTCHECK;

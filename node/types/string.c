@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/types/string.h"
 
+#include "node/types/portrait_priv.h"
+
 #include "common/base/mem.h"
 
 enum encoding {
@@ -63,9 +65,38 @@ static inline struct chunk *get_chunk(const struct object *o)
     return c;
 }
 
+/* A chunk that may hold a value to be portrayed has behind its bytes where the portraits are. */
+static inline size_t slot_size(size_t cap)
+{
+    return cap >= PORTRAIT_MIN ? sizeof(struct portrait *) : 0;
+}
+
+/* Of a chunk for so many bytes. */
+static size_t cap_for(size_t size)
+{
+    size_t cap = object_size_class(sizeof(struct chunk) + size) - sizeof(struct chunk);
+    if (cap < PORTRAIT_MIN) {
+        return cap;
+    }
+    size_t slot = sizeof(struct portrait *);
+    return object_size_class(sizeof(struct chunk) + size + slot) - sizeof(struct chunk) - slot;
+}
+
+static inline struct portrait **slot_of(const struct chunk *c)
+{
+    return (struct portrait **)(uintptr_t)(c->data + c->cap);
+}
+
 static struct chunk *chunk_for(size_t size)
 {
-    return chunk_new(object_size_class(sizeof(struct chunk) + size) - sizeof(struct chunk));
+    size_t cap = cap_for(size);
+    struct chunk *c = chunk_new(cap + slot_size(cap));
+    c->cap = cap;
+    if (slot_size(cap) > 0) {
+        INVARIANT((uintptr_t)slot_of(c) % sizeof(struct portrait *) == 0);
+        *slot_of(c) = NULL;
+    }
+    return c;
 }
 
 /* ---- making ---- */
@@ -114,8 +145,7 @@ bool string_overwrite(struct object *o, int64_t expire_ms, struct slice value)
     }
     if (o->encoding == CHUNK) {
         struct chunk *c = get_chunk(o);
-        if (value.len <= STRING_EMBED_MAX || c->refs > 1 ||
-            object_size_class(sizeof(*c) + value.len) != sizeof(*c) + c->cap) {
+        if (value.len <= STRING_EMBED_MAX || c->refs > 1 || cap_for(value.len) != c->cap) {
             return false;
         }
         memcpy(c->data, value.ptr, value.len);
@@ -223,12 +253,31 @@ static struct object *resize_embedded(struct object *o, size_t len, char **bytes
     return o;
 }
 
-struct object *string_resize(struct object *o, size_t len, char **bytes)
+/* Bytes of what will be written, the new ones aside. */
+struct part {
+    size_t at;
+    size_t n;
+};
+
+/* Nobody but portraits shares it, and they have now what they need of what will change. */
+static bool is_ours(struct chunk *c, size_t len, struct part part)
 {
-    return string_resize_room(o, len, MIN(len, (size_t)GREEDY_MAX), bytes);
+    if (c->refs == 1) {
+        return true;
+    }
+    struct portrait *first = slot_size(c->cap) == 0 ? NULL : *slot_of(c);
+    if (c->refs - 1 != portraits_count(first)) {
+        return false;
+    }
+    portraits_before_bytes(first, part.at, part.at + part.n);
+    if (len > c->len) {
+        portraits_before_bytes(first, c->len, len);
+    }
+    return true;
 }
 
-struct object *string_resize_room(struct object *o, size_t len, size_t room, char **bytes)
+static struct object *resize(struct object *o, size_t len, size_t room, struct part part,
+                             char **bytes)
 {
     if (o->encoding != CHUNK && len <= STRING_GROW_MAX) {
         return resize_embedded(o, len, bytes);
@@ -236,7 +285,7 @@ struct object *string_resize_room(struct object *o, size_t len, size_t room, cha
     char digits[NUM_I64_MAX_LEN];
     struct slice old = string_bytes(o, digits);
     struct chunk *c = string_chunk(o);
-    if (c == NULL || c->refs > 1 || c->cap < len) {
+    if (c == NULL || c->cap < len || !is_ours(c, len, part)) {
         size_t spare = old.len == 0 || len <= old.len ? 0 : room;
         struct chunk *grown = chunk_for(len + spare);
         if (old.len > 0) {
@@ -262,6 +311,28 @@ struct object *string_resize_room(struct object *o, size_t len, size_t room, cha
     return o;
 }
 
+struct object *string_resize_room(struct object *o, size_t len, size_t room, char **bytes)
+{
+    return resize(o, len, room, (struct part){.n = SIZE_MAX}, bytes);
+}
+
+struct object *string_resize(struct object *o, size_t len, char **bytes)
+{
+    return string_resize_room(o, len, MIN(len, (size_t)GREEDY_MAX), bytes);
+}
+
+struct object *string_resize_part(struct object *o, size_t len, size_t at, size_t n, char **bytes)
+{
+    return resize(o, len, MIN(len, (size_t)GREEDY_MAX), (struct part){.at = at, .n = n}, bytes);
+}
+
+struct portrait **string_portraits(const struct object *o)
+{
+    const struct chunk *c = get_chunk(o);
+    INVARIANT(o->encoding == CHUNK && slot_size(c->cap) > 0);
+    return slot_of(c);
+}
+
 /* ---- for object.c ---- */
 
 void string_free_value(struct object *o)
@@ -274,7 +345,11 @@ void string_free_value(struct object *o)
 
 size_t string_memory(const struct object *o)
 {
-    return o->encoding == CHUNK ? sizeof(struct chunk) + get_chunk(o)->cap : 0;
+    if (o->encoding != CHUNK) {
+        return 0;
+    }
+    size_t cap = get_chunk(o)->cap;
+    return sizeof(struct chunk) + cap + slot_size(cap);
 }
 
 size_t string_inline_size(const struct object *o)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Strings: a number, bytes beside the key, or, from STRING_EMBED_MAX on and while they grow, bytes
  * in a chunk of their own that replies may share instead of copying (a shared chunk is never
- * written: a change copies it first). Pure. */
+ * written: a change copies it first). Portraits share it, too, but are told of a change before, and
+ * copy no more than it concerns. Pure. */
 #pragma once
 
 #include "node/types/object.h"
@@ -37,8 +38,14 @@ bool string_set_int(struct object *o, int64_t value) MUSTCHECK;
 /* Makes it raw and `len` bytes long, new bytes zero, and gives the bytes to write to. `o` is
  * consumed; the result may be at another address. */
 struct object *string_resize(struct object *o, size_t len, char **bytes);
-/* The same, with `room` bytes more than needed if it has to grow, for the next time. */
+/* The same where no other bytes are written than `n` from `at` on, and new ones. */
+struct object *string_resize_part(struct object *o, size_t len, size_t at, size_t n, char **bytes);
+/* As string_resize, with `room` bytes more than needed if it has to grow, for the next time. */
 struct object *string_resize_room(struct object *o, size_t len, size_t room, char **bytes);
+
+/* For portrait.c: where a value of PORTRAIT_MIN and more has the first of its portraits. */
+struct portrait;
+struct portrait **string_portraits(const struct object *o);
 
 /* For object.c. */
 void string_free_value(struct object *o);

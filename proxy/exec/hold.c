@@ -231,7 +231,9 @@ void call_refused(struct exec *x, struct call *c, const char *error)
     if (c->target == route->chosen && (probe || route->primary != NULL)) {
         route_refused(x, c->shard);
     }
-    call_hold(x, c, 0);
+    /* A former primary's word may come when the shard is served elsewhere already: no news of it
+     * would wake this call then. */
+    call_hold(x, c, route_takes(x, c->shard) ? x->now_us : 0);
 }
 
 bool shards_touch(int a, int b)

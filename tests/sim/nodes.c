@@ -323,6 +323,7 @@ static const struct repl_env env_of_node = {
     .state = env_state,
     .discard = env_discard,
     .whole = env_whole,
+    .copy_time = copies_time,
     .copy_scan = copies_scan,
     .copy_key = copies_key,
     .copy_part = copies_part,

@@ -77,6 +77,7 @@ struct draft {
 };
 
 struct node {
+    bool no_copy_time;
     struct cluster *c;
     int index;
     struct repl *r;
@@ -324,6 +325,13 @@ static inline void give_key(struct node *n, int shard, int key, struct repl_copi
     out->n_portraits = 1;
 }
 
+/* One piece in two is one too many for its turn. */
+static inline bool env_copy_time(void *arg)
+{
+    struct node *n = arg;
+    return !n->no_copy_time && rng_below(&n->c->rng, 2) == 0;
+}
+
 static inline void env_copy_scan(void *arg, int shard, struct repl_place from, size_t budget,
                                  struct repl_copied *out)
 {
@@ -536,6 +544,7 @@ static inline void start_node(struct cluster *c, int i, bool fresh)
         .state = env_state,
         .discard = env_discard,
         .whole = env_whole,
+        .copy_time = env_copy_time,
         .copy_scan = env_copy_scan,
         .copy_key = env_copy_key,
         .copy_part = env_copy_part,

@@ -46,6 +46,41 @@ static void test_a_dead_replica_delays_writes_for_about_a_lease(void **state)
     cluster_fini(&c);
 }
 
+/* What copies may do in a turn is asked before each piece, at both ends; entries need no such time.
+ */
+static void test_copies_go_on_when_there_is_time(void **state)
+{
+    (void)state;
+    for (int busy = 0; busy < 2; busy++) {
+        struct cluster c;
+        cluster_init(&c, 6, 2);
+        cluster_start(&c);
+        run_for(&c, 500000, 1);
+        kill_node(&c, 1);
+        run_for(&c, 3 * LEASE_US, 1);
+        fail_over(&c, 1, true);
+        start_node(&c, 1, false);
+        c.nodes[busy].no_copy_time = true;
+        for (int i = 0; i < N_NODES; i++) {
+            if (i != 1) {
+                connect_nodes(&c, 1, i);
+            }
+        }
+        const struct repl_stats *source = repl_stats(c.nodes[0].r);
+        uint64_t ended = source->copies_ended;
+        uint64_t acked = c.n_acked;
+        run_for(&c, 3000000, 2);
+        assert_true(repl_copying(c.nodes[0].r));
+        assert_int_equal(source->copies_ended, ended);
+        assert_true(c.n_acked > acked);
+        c.nodes[busy].no_copy_time = false;
+        run_for(&c, 300000, 2);
+        heal(&c);
+        assert_true(repl_stats(c.nodes[0].r)->copies_ended > ended);
+        cluster_fini(&c);
+    }
+}
+
 static void test_what_was_missed_comes_from_the_backlog(void **state)
 {
     (void)state;
@@ -341,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replicas_catch_up_and_count),
         cmocka_unit_test(test_a_dead_replica_delays_writes_for_about_a_lease),
+        cmocka_unit_test(test_copies_go_on_when_there_is_time),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),

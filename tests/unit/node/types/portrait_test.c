@@ -20,7 +20,7 @@
 
 #include <stdio.h>
 
-enum { NAMES = 3000, ROUNDS = 60, SITTERS = 3 };
+enum { NAMES = 3000, ROUNDS = 60, SITTERS = 3, TEXT = 200000 };
 
 static const struct slice key = {.ptr = "key", .len = 3};
 
@@ -182,8 +182,25 @@ static void change_string(struct world *w)
 {
     char *bytes;
     size_t len = string_len(w->o);
-    w->o = string_resize(w->o, len + rng_below(&w->rng, 3), &bytes);
-    bytes[rng_below(&w->rng, len)] ^= 1;
+    size_t at = rng_below(&w->rng, len);
+    size_t n = MIN(rng_below(&w->rng, 300), len - at);
+    uint64_t way = rng_below(&w->rng, 1000);
+    if (way == 0) {
+        w->o = string_resize(w->o, len + rng_below(&w->rng, 3), &bytes);
+        at = rng_below(&w->rng, len);
+        n = 1;
+    } else if (way == 1 && len > TEXT) { /* what comes back is another */
+        w->o = string_resize_part(w->o, len - rng_below(&w->rng, TEXT / 10), at, 0, &bytes);
+        n = 0;
+    } else if (way < 900) {
+        w->o = string_resize_part(w->o, len, at, n, &bytes);
+    } else {
+        at = len;
+        w->o = string_resize_part(w->o, len + n, 0, 0, &bytes);
+    }
+    for (size_t i = 0; i < n; i++) {
+        bytes[at + i] ^= (char)('a' + way % 7);
+    }
 }
 
 static void change(struct world *w)
@@ -220,7 +237,7 @@ struct sitter {
 
 static struct object *made(struct world *w)
 {
-    static char text[20000];
+    static char text[TEXT];
     switch (w->type) {
     case OBJECT_STRING:
         memset(text, 'a', sizeof(text));
@@ -257,7 +274,8 @@ static void let_go(struct sitter *s)
 static bool step(struct world *w, struct sitter *s)
 {
     struct str part = {0};
-    bool more = portrait_step(s->portrait, 1 + rng_below(&w->rng, 4000), &part);
+    uint64_t budget = w->type == OBJECT_STRING ? 20000 : 4000;
+    bool more = portrait_step(s->portrait, 1 + rng_below(&w->rng, budget), &part);
     /* Bytes that end where they end: no part is read beyond. */
     char *alone = mem_memdup(part.len == 0 ? "" : part.ptr, MAX(part.len, (size_t)1));
     assert_true(draft_add(s->draft, slice_of(alone, part.len)));
@@ -324,6 +342,31 @@ static void test_strings(void **state)
 {
     (void)state;
     rounds(OBJECT_STRING);
+}
+
+/* A change of some bytes copies the block that they are in, not all that is portrayed. */
+static void test_a_string_stays_where_it_is(void **state)
+{
+    (void)state;
+    struct world w = {.type = OBJECT_STRING};
+    rng_init(&w.rng, 1);
+    w.o = made(&w);
+    struct sitter s;
+    char *bytes;
+    w.o = string_resize_part(w.o, TEXT, 0, 0, &bytes);
+    const char *was = bytes;
+    begin(&w, &s);
+    w.o = string_resize_part(w.o, TEXT, TEXT / 2, 10, &bytes);
+    assert_ptr_equal(bytes, was);
+    memset(bytes + TEXT / 2, 'b', 10);
+    struct chunk *reply = chunk_ref(string_chunk(w.o)); /* one that is still to be written */
+    w.o = string_resize_part(w.o, TEXT, TEXT / 4, 1, &bytes);
+    assert_ptr_not_equal(bytes, was);
+    bytes[TEXT / 4] = 'c';
+    chunk_unref(&reply);
+    while (step(&w, &s)) {
+    }
+    object_free(&w.o);
 }
 
 static void test_hashes(void **state)
@@ -447,6 +490,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_a_string_stays_where_it_is),
         cmocka_unit_test(test_hashes),
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_sorted_sets),

@@ -444,6 +444,33 @@ static void test_a_new_primary_gets_one_command_first(void **state)
     world_end();
 }
 
+/* Nothing would wake it: the next primary has been found to serve already. */
+static void test_a_former_primarys_late_refusal_delays_nothing(void **state)
+{
+    (void)state;
+    struct person a, b;
+    world_setup(2);
+    person_init(&a);
+    person_init(&b);
+    SAY(&a, "SET %s 1", key_of(0, 0));
+    sent(wire_to(0, LANE_WRITE));
+    struct map *m = map_of(2, true);
+    map_build_set_primary(&m->shards[0], 1);
+    give_map(m);
+    SAY(&b, "SET %s 2", key_of(0, 1));
+    SENT(wire_to(1, LANE_WRITE), "SET %s 2;", key_of(0, 1));
+    answer(wire_to(1, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&b), "+OK\r\n");
+    answer(wire_to(0, LANE_WRITE), "-TRYAGAIN it moves\r\n");
+    pass_time(0);
+    SENT(wire_to(1, LANE_WRITE), "SET %s 1;", key_of(0, 0));
+    answer(wire_to(1, LANE_WRITE), "+OK\r\n");
+    assert_string_equal(heard(&a), "+OK\r\n");
+    person_fini(&a);
+    person_fini(&b);
+    world_end();
+}
+
 static void test_a_replica_that_refuses_costs_nothing(void **state)
 {
     (void)state;
@@ -983,6 +1010,7 @@ int main(void)
         cmocka_unit_test(test_a_node_that_refuses_is_asked_until_the_time_is_over),
         cmocka_unit_test(test_reads_whose_connections_break_are_tried_so_often),
         cmocka_unit_test(test_a_new_primary_gets_one_command_first),
+        cmocka_unit_test(test_a_former_primarys_late_refusal_delays_nothing),
         cmocka_unit_test(test_a_replica_that_refuses_costs_nothing),
         cmocka_unit_test(test_a_walk_within_a_key_stays_with_the_primary),
         cmocka_unit_test(test_a_lane_that_is_refused_sends_nothing),
