@@ -60,23 +60,24 @@ static void test_copies_go_on_when_there_is_time(void **state)
         run_for(&c, 3 * LEASE_US, 1);
         fail_over(&c, 1, true);
         start_node(&c, 1, false);
-        c.nodes[busy].no_copy_time = true;
         for (int i = 0; i < N_NODES; i++) {
+            c.nodes[i].no_copy_time = (i == 1) == (busy == 1);
             if (i != 1) {
                 connect_nodes(&c, 1, i);
             }
         }
-        const struct repl_stats *source = repl_stats(c.nodes[0].r);
-        uint64_t ended = source->copies_ended;
+        const struct repl_stats *target = repl_stats(c.nodes[1].r);
         uint64_t acked = c.n_acked;
         run_for(&c, 3000000, 2);
-        assert_true(repl_copying(c.nodes[0].r));
-        assert_int_equal(source->copies_ended, ended);
+        assert_true(busy == 1 ? repl_taking(c.nodes[1].r) : repl_copying(c.nodes[0].r));
+        assert_int_equal(target->copies_taken, 0);
         assert_true(c.n_acked > acked);
-        c.nodes[busy].no_copy_time = false;
+        for (int i = 0; i < N_NODES; i++) {
+            c.nodes[i].no_copy_time = false;
+        }
         run_for(&c, 300000, 2);
         heal(&c);
-        assert_true(repl_stats(c.nodes[0].r)->copies_ended > ended);
+        assert_true(target->copies_taken > 0);
         cluster_fini(&c);
     }
 }
