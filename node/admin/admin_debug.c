@@ -2,11 +2,13 @@
 /* DEBUG: for tests and for looking inside; only with enable-debug-command. */
 #include "node/admin/admin_priv.h"
 #include "node/serve/durable.h"
+#include "node/serve/replicate.h"
 #include "node/types/limits.h"
 
 #include "common/app/debug_command.h"
 #include "common/base/log.h"
 #include "common/base/num.h"
+#include "common/cmd/slot.h"
 
 #include <math.h>
 #include <signal.h>
@@ -110,6 +112,140 @@ static void debug_digest_value(struct call *k)
     }
 }
 
+/* --- POPULATE --- */
+
+/* The digits behind `prefix`, or behind it and ':'. */
+static void number_name(struct str *to, struct slice prefix, uint64_t i)
+{
+    char digits[NUM_I64_MAX_LEN];
+    str_clear(to);
+    str_append_slice(to, prefix);
+    str_append_char(to, ':');
+    str_append(to, digits, num_print_u64(digits, i));
+}
+
+static bool positive(struct call *k, size_t i, int64_t *v)
+{
+    if (!num_parse_i64(k->argv[i], v) || *v < 0) {
+        resp_error(&k->w, "ERR value is out of range, must be positive");
+        return false;
+    }
+    return true;
+}
+
+/* A key that is there stays as it is. */
+static void populate_one(struct call *k, struct slice key, struct slice value)
+{
+    const struct slice words[3] = {SLICE("SETNX"), key, value};
+    struct outbuf reply = {0};
+    struct call one = *k;
+    one.cmd = command_by_id(CMD_SETNX);
+    one.argv = words;
+    one.argc = ARRAY_LEN(words);
+    one.changes = 0;
+    one.probe_arg = 0;
+    one.wait = (struct call_wait){0};
+    one.w = (struct resp_writer){.out = &reply, .proto = 2};
+    call_handler(&one);
+    k->changes += one.changes;
+    outbuf_fini(&reply);
+}
+
+/* In a cluster those keys whose shards this node is primary of: a proxy sends it to all nodes. */
+static void debug_populate(struct call *k)
+{
+    struct server *s = server_of(k);
+    int64_t count, size = 0;
+    struct slice prefix = k->argc > 3 ? k->argv[3] : SLICE("key");
+    struct str key = {0}, value = {0};
+    if (!positive(k, 2, &count) || (k->argc > 4 && !positive(k, 4, &size))) {
+        return;
+    }
+    if ((uint64_t)size > (uint64_t)s->settings->proto_max_bulk_len) {
+        resp_error(&k->w, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        return;
+    }
+    if (s->repl != NULL) {
+        replicate_exec(s, -1);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        number_name(&key, prefix, (uint64_t)i);
+        int shard = keyspace_shard_of(k->ks, (int)slot_of(str_slice(&key)));
+        if (s->repl != NULL) {
+            if (replicate_may(s, client_of(k), shard, true) != REPL_YES) {
+                continue;
+            }
+            replicate_exec(s, shard);
+        }
+        number_name(&value, SLICE("value"), (uint64_t)i);
+        while (value.len < (size_t)size) {
+            str_append_char(&value, '\0');
+        }
+        value.len = size > 0 ? (size_t)size : value.len;
+        populate_one(k, str_slice(&key), str_slice(&value));
+    }
+    str_fini(&key);
+    str_fini(&value);
+    resp_ok(&k->w);
+}
+
+/* --- how values are kept --- */
+
+static const char *encoding_of(struct call *k)
+{
+    struct probe p = keyspace_probe_key(k->ks, k->argv[2]);
+    const struct object *o = db_raw(&k->db, &p, k->argv[2]);
+    if (o == NULL) {
+        resp_error(&k->w, ERR_NO_KEY);
+        return NULL;
+    }
+    return object_encoding_name(o);
+}
+
+static void debug_listpack(struct call *k)
+{
+    const char *encoding = encoding_of(k);
+    if (encoding != NULL && strcmp(encoding, "listpack") == 0) {
+        resp_simple(&k->w, "Listpack structure printed on stdout");
+    } else if (encoding != NULL) {
+        resp_error(&k->w, "ERR Not a listpack encoded object.");
+    }
+}
+
+static void debug_quicklist(struct call *k)
+{
+    const char *encoding = encoding_of(k);
+    if (encoding != NULL && strcmp(encoding, "quicklist") == 0) {
+        resp_simple(&k->w, "Quicklist structure printed on stdout");
+    } else if (encoding != NULL) {
+        resp_error(&k->w, "ERR Not a quicklist encoded object.");
+    }
+}
+
+/* Our tables have no chains that could be long: how many keys there are is all that there is. */
+static void debug_htstats(struct call *k)
+{
+    int64_t db;
+    struct str text = {0};
+    if (!num_parse_i64(k->argv[2], &db)) {
+        resp_error(&k->w, ERR_NOT_INT);
+        return;
+    }
+    if (db < 0 || db >= k->ks->n_dbs) {
+        resp_error(&k->w, "ERR Out of range database");
+        return;
+    }
+    unsigned long long keys = keyspace_keys(k->ks, (int)db);
+    str_printf(&text, "[Dictionary HT]\nHash table 0 stats (main hash table):\n");
+    if (keys == 0) {
+        str_appendz(&text, "No stats available for empty dictionaries\n");
+    } else {
+        str_printf(&text, " number of elements: %llu\n", keys);
+    }
+    resp_verbatim(&k->w, "txt", str_slice(&text));
+    str_fini(&text);
+}
+
 static void debug_segfault(struct call *k)
 {
     (void)k;
@@ -202,8 +338,14 @@ static void debug_help(struct call *k)
         "    Return a digest of each value.",
         "DIGEST-SHARDS",
         "    Return a digest of each shard held here, of copies too.",
+        "HTSTATS <dbid>",
+        "    How many keys a database has.",
+        "LISTPACK <key>, QUICKLIST <key>",
+        "    Whether the value is kept so.",
         "OBJECT <key>",
         "    Show how a value is kept.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Make string keys named key:<number> where there are none.",
         "PAUSE-CRON <0|1>",
         "    Stop the periodic work, or go on with it.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
@@ -235,6 +377,11 @@ static const struct {
     {"pause-cron", 3, 3, debug_pause_cron},
     {"set-disable-deny-scripts", 3, 3, debug_disable_deny_scripts},
     {"object", 3, 4, debug_object},
+    {"populate", 3, 5, debug_populate},
+    {"listpack", 3, 3, debug_listpack},
+    {"ziplist", 3, 3, debug_listpack},
+    {"quicklist", 3, 4, debug_quicklist},
+    {"htstats", 3, 4, debug_htstats},
     {"digest", 2, 2, debug_digest},
     {"digest-shards", 2, 2, debug_digest_shards},
     {"digest-value", 2, 0, debug_digest_value},

@@ -145,17 +145,20 @@ static enum local_result debug_not_here(struct local_call *c)
 
 static enum local_result debug_help(struct local_call *c)
 {
-    static const char *const lines[] = {"DIGEST",
-                                        "    Return a digest of all keys and values.",
-                                        "DIGEST-VALUE <key> [<key> ...]",
-                                        "    Return a digest of each value.",
-                                        "OBJECT <key>",
-                                        "    Show how a value is kept.",
-                                        "SET-ACTIVE-EXPIRE <0|1> and others",
-                                        "    Go to every node.",
-                                        "SLEEP <seconds>",
-                                        "    Answer after so long.",
-                                        NULL};
+    static const char *const lines[] = {
+        "DIGEST",
+        "    Return a digest of all keys and values.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Return a digest of each value.",
+        "OBJECT <key>",
+        "    Show how a value is kept.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Make string keys named key:<number> where there are none.",
+        "SET-ACTIVE-EXPIRE <0|1> and others",
+        "    Go to every node.",
+        "SLEEP <seconds>",
+        "    Answer after so long.",
+        NULL};
     debug_help_reply(lines, c->w);
     return LOCAL_DONE;
 }
@@ -166,21 +169,14 @@ static const struct {
     size_t argc_max; /* 0: no upper limit */
     local_fn fn;
 } handlers[] = {
-    {"sleep", 3, 3, debug_sleep},
-    {"object", 3, 4, debug_object},
-    {"htstats-key", 3, 4, debug_object},
-    {"listpack", 3, 3, debug_object},
-    {"ziplist", 3, 3, debug_object},
-    {"quicklist", 3, 4, debug_object},
-    {"digest", 2, 2, debug_digest},
-    {"digest-value", 2, 0, debug_digest_value},
-    {"segfault", 2, 2, debug_not_here},
-    {"panic", 2, 2, debug_not_here},
-    {"assert", 2, 2, debug_not_here},
-    {"oom", 2, 2, debug_not_here},
-    {"leak", 3, 3, debug_not_here},
-    {"restart", 2, 3, debug_not_here},
-    {"crash-and-recover", 2, 3, debug_not_here},
+    {"sleep", 3, 3, debug_sleep},        {"object", 3, 4, debug_object},
+    {"htstats-key", 3, 4, debug_object}, {"listpack", 3, 3, debug_object},
+    {"ziplist", 3, 3, debug_object},     {"quicklist", 3, 4, debug_object},
+    {"digest", 2, 2, debug_digest},      {"digest-value", 2, 0, debug_digest_value},
+    {"htstats", 3, 4, debug_not_here},   {"segfault", 2, 2, debug_not_here},
+    {"panic", 2, 2, debug_not_here},     {"assert", 2, 2, debug_not_here},
+    {"oom", 2, 2, debug_not_here},       {"leak", 3, 3, debug_not_here},
+    {"restart", 2, 3, debug_not_here},   {"crash-and-recover", 2, 3, debug_not_here},
     {"help", 2, 2, debug_help},
 };
 

@@ -165,3 +165,20 @@ def test_copies_are_equal_after_every_kind_of_write(cluster):
     cluster.proxy.r.flushdb()
     assert_equal_copies(cluster)
     assert all(copies[0][0] == "0" for copies in digests(cluster).values())
+
+
+def test_debug_populate_fills_the_cluster_and_its_copies():
+    cluster = Cluster(min_nodes=3, shards=16, lease="500ms", enable_debug_command="yes")
+    for name in "ABC":
+        cluster.start_node(name, enable_debug_command="yes", appendonly="yes")
+    cluster.wait_even()
+    wait_in_sync(cluster)
+    with cluster.proxy.wire(limit=60) as wire:
+        wire.command("SET", "key:7", "mine")
+        assert wire.command("DEBUG", "POPULATE", "2000") == b"OK"
+        assert wire.command("DEBUG", "POPULATE", "10", "other", "12") == b"OK"
+        assert wire.command("DBSIZE") == 2010
+        assert wire.command("MGET", "key:0", "key:7", "key:1999", "key:2000") == [b"value:0", b"mine", b"value:1999", None]
+        assert wire.command("GET", "other:3") == b"value:3" + b"\0" * 5
+        assert "must be positive" in wire.command("DEBUG", "POPULATE", "-1")
+    assert_equal_copies(cluster)
