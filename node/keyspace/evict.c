@@ -33,6 +33,7 @@ struct evictor {
     size_t n_sums;
     uint32_t age; /* samples since they were taken; 0: take them */
     bool volatile_only;
+    const bool *only;            /* the shards that are meant; NULL: all that are served */
     struct candidate pool[POOL]; /* the worst first */
     size_t n;
 };
@@ -100,7 +101,9 @@ static struct table *served_table(const struct keyspace *ks, size_t at)
     size_t db = at / (size_t)ks->n_shards;
     size_t shard = at % (size_t)ks->n_shards;
     struct table **tables = ks->dbs[db].tables;
-    return tables == NULL || !keyspace_serves(ks, (int)shard) ? NULL : tables[shard];
+    const bool *only = ks->evictor->only;
+    bool meant = keyspace_serves(ks, (int)shard) && (only == NULL || only[shard]);
+    return tables == NULL || !meant ? NULL : tables[shard];
 }
 
 static void weigh(struct keyspace *ks, struct evictor *e)
@@ -329,31 +332,21 @@ static bool evict_one(struct keyspace *ks, struct evictor *e, int64_t now_ms)
     return false;
 }
 
-enum evict_result keyspace_evict(struct keyspace *ks, int64_t now_ms, size_t most)
+/* Until as much went altogether, or `most` keys. By what goes, not by what is left in use: who is
+ * told of it gets memory for that meanwhile, and must not be paid for with more keys. */
+static enum evict_result evict_until(struct keyspace *ks, int64_t now_ms, uint64_t target,
+                                     size_t most, const bool *only)
 {
-    ks->evicting = false;
-    if (LIKELY(evict_excess(ks) == 0)) {
-        return EVICT_ENOUGH;
-    }
-    if (!ks->settings.expires_keys) {
-        return EVICT_ENOUGH; /* writes pause: nothing changes now */
-    }
-    if (ks->settings.maxmemory_policy == EVICT_NOTHING) {
-        return EVICT_FAILED;
-    }
+    enum evict_result result = EVICT_ENOUGH;
     if (ks->evictor == NULL) {
         ks->evictor = mem_zalloc(sizeof(*ks->evictor));
     }
     ks->evictor->age = 0; /* a command may have changed much */
-    enum evict_result result = EVICT_ENOUGH;
-    /* By what goes, not by what is left: who is told of it gets memory for that meanwhile, and must
-     * not be paid for with more keys. */
-    size_t target = ks->stats.evicted_bytes + evict_excess(ks);
+    ks->evictor->only = only;
     effect_open(ks, now_ms);
     while (ks->stats.evicted_bytes < target) {
         if (most == 0) {
             result = EVICT_GOES_ON;
-            ks->evicting = true;
             break;
         }
         if (!evict_one(ks, ks->evictor, now_ms)) {
@@ -363,5 +356,36 @@ enum evict_result keyspace_evict(struct keyspace *ks, int64_t now_ms, size_t mos
         most--;
     }
     effect_close(ks, NULL);
+    ks->evictor->only = NULL;
     return result;
+}
+
+enum evict_result keyspace_evict(struct keyspace *ks, int64_t now_ms, size_t most)
+{
+    size_t excess = evict_excess(ks);
+    ks->evicting = false;
+    if (LIKELY(excess == 0)) {
+        return EVICT_ENOUGH;
+    }
+    if (!ks->settings.expires_keys) {
+        return EVICT_ENOUGH; /* writes pause: nothing changes now */
+    }
+    if (ks->settings.maxmemory_policy == EVICT_NOTHING) {
+        return EVICT_FAILED;
+    }
+    uint64_t target = ks->stats.evicted_bytes + excess;
+    enum evict_result result = evict_until(ks, now_ms, target, most, NULL);
+    ks->evicting = result == EVICT_GOES_ON;
+    ks->evict_failed = ks->evict_failed || result == EVICT_FAILED;
+    return result;
+}
+
+size_t keyspace_evict_for(struct keyspace *ks, int64_t now_ms, size_t bytes, size_t most,
+                          const bool *shards)
+{
+    uint64_t before = ks->stats.evicted_bytes;
+    if (ks->settings.expires_keys && ks->settings.maxmemory_policy != EVICT_NOTHING) {
+        (void)evict_until(ks, now_ms, before + bytes, most, shards);
+    }
+    return (size_t)(ks->stats.evicted_bytes - before);
 }

@@ -44,6 +44,10 @@ enum evict_result {
 size_t evict_excess(const struct keyspace *ks);
 /* At most `most` keys; no group of effects is open. */
 enum evict_result keyspace_evict(struct keyspace *ks, int64_t now_ms, size_t most);
+/* For the sake of others: at most `most` keys of the shards marked, until `bytes` of memory went.
+ * The bytes that went; 0: nothing may go. No group of effects is open. */
+size_t keyspace_evict_for(struct keyspace *ks, int64_t now_ms, size_t bytes, size_t most,
+                          const bool *shards);
 /* Keys that may be evicted for one command, by maxmemory-eviction-tenacity (0 to 100). */
 size_t evict_patience(int64_t tenacity);
 

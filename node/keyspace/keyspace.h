@@ -106,6 +106,7 @@ struct keyspace {
     void (*notify)(void *arg, int db, uint32_t class, const char *event, struct slice key);
     void *notify_arg;
     bool evicting;           /* more keys have to go: keyspace_evict is to be called again */
+    bool evict_failed;       /* it found nothing that may go; for who asks others then */
     struct evictor *evictor; /* evict.h; NULL: nothing was evicted yet */
     size_t uncounted;        /* memory that maxmemory does not mean: set by who knows */
     struct list lazyfree;    /* what keyspace_lazyfree_step frees */

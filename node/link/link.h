@@ -17,7 +17,7 @@
 #include "common/io/stream.h"
 #include "common/model/map.h"
 
-#define LINK_VERSION   2
+#define LINK_VERSION   3
 #define LINK_FRAME_MAX ((size_t)1 << 30)
 #define LINK_HEADER    4
 

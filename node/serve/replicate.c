@@ -10,6 +10,7 @@
 #include "node/serve/libraries.h"
 #include "node/serve/parked.h"
 #include "node/serve/pubsub.h"
+#include "node/serve/relief.h"
 #include "node/serve/replicate_priv.h"
 #include "node/serve/tracking.h"
 #include "node/serve/waiters.h"
@@ -221,22 +222,30 @@ static void link_frames_come(void *arg, struct link *l, struct slice frames)
     }
 }
 
+bool replicate_frame(struct server *s, struct link *l, int peer, struct slice bytes)
+{
+    struct replication *r = s->repl;
+    struct repl_message m;
+    unsigned kind = bytes.len == 0 ? 0 : (unsigned char)bytes.ptr[0];
+    if (UNLIKELY(kind == LIBRARIES_FRAME)) {
+        return l == NULL || libraries_frame(s, l, bytes);
+    }
+    if (UNLIKELY(kind == RELIEF_FRAME)) {
+        return relief_frame(s, peer, bytes);
+    }
+    if (!repl_frame_read(bytes, &m, &r->room)) {
+        return false;
+    }
+    repl_message(r->core, peer, &m, replicate_now(r));
+    return true;
+}
+
 static bool link_frame_came(void *arg, struct link *l, struct slice bytes)
 {
     if (UNLIKELY(replicate_keeps(arg, l, bytes))) {
         return true;
     }
-    if (UNLIKELY(bytes.len > 0 && (unsigned char)bytes.ptr[0] == LIBRARIES_FRAME)) {
-        return libraries_frame(arg, l, bytes);
-    }
-    struct server *s = arg;
-    struct replication *r = s->repl;
-    struct repl_message m;
-    if (!repl_frame_read(bytes, &m, &r->room)) {
-        return false;
-    }
-    repl_message(r->core, link_node(l), &m, replicate_now(r));
-    return true;
+    return replicate_frame(arg, l, link_node(l), bytes);
 }
 
 static void link_frames_done(void *arg, struct link *l)

@@ -5,7 +5,6 @@
  * commit leave, leases stand, and who reads from replicas of other nodes' shards notices nothing.
  * All else is kept in its order until the turn's end behind the script. */
 #include "node/serve/durable.h"
-#include "node/serve/libraries.h"
 #include "node/serve/replicate_priv.h"
 
 #include "common/base/mem.h"
@@ -63,18 +62,9 @@ static void take(struct server *s, const struct kept *k)
     struct replication *r = s->repl;
     struct slice frame = slice_of(k->bytes, k->len);
     struct link *l = k->peer < r->n_links ? r->links[k->peer] : NULL;
-    struct repl_message m;
-    bool good = true;
     if (k->down) {
         repl_peer_down(r->core, k->peer, replicate_now(r));
-    } else if (k->len > 0 && (unsigned char)*k->bytes == LIBRARIES_FRAME) {
-        good = l == NULL || libraries_frame(s, l, frame);
-    } else if (repl_frame_read(frame, &m, &r->room)) {
-        repl_message(r->core, k->peer, &m, replicate_now(r));
-    } else {
-        good = false;
-    }
-    if (!good && l != NULL) {
+    } else if (!replicate_frame(s, l, k->peer, frame) && l != NULL) {
         link_cut(l, "a frame is not understood");
     }
 }

@@ -90,6 +90,9 @@ struct replication {
 
 int64_t replicate_now(struct replication *r);
 
+/* A frame of that node came, by the link, which is NULL if it is down by now. False: it makes no
+ * sense. */
+bool replicate_frame(struct server *s, struct link *l, int peer, struct slice frame);
 /* meanwhile: true: it is kept until the slow script is over */
 bool replicate_keeps(struct server *s, struct link *l, struct slice frame);
 bool replicate_keeps_end(struct server *s, int peer);

@@ -68,8 +68,8 @@ static bool is_anywhere(struct server *s, const struct call *c)
 }
 
 /* The first key that such a script touches says where it belongs: the proxy sends it there, as a
- * command of that key, which waits where it must. The address is for the form's sake: the proxy goes
- * by its own map, and there may be none here yet. */
+ * command of that key, which waits where it must. The address is for the form's sake: the proxy
+ * goes by its own map, and there may be none here yet. */
 static void send_to(struct server *s, uint32_t slot)
 {
     struct str where = {0};

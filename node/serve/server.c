@@ -15,6 +15,7 @@
 #include "node/serve/parked.h"
 #include "node/serve/pause.h"
 #include "node/serve/pubsub.h"
+#include "node/serve/relief.h"
 #include "node/serve/replicate.h"
 #include "node/serve/scripting.h"
 #include "node/serve/tracking.h"
@@ -378,6 +379,7 @@ static void on_turn(void *arg)
     }
     dispatch_turn(s);
     evict_more(s);
+    relief_turn(s);
     if (!list_empty(&s->ks->lazyfree) && !loop_timer_active(&s->lazyfree_timer)) {
         loop_timer_start(&s->lazyfree_timer, 1, 1);
     }
@@ -538,6 +540,7 @@ static void start_timers(struct server *s)
 {
     loop_timer_init(&s->cron_timer, s->loop, on_cron, s);
     loop_timer_init(&s->evict_timer, s->loop, on_evict_timer, s);
+    s->relief = relief_new();
     loop_timer_init(&s->lazyfree_timer, s->loop, on_lazyfree, s);
     loop_timer_init(&s->stop_timer, s->loop, on_stop_turn, s);
     pause_init(s);
@@ -611,6 +614,7 @@ void server_free(struct server **sp)
         client_free(&c);
     }
     follow_fini(s);
+    relief_free(&s->relief);
     jobs_free(&s->resolver);
     loop_off_turn(s->loop, on_turn, s);
     replicate_stop(s);

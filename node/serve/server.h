@@ -80,6 +80,7 @@ struct server {
     struct script_settings script_settings;
     struct library_set *libraries; /* see libraries.h */
     int64_t libraries_tell_us;     /* when other nodes are told of it; 0: they were */
+    struct relief *relief;         /* see relief.h */
     struct durable *durable;
     struct access *access; /* users */
     struct oom_score oom_score;

@@ -227,18 +227,14 @@ def test_evictions_reach_the_copies():
     cluster.wait_served()
     with cluster.proxy.wire() as wire:
 
-        def kept(i):  # a node may be full of copies whose primary has yet to evict
-            reply = wire.command("SET", f"key:{i}", "x" * 4000)
-            assert reply == b"OK" or reply.startswith("OOM")
-            return reply == b"OK"
-
         for i in range(4000):
-            wait_until(lambda: kept(i), 10, "a key to be kept")
+            assert wire.command("SET", f"key:{i}", "x" * 4000) == b"OK"
 
         def evicted():
             return sum(int(node.info("stats")["evicted_keys"]) for node in nodes)
 
-        assert evicted() > 0
+        # Memory that is full of copies is made room in by their primary too: neither pays for all.
+        assert min(int(node.info("stats")["evicted_keys"]) for node in nodes) > 400
 
         seen = []
 

@@ -245,6 +245,41 @@ static void test_evictions_are_in_the_log(void **state)
     keyspace_free(&ks);
 }
 
+static void test_for_others_only_their_shards_lose_keys(void **state)
+{
+    (void)state;
+    struct keyspace *ks = make(EVICT_ALLKEYS_LRU);
+    bool shards[SHARDS] = {false, true, false, true};
+    uint64_t before[SHARDS];
+    for (int i = 0; i < 2000; i++) {
+        put(ks, i % 2, "k", i, NOW, OBJECT_NO_EXPIRE);
+    }
+    for (int i = 0; i < SHARDS; i++) {
+        before[i] = keyspace_shard_keys(ks, i);
+    }
+    /* No limit is reached: it is for the sake of others. */
+    size_t gone = keyspace_evict_for(ks, NOW, 5000, 1000, shards);
+    assert_in_range(gone, 5000, 5200);
+    assert_int_equal(gone, ks->stats.evicted_bytes);
+    assert_true(keyspace_evict_for(ks, NOW, SIZE_MAX / 2, 10, shards) > 0);
+    (void)keyspace_evict_for(ks, NOW, SIZE_MAX / 2, SIZE_MAX, shards);
+    for (int i = 0; i < SHARDS; i++) {
+        assert_int_equal(keyspace_shard_keys(ks, i), shards[i] ? 0 : before[i]);
+    }
+    assert_int_equal(keyspace_evict_for(ks, NOW, 5000, 1000, shards), 0);
+    assert_false(ks->evicting);
+    assert_false(ks->evict_failed);
+    /* One's own are any again. */
+    assert_int_equal(evict_some(ks, SIZE_MAX), EVICT_FAILED);
+    assert_true(ks->evict_failed);
+    assert_int_equal(keyspace_keys(ks, 0), 0);
+    put(ks, 0, "k", 1, NOW, OBJECT_NO_EXPIRE);
+    ks->settings.maxmemory_policy = EVICT_NOTHING;
+    memset(shards, 1, sizeof(shards));
+    assert_int_equal(keyspace_evict_for(ks, NOW, 5000, 1000, shards), 0);
+    keyspace_free(&ks);
+}
+
 static void test_patience_grows_with_tenacity(void **state)
 {
     (void)state;
@@ -266,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_all_keys_can_go),
         cmocka_unit_test(test_copies_lose_nothing_by_themselves),
         cmocka_unit_test(test_evictions_are_in_the_log),
+        cmocka_unit_test(test_for_others_only_their_shards_lose_keys),
         cmocka_unit_test(test_patience_grows_with_tenacity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
