@@ -15,6 +15,7 @@ from support.programs import Node, Proxy, RedisServer, bin_path
 from support.wait import wait_until
 
 KEYS = 500
+LIVES = int(os.environ.get("TEST_KILLS", 6))  # of the node that is killed under load
 
 
 def durable_node(directory, **options):
@@ -89,7 +90,7 @@ def test_killed_under_load(policy):
     policy, because the log is written before replies leave."""
     directory = temp_dir("durable")
     server = durable_node(directory, appendfsync=policy, auto_aof_rewrite_min_size="100kb")
-    for life in range(6):
+    for life in range(LIVES):
         writers = Writers(server)
         wait_until(lambda w=writers: min(w.acked) > 50 * (1 + life % 3), 20, "writes")
         server.kill()
