@@ -80,7 +80,7 @@ static void give(struct sim_node *n, int shard, int key, struct repl_copied *out
 bool copies_time(void *arg)
 {
     struct sim_node *n = arg;
-    return rng_below(&n->sim->world->rng, 4) != 0;
+    return rng_below(&n->sim->world.rng, 4) != 0;
 }
 
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
