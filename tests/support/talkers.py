@@ -483,13 +483,15 @@ class Vanisher:
 
 def talk(talkers, limit, vanishers=(), between=None):
     """Lets them talk until all have had all their answers. between(answered) is called now and
-    then with the number of replies so far; the test's faults come from there."""
+    then with the number of replies so far; the test's faults come from there. Vanishers come as
+    fast as the talkers get on: their commands must not pile up where all of it is slow."""
     selector = selectors.DefaultSelector()
     for talker in talkers:
         selector.register(talker.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, talker)
     open_ones = set(talkers)
     deadline = time.monotonic() + limit * PATIENCE
     turn = 0
+    vanished_at = 0
     while open_ones:
         now = time.monotonic()
         if now > deadline:
@@ -513,9 +515,11 @@ def talk(talkers, limit, vanishers=(), between=None):
                 talker.fill()
                 selector.modify(talker.sock, wanted or selectors.EVENT_WRITE, talker)
         turn += 1
-        if turn % 5 == 0:
+        answered = sum(one.answered for one in talkers)
+        if turn % 5 == 0 and answered - vanished_at >= len(open_ones):
+            vanished_at = answered
             for vanisher in vanishers:
                 vanisher.once()
         if between is not None:
-            between(sum(one.answered for one in talkers))
+            between(answered)
     selector.close()
