@@ -64,10 +64,8 @@ static void put_ratio(struct str *to, const char *ratio, const char *bytes, size
 
 void info_fragmentation(const struct mem_stats *m, struct str *to)
 {
-    size_t active = m->active != 0 ? m->active : m->rss;
-    size_t resident = m->resident != 0 ? m->resident : m->rss;
-    put_ratio(to, "allocator_frag_ratio", "allocator_frag_bytes", active, m->used);
-    put_ratio(to, "allocator_rss_ratio", "allocator_rss_bytes", resident, active);
-    put_ratio(to, "rss_overhead_ratio", "rss_overhead_bytes", m->rss, resident);
+    put_ratio(to, "allocator_frag_ratio", "allocator_frag_bytes", m->active, m->used);
+    put_ratio(to, "allocator_rss_ratio", "allocator_rss_bytes", m->resident, m->active);
+    put_ratio(to, "rss_overhead_ratio", "rss_overhead_bytes", m->rss, m->resident);
     put_ratio(to, "mem_fragmentation_ratio", "mem_fragmentation_bytes", m->rss, m->used);
 }

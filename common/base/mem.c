@@ -245,4 +245,6 @@ void mem_stats(struct mem_stats *out)
 {
     *out = (struct mem_stats){.used = mem_used(), .rss = resident_set()};
     allocator_stats(out);
+    out->resident = out->resident != 0 ? out->resident : out->rss;
+    out->active = out->active != 0 ? out->active : out->rss;
 }

@@ -29,8 +29,8 @@ void mem_publish(void);
 struct mem_stats {
     size_t used;      /* as mem_used() */
     size_t rss;       /* resident set of the process, from the system */
-    size_t active;    /* allocator: bytes in active pages; 0 if unknown */
-    size_t resident;  /* allocator: bytes resident; 0 if unknown */
+    size_t active;    /* allocator: bytes in active pages; rss where it does not tell */
+    size_t resident;  /* allocator: bytes resident; rss where it does not tell */
     const char *name; /* "jemalloc-5.3.0" or "libc" */
 };
 void mem_stats(struct mem_stats *out);

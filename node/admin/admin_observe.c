@@ -124,8 +124,6 @@ static void memory_stats(struct call *k)
         clients += client_memory(container_of(it, struct client, link));
     }
     size_t peak = MAX(s->stats.memory_peak, m.used);
-    size_t active = m.active != 0 ? m.active : m.rss;
-    size_t resident = m.resident != 0 ? m.resident : m.rss;
     resp_map(w, 27 + databases(s->ks));
     stat_int(w, "peak.allocated", (int64_t)peak);
     stat_int(w, "total.allocated", (int64_t)m.used);
@@ -140,11 +138,12 @@ static void memory_stats(struct call *k)
     stat_databases(w, s->ks);
     stat_data(w, s, (int64_t)m.used, (int64_t)peak);
     stat_int(w, "allocator.allocated", (int64_t)m.used);
-    stat_int(w, "allocator.active", (int64_t)active);
-    stat_int(w, "allocator.resident", (int64_t)resident);
-    stat_more(w, "allocator-fragmentation.ratio", "allocator-fragmentation.bytes", active, m.used);
-    stat_more(w, "allocator-rss.ratio", "allocator-rss.bytes", resident, active);
-    stat_more(w, "rss-overhead.ratio", "rss-overhead.bytes", m.rss, resident);
+    stat_int(w, "allocator.active", (int64_t)m.active);
+    stat_int(w, "allocator.resident", (int64_t)m.resident);
+    stat_more(w, "allocator-fragmentation.ratio", "allocator-fragmentation.bytes", m.active,
+              m.used);
+    stat_more(w, "allocator-rss.ratio", "allocator-rss.bytes", m.resident, m.active);
+    stat_more(w, "rss-overhead.ratio", "rss-overhead.bytes", m.rss, m.resident);
     stat_more(w, "fragmentation", "fragmentation.bytes", m.rss, m.used);
 }
 

@@ -34,8 +34,12 @@ static void no_touch_all(void *arg, uint32_t shard)
     (void)shard;
 }
 
-const struct effect_sink effect_sink_nobody = {
-    .entry = no_entry, .touched = no_touch, .touched_all = no_touch_all};
+const struct effect_sink *effect_sink_nobody(void)
+{
+    static const struct effect_sink nobody = {
+        .entry = no_entry, .touched = no_touch, .touched_all = no_touch_all};
+    return &nobody;
+}
 
 struct collector *collector_new(const struct effect_sink *sink)
 {

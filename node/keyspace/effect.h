@@ -29,7 +29,7 @@ struct effect_sink {
 };
 
 /* Takes nothing: for a collector that has a feed only. */
-extern const struct effect_sink effect_sink_nobody;
+const struct effect_sink *effect_sink_nobody(void);
 
 struct feed;
 

@@ -98,7 +98,7 @@ void follow_hang(struct server *s)
         return;
     }
     if (s->ks->collector == NULL) {
-        s->ks->collector = collector_new(&effect_sink_nobody);
+        s->ks->collector = collector_new(effect_sink_nobody());
         w->own_collector = true;
     }
     s->ks->collector->feed = &w->feed;

@@ -136,10 +136,8 @@ static void put_memory(void *arg, struct str *to)
     info_merge_add_to(r->nodes, "Memory", "used_memory_rss", (int64_t)m.rss);
     info_merge_add_to(r->nodes, "Memory", "used_memory_overhead", (int64_t)m.used);
     info_merge_add_to(r->nodes, "Memory", "allocator_allocated", (int64_t)m.used);
-    info_merge_add_to(r->nodes, "Memory", "allocator_active",
-                      (int64_t)(m.active != 0 ? m.active : m.rss));
-    info_merge_add_to(r->nodes, "Memory", "allocator_resident",
-                      (int64_t)(m.resident != 0 ? m.resident : m.rss));
+    info_merge_add_to(r->nodes, "Memory", "allocator_active", (int64_t)m.active);
+    info_merge_add_to(r->nodes, "Memory", "allocator_resident", (int64_t)m.resident);
     info_merge_add_to(r->nodes, "Memory", "mem_clients_normal", (int64_t)r->sum.client_memory);
     if (info_merge_get(r->nodes, "used_memory_peak") < info_merge_get(r->nodes, "used_memory")) {
         info_merge_add_to(r->nodes, "Memory", "used_memory_peak",

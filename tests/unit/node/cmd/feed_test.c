@@ -34,7 +34,7 @@ static void followed_open(struct followed *w)
     *w = (struct followed){0};
     fixture_open(&w->f);
     w->f.now_ms = 1000000;
-    w->f.ks->collector = collector_new(&effect_sink_nobody);
+    w->f.ks->collector = collector_new(effect_sink_nobody());
     feed_init(&w->feed, take, w);
     w->feed.broke = broke;
     w->feed.db = 0;
