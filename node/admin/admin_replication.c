@@ -199,7 +199,7 @@ static void info_of_follower(void *arg, const struct follow_view *f)
 
 static void put_core(const struct server *s, struct str *to)
 {
-    const struct repl_settings *o = &s->repl->settings;
+    const struct repl_settings *o = &s->repl_settings;
     const struct repl_stats *c = repl_stats(s->repl->core);
     const struct replicate_stats *r = replicate_stats(s);
     struct backlog_stats b;

@@ -62,7 +62,7 @@ static size_t env_queued(void *arg, int peer)
     const struct server *s = arg;
     struct replication *r = s->repl;
     size_t n = peer < r->n_links && r->links[peer] != NULL ? link_queued(r->links[peer]) : 0;
-    r->was_full |= n > r->settings.link_fill / 2;
+    r->was_full |= n > s->repl_settings.link_fill / 2;
     return n;
 }
 
@@ -457,7 +457,7 @@ void replicate_map(struct server *s, struct map *m, int self)
 void replicate_welcome(struct server *s, const struct wire_welcome *w)
 {
     struct replication *r = s->repl;
-    struct repl_settings *o = &r->settings;
+    struct repl_settings *o = &s->repl_settings;
     o->mode = w->sync != 0 ? REPL_SYNC : REPL_ASYNC;
     o->consistency = w->strong != 0 ? REPL_STRONG : REPL_EVENTUAL;
     o->min_in_sync = (int)MIN(w->min_in_sync, MEMBERS_MAX);
@@ -544,9 +544,9 @@ void replicate_settings_changed(struct server *s)
     if (r == NULL) {
         return;
     }
-    r->settings.backlog_max = (size_t)s->settings->repl_backlog_size;
-    r->settings.durable = durable_always(s);
-    repl_set(r->core, &r->settings, replicate_now(r));
+    s->repl_settings.backlog_max = (size_t)s->settings->repl_backlog_size;
+    s->repl_settings.durable = durable_always(s);
+    repl_set(r->core, &s->repl_settings, replicate_now(r));
 }
 
 /* --- life --- */
@@ -642,9 +642,8 @@ void replicate_start(struct server *s, int n_shards, bool fresh)
     struct replication *r = mem_zalloc(sizeof(*r));
     struct repl_env env = env_of(s);
     s->repl = r;
-    repl_settings_default(&r->settings);
-    r->settings.backlog_max = (size_t)s->settings->repl_backlog_size;
-    r->settings.durable = durable_always(s);
+    s->repl_settings.backlog_max = (size_t)s->settings->repl_backlog_size;
+    s->repl_settings.durable = durable_always(s);
     r->said = mem_zalloc((size_t)n_shards * sizeof(*r->said));
     r->exec_shards = mem_zalloc((size_t)n_shards * sizeof(*r->exec_shards));
     r->exec_seen = mem_zalloc((size_t)n_shards * sizeof(*r->exec_seen));
@@ -652,7 +651,7 @@ void replicate_start(struct server *s, int n_shards, bool fresh)
     list_init(&r->kept);
     loop_timer_init(&r->tick, s->loop, on_tick, s);
     loop_timer_init(&r->more, s->loop, on_more, s);
-    r->core = repl_new(s->id, n_shards, &r->settings, &env, fresh, replicate_now(r));
+    r->core = repl_new(s->id, n_shards, &s->repl_settings, &env, fresh, replicate_now(r));
     recovered_shards(s);
     durable_listen(s, on_durable);
     copies_init(s);

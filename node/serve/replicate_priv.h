@@ -47,7 +47,6 @@ struct pace {
 
 struct replication {
     struct repl *core;
-    struct repl_settings settings;
     struct loop_timer tick;
     struct loop_timer more; /* another turn at once */
     struct link **links;    /* by peer; NULL: down */

@@ -566,6 +566,7 @@ struct server *server_new(struct loop *l, struct settings *settings, struct errm
     s->loop = l;
     s->settings = settings;
     s->self = NODE_NONE;
+    repl_settings_default(&s->repl_settings);
     s->next_client_id = 1;
     s->started_us = loop_now_us(l);
     s->started_wall_ms = loop_wall_ms(l);

@@ -7,6 +7,7 @@
 
 #include "node/agent/agent.h"
 #include "node/cmd/call.h"
+#include "node/repl/repl.h"
 #include "node/script/script.h"
 #include "node/serve/lanes.h"
 #include "node/serve/oom_score.h"
@@ -105,6 +106,7 @@ struct server {
     struct links *links;       /* to the other nodes; NULL when it stands alone */
     uint64_t settings_version; /* of what CONFIG SET gave to all nodes; 0: not told yet */
     struct replication *repl;  /* the copies of its shards; NULL: stands alone without a log */
+    struct repl_settings repl_settings; /* for it, as the coordinator told; outlive it */
 
     /* clients */
     struct listener *listeners[SERVER_LISTENERS_MAX];

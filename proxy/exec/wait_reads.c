@@ -165,6 +165,7 @@ static void reply_all(struct exec *x, struct wait *w)
         resp_array(&writer, n);
     }
     outbuf_splice(&o, &all);
+    outbuf_fini(&all);
     request_reply_out(x, r, &o);
 }
 

@@ -118,7 +118,7 @@ class Chaos:
             "shards": 32,
             "min_nodes": o.nodes,
             "replication_mode": o.mode,
-            "lease": "500ms",
+            "lease": "1s",
             "replica_replace_delay": "3s",
             "failover_hold": "30s",
             "request_timeout": "30s",

@@ -14,7 +14,7 @@ LANE = 815000001
 @pytest.fixture
 def pair():
     """Two nodes that have every shard in sync, each primary of half of them."""
-    made = Cluster(min_nodes=2, shards=SHARDS, lease="500ms")
+    made = Cluster(min_nodes=2, shards=SHARDS, lease="1s")
     for name in "AB":
         made.start_node(name, enable_debug_command="yes")
     made.wait_even()

@@ -250,7 +250,7 @@ class Relay:
 
 
 def start(relays=None, **options):
-    settings = {"min_nodes": 3, "shards": 24, "lease": "300ms", "request_timeout": "10s",
+    settings = {"min_nodes": 3, "shards": 24, "lease": "1s", "request_timeout": "10s",
                 "failover_hold": "20s", "replication_factor": 2}
     settings.update(options)
     cluster = Cluster(**settings)

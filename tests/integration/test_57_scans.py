@@ -8,7 +8,7 @@ N = 3000
 
 @pytest.fixture
 def cluster():
-    made = Cluster(min_nodes=3, shards=8, lease="500ms")
+    made = Cluster(min_nodes=3, shards=8, lease="1s")
     for name in "ABC":
         made.start_node(name)
     made.wait_even()

@@ -53,7 +53,7 @@ def wait_in_sync(cluster, limit=30):
 
 @pytest.fixture
 def cluster():
-    made = Cluster(min_nodes=3, shards=16, lease="500ms")
+    made = Cluster(min_nodes=3, shards=16, lease="1s")
     for name in "ABC":
         made.start_node(name, enable_debug_command="yes")
     made.wait_even()
@@ -63,7 +63,7 @@ def cluster():
 
 @pytest.fixture
 def pair():
-    made = Cluster(min_nodes=2, shards=8, lease="500ms")
+    made = Cluster(min_nodes=2, shards=8, lease="1s")
     for name in "AB":
         made.start_node(name, enable_debug_command="yes", repl_backlog_size="1mb")
     made.wait_even()
@@ -290,12 +290,32 @@ def test_plain_clients_read_from_replicas_only_when_they_say_so(pair):
         assert isinstance(reply, Error) and str(reply).startswith("MOVED")
 
 
+@pytest.mark.parametrize("shards", [8, 128])
+def test_nodes_go_by_what_the_coordinator_says(shards):
+    """However many shards there are: a node makes its copies anew when they are not as many as it began with."""
+    cluster = Cluster(min_nodes=2, shards=shards, replication_mode="async", consistency="eventual", lease="700ms",
+                      min_in_sync=2)
+    for name in "AB":
+        cluster.start_node(name)
+    cluster.wait_served()
+
+    def told(node):
+        rows = node.info("replication")
+        return [rows[name] for name in ("replication_mode", "consistency", "min_in_sync", "lease_ms")]
+
+    for node in cluster.nodes.values():
+        assert told(node) == ["async", "eventual", "2", "700"]
+    with cluster.proxy.wire() as wire:
+        assert wire.command("CONFIG", "SET", "min-in-sync", "1") == b"OK"
+    for node in cluster.nodes.values():
+        wait_until(lambda node=node: told(node) == ["async", "eventual", "1", "700"], 20)
+
+
 def test_a_replica_without_its_primary_reads_under_eventual_alone():
     """Both primaries stand still: when the promise of the strict one is over, its replica refuses; the other reads."""
-    readers = {}
-    clusters = {}
+    readers, own, clusters = {}, {}, {}
     for consistency in ("strong", "eventual"):
-        made = Cluster(min_nodes=2, shards=8, lease="500ms", heartbeat_interval="5s", consistency=consistency)
+        made = Cluster(min_nodes=2, shards=8, lease="1s", heartbeat_interval="5s", consistency=consistency)
         clusters[consistency] = made
         for name in "AB":
             made.start_node(name)
@@ -310,11 +330,14 @@ def test_a_replica_without_its_primary_reads_under_eventual_alone():
             return wire.command("GET", key)
 
         readers[consistency] = read
+        own[consistency] = lambda wire=wire, key=made.keys_of("B", 1)[0]: wire.command("GET", key) or b""
         wait_until(lambda: read() == consistency.encode(), 20, "the replica to read")
     for made in clusters.values():
         made.nodes["A"].pause()  # not taken for dead so soon
     try:
         wait_until(lambda: isinstance(readers["strong"](), Error), 20, "reads to be refused")
+        # The other's promise is over, too, when its replica misses it as a primary.
+        wait_until(lambda: own["eventual"]().startswith("TRYAGAIN"), 20, "the other lease to end")
         assert readers["eventual"]() == b"eventual"
     finally:
         for made in clusters.values():

@@ -12,7 +12,7 @@ LANE = 4711000001
 
 @pytest.fixture
 def pair():
-    made = Cluster(min_nodes=2, shards=SHARDS, lease="500ms")
+    made = Cluster(min_nodes=2, shards=SHARDS, lease="1s")
     for name in "AB":
         made.start_node(name, enable_debug_command="yes")
     made.wait_even()

@@ -15,7 +15,7 @@ KEYS = 40
 
 @pytest.fixture
 def cluster():
-    made = Cluster(min_nodes=3, shards=16, lease="500ms")
+    made = Cluster(min_nodes=3, shards=16, lease="1s")
     for name in "ABC":
         made.start_node(name, enable_debug_command="yes")
     made.wait_even()

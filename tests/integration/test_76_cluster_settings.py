@@ -20,7 +20,7 @@ def wait_setting(node, name, value):
 
 
 def test_what_is_set_holds_for_nodes_that_start_again_or_join_later():
-    cluster = Cluster(min_nodes=2, shards=4, lease="500ms")
+    cluster = Cluster(min_nodes=2, shards=4, lease="1s")
     for name in "AB":
         cluster.start_node(name)
     cluster.wait_even()
@@ -68,7 +68,7 @@ def wait_users(server, expected):
 
 
 def test_users_belong_to_the_cluster_and_outlive_its_processes():
-    cluster = Cluster(min_nodes=2, shards=4, lease="500ms", workers=2)
+    cluster = Cluster(min_nodes=2, shards=4, lease="1s", workers=2)
     cluster.start_node("A", user="own on nopass +@all")
     cluster.start_node("B")
     cluster.wait_even()
@@ -137,7 +137,7 @@ def test_a_file_of_users_that_has_changed_counts(tmp_path):
 
 
 def test_what_one_node_refuses_none_has():
-    cluster = Cluster(min_nodes=2, shards=4, lease="500ms")
+    cluster = Cluster(min_nodes=2, shards=4, lease="1s")
     cluster.start_node("A")
     cluster.start_node("B")
     cluster.wait_even()
@@ -152,7 +152,7 @@ def test_what_one_node_refuses_none_has():
 
 
 def test_a_transaction_is_refused_where_its_node_is_out_of_memory():
-    cluster = Cluster(min_nodes=2, shards=4, lease="500ms", workers=2)
+    cluster = Cluster(min_nodes=2, shards=4, lease="1s", workers=2)
     for name in "AB":
         cluster.start_node(name)
     cluster.wait_even()

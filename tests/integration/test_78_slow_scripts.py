@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from support.cluster import Cluster
-from support.wait import wait_until
+from support.wait import PATIENCE, wait_until
 from support.wire import Error, encode
 
 BURN = """
@@ -16,7 +16,7 @@ FOR_EVER = "while true do end"
 
 
 def make(**options):
-    made = Cluster(min_nodes=3, replication_factor=2, shards=12, lease="500ms", workers=2)
+    made = Cluster(min_nodes=3, replication_factor=2, shards=12, lease="1s", workers=2)
     for name in "ABC":
         made.start_node(name, busy_reply_threshold=50, **options)
     made.wait_even()
@@ -82,8 +82,9 @@ def terms(cluster):
     return {row["shard"]: row["primary"] for row in cluster.view.shards()}
 
 
-@pytest.mark.parametrize("seconds, options", [(6, {}), (3, {"appendonly": "yes", "appendfsync": "always"})])
+@pytest.mark.parametrize("seconds, options", [(6, {}), (5, {"appendonly": "yes", "appendfsync": "always"})])
 def test_a_script_longer_than_lease_and_death_takes_nothing_down(seconds, options):
+    seconds = int(seconds * PATIENCE)
     cluster = make(**options)
     keys = {name: cluster.keys_of(name, 4, "w") for name in "ABC"}
     mine = cluster.keys_of("A", 1, "mine")[0]
