@@ -50,8 +50,8 @@ def node():
 @pytest.fixture(scope="module")
 def proxy():
     """A proxy with three nodes, for a whole file; its tests leave it as they found it."""
-    limit = f"{15 * PATIENCE:.0f}s"
-    server = Proxy(local_nodes=3, enable_debug_command="yes", request_timeout=limit).ready()
+    limits = {"request_timeout": f"{15 * PATIENCE:.0f}s", "heartbeat_interval": f"{5 * PATIENCE:.0f}s"}
+    server = Proxy(local_nodes=3, enable_debug_command="yes", **limits).ready()
     server.lasting = True
     yield server
     _ended_well(server)

@@ -241,7 +241,8 @@ def test_a_client_that_never_reads_costs_bounded_memory(empty):
                 except (BlockingIOError, ConnectionError):
                     pass
         still_serves(server)
-        assert memory(server) < before + 600 * MB
+        # ThreadSanitizer keeps books of its own about each byte.
+        assert memory(server) < before + (600 if PATIENCE <= 1 else 2400) * MB
     finally:
         for wire in greedy:
             wire.close()
