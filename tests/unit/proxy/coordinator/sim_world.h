@@ -11,12 +11,10 @@
 #include "common/base/rng.h"
 #include "common/wire/version.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include "tests/unit/unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #define CLUSTER  "00000000000000000000000000000000000000c1"
 #define SHARDS   24
