@@ -13,7 +13,7 @@
 /* How often something of one thread is tried at random. ThreadSanitizer makes it many times slower
  * and has nothing to find there: an eighth shows that it runs. */
 #ifdef __SANITIZE_THREAD__
-#define ROUNDS(n) ((n) / 8)
+#define RANDOM_ROUNDS(n) ((n) / 8)
 #else
-#define ROUNDS(n) (n)
+#define RANDOM_ROUNDS(n) (n)
 #endif

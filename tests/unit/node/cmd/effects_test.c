@@ -839,7 +839,7 @@ static void compare_at_random(int batch)
     p.f.ks->settings.hll_sparse_max_bytes = 40; /* the copy has its own */
     p.f.ks->settings.stream_node_max_entries = 4;
     struct str line = {0};
-    for (int i = 0; i < ROUNDS(30000); i++) {
+    for (int i = 0; i < RANDOM_ROUNDS(30000); i++) {
         p.f.now_ms += (int64_t)rng_below(&p.f.rng, 4);
         if (rng_below(&p.f.rng, 50) == 0) {
             keyspace_expire_cycle(p.f.ks, p.f.now_ms, 100);
@@ -855,8 +855,8 @@ static void compare_at_random(int batch)
             assert_equal(&p);
         }
     }
-    assert_true(p.entries > ROUNDS(5000));
-    assert_true(p.f.ks->stats.expired_keys > ROUNDS(500));
+    assert_true(p.entries > RANDOM_ROUNDS(5000));
+    assert_true(p.f.ks->stats.expired_keys > RANDOM_ROUNDS(500));
     assert_int_equal(p.copy->stats.expired_keys, 0);
     assert_int_equal(p.copy->stats.hits + p.copy->stats.misses, 0);
     str_fini(&line);

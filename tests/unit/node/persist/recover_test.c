@@ -346,7 +346,7 @@ static void check_tail(struct world *w, int shard)
 static void test_lives(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < ROUNDS(30); seed++) {
+    for (uint64_t seed = 0; seed < RANDOM_ROUNDS(30); seed++) {
         struct world w;
         open_world(&w, seed);
         for (int life = 0; life < 8; life++) {
@@ -424,7 +424,7 @@ static void test_rot(void **state)
     struct sim_disk *whole = w.disk;
     char last[WAL_NAME_MAX];
     wal_file_name(last, last_log(whole));
-    for (int i = 0; i < ROUNDS(10000); i++) {
+    for (int i = 0; i < RANDOM_ROUNDS(10000); i++) {
         w.disk = sim_disk_new(&w.rng);
         copy_disk(whole, w.disk);
         struct sim_name *name = &w.disk->now.of[rng_below(&w.rng, w.disk->now.n)];

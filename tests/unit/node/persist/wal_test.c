@@ -383,7 +383,7 @@ static void test_what_waits_is_bounded(void **state)
 static void test_crashes(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < ROUNDS(60); seed++) {
+    for (uint64_t seed = 0; seed < RANDOM_ROUNDS(60); seed++) {
         struct world w;
         open_world(&w, 100 + seed);
         w.policy = seed % 3 == 0 ? WAL_SYNC_EVERYSEC : WAL_SYNC_ALWAYS;
@@ -428,7 +428,7 @@ static void test_rot(void **state)
     whole = w.found;
     w.found = (struct wal_found){0};
     struct sim_disk *disk = w.disk;
-    for (int i = 0; i < ROUNDS(10000); i++) {
+    for (int i = 0; i < RANDOM_ROUNDS(10000); i++) {
         struct sim_disk *copy = sim_disk_new(&w.rng);
         for (size_t k = 0; k < disk->now.n; k++) {
             struct disk_file *f;

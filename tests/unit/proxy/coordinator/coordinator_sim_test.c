@@ -355,7 +355,8 @@ static void test_what_must_hold_holds_through_any_faults(void **state)
     const char *seed = getenv("SHOAL_SEED");
     const char *runs = getenv("SHOAL_RUNS");
     uint64_t first = seed == NULL ? 1 : strtoull(seed, NULL, 10);
-    uint64_t n = runs == NULL ? (seed == NULL ? (uint64_t)ROUNDS(60) : 1) : strtoull(runs, NULL, 10);
+    uint64_t n =
+        runs == NULL ? (seed == NULL ? (uint64_t)RANDOM_ROUNDS(60) : 1) : strtoull(runs, NULL, 10);
     for (uint64_t i = first; i < first + n; i++) {
         run_seed(i);
     }

@@ -508,7 +508,7 @@ static bool run_seed(uint64_t seed)
     return once.failure[0] == '\0';
 }
 
-static uint64_t n_seeds = ROUNDS(400);
+static uint64_t n_seeds = RANDOM_ROUNDS(400);
 
 static void test_every_write_happens_once(void **state)
 {
