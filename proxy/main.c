@@ -380,7 +380,8 @@ int main(int argc, char **argv)
     crash_install("shoal-proxy " SHOAL_VERSION);
     options_init(proxy_options_table(), &p.options);
     if (!options_load(proxy_options_table(), &p.options, argc, argv, take_node_directive,
-                      &p.node_args, &p.conf_path, &p.ignored, &err)) {
+                      &p.node_args, &p.conf_path, &p.ignored, &err) ||
+        !proxy_options_check(&p.options, &err)) {
         fprintf(stderr, "shoal-proxy: %s\n", err.text);
         finish(&p);
         return 1;

@@ -9,8 +9,8 @@
  * coordinator, for nodes that were not to be reached just now or come later (node_settings.h). */
 #include "proxy/admin/admin_priv.h"
 #include "proxy/front/listening.h"
-#include "proxy/front/users.h"
 #include "proxy/front/observe.h"
+#include "proxy/front/users.h"
 
 #include "common/app/acl_file.h"
 #include "common/app/config_command.h"
@@ -447,6 +447,9 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
     const struct trying *t = arg;
     int port = (int)t->next->port;
     struct errmsg why;
+    if (!proxy_options_check(t->next, err)) {
+        return false;
+    }
     if (strcmp(o->name, "maxclients") == 0) {
         int64_t can = daemon_clients_possible(t->next->maxclients, WORKERS_SPARE_FDS);
         errmsg_set(err,

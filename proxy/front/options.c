@@ -93,6 +93,16 @@ int proxy_options_control_port(const struct proxy_options *o)
     return o->port == 0 || o->port + 10000 > 65535 ? 0 : (int)o->port + 10000;
 }
 
+bool proxy_options_check(const struct proxy_options *o, struct errmsg *err)
+{
+    if (o->dead_missed < o->unhealthy_missed) {
+        errmsg_set(err, "dead-missed must not be less than unhealthy-missed (%lld and %lld)",
+                   (long long)o->dead_missed, (long long)o->unhealthy_missed);
+        return false;
+    }
+    return true;
+}
+
 const char *proxy_options_node_password(const struct proxy_options *o)
 {
     return o->node_password[0] != '\0' ? o->node_password : o->requirepass;

@@ -30,5 +30,7 @@ const struct options_table *proxy_options_table(void);
 
 /* The port on which nodes register, from `control-port` and `port`. */
 int proxy_options_control_port(const struct proxy_options *o);
+/* What must hold between directives, each of which is possible by itself. */
+bool proxy_options_check(const struct proxy_options *o, struct errmsg *err) MUSTCHECK;
 /* The password of lanes to nodes, "" for none. */
 const char *proxy_options_node_password(const struct proxy_options *o);

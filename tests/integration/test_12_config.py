@@ -48,6 +48,22 @@ def test_no_more_clients_than_the_system_has_files_for(server):
     assert server.r.config_get("maxclients") == before
 
 
+def test_directives_that_do_not_go_together_are_refused(proxy):
+    with proxy.wire() as wire:
+        for words in (("dead-missed", "2"), ("unhealthy-missed", "7")):
+            error = wire.command("CONFIG", "SET", *words)
+            assert "dead-missed must not be less than unhealthy-missed" in error
+        assert wire.command("CONFIG", "SET", "dead-missed", "20", "unhealthy-missed", "10") == b"OK"
+        assert wire.command("CONFIG", "SET", "unhealthy-missed", "3", "dead-missed", "6") == b"OK"
+    done = subprocess.run(
+        [bin_path("shoal-proxy"), "--check-conf", "--dead-missed", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert done.returncode == 1 and b"dead-missed must not be less" in done.stdout
+
+
 def test_without_tracking_no_latencies_are_told(server):
     server.r.get("some-key")
     assert "latency_percentiles_usec_get" in server.info("latencystats")

@@ -95,12 +95,33 @@ static void test_output_limits_keep_classes_not_named(void **state)
                  "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
 }
 
+static void check_together(const char *text, bool good)
+{
+    struct errmsg err = {0};
+    load(text);
+    assert_int_equal(proxy_options_check(&o, &err), good);
+    assert_int_equal(strstr(err.text, "dead-missed must not be less") != NULL, !good);
+    done();
+}
+
+/* The coordinator takes it for granted. */
+static void test_dead_comes_not_before_unhealthy(void **state)
+{
+    (void)state;
+    check_together("", true);
+    check_together("dead-missed 3", true);
+    check_together("dead-missed 2", false);
+    check_together("unhealthy-missed 7", false);
+    check_together("unhealthy-missed 7\ndead-missed 7", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_control_port_follows_the_port),
         cmocka_unit_test(test_nodes_have_the_proxys_password_unless_told),
         cmocka_unit_test(test_defaults_print_what_they_read),
+        cmocka_unit_test(test_dead_comes_not_before_unhealthy),
         cmocka_unit_test(test_output_limits_keep_classes_not_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
