@@ -48,6 +48,7 @@ struct shard_route {
     const struct call *probe;            /* on its way to `chosen`; NULL: none */
     int64_t probe_at_us;                 /* no probe before */
     uint32_t refusals;                   /* in a row */
+    int64_t refused_us;                  /* when the first of them came */
     int64_t opened_us;                   /* when `primary` was last set by an answer */
     int64_t lost_us;                     /* since when the map has nobody for it; 0: it has */
     uint64_t mark;                       /* of the last walk that met it, and as what */

@@ -6,6 +6,7 @@
 #include "proxy/exec/exec_priv.h"
 
 #define PROBE_DELAY_MAX_US (50 * 1000)
+#define PROBE_SHARE        4           /* of the time since the first refusal: no delay is longer */
 #define PROBE_GRID_US      2000        /* so that the probes of many shards come together */
 #define SHUN_US            (50 * 1000) /* a replica that refused gets no reads of that shard for so long */
 
@@ -43,7 +44,10 @@ void route_refused(struct exec *x, int shard)
                                    .max_us =
                                        MIN(x->settings.retry_max_delay_us, PROBE_DELAY_MAX_US),
                                    .backoff_percent = x->settings.retry_backoff_percent};
-    int64_t at = x->now_us + retry_delay_us(&p, route->refusals++, &x->rng);
+    route->refused_us = route->refusals == 0 ? x->now_us : route->refused_us;
+    /* A hand-over takes milliseconds: asking must not make much more of it. */
+    int64_t most = MAX((x->now_us - route->refused_us) / PROBE_SHARE, p.initial_us);
+    int64_t at = x->now_us + MIN(retry_delay_us(&p, route->refusals++, &x->rng), most);
     route->primary = NULL;
     route->probe = NULL;
     route->probe_at_us = at - at % PROBE_GRID_US + PROBE_GRID_US;
