@@ -332,7 +332,11 @@ static void merge_set(struct local_call *c, const struct fan_answer *answers, si
         bad = is_refusal(&answers[i]) ? i + 1 : bad;
         away = is_good(&answers[i]) ? away : i;
     }
-    if (n == 0 && s->unknown[0] != '\0') {
+    const struct map *m = worker_map(worker_of(c));
+    if (n == 0 && s->unknown[0] != '\0' && m != NULL && m->n_nodes > 0) {
+        resp_error(c->w, "CLUSTERDOWN No node is there to take it");
+        node_set_free(s);
+    } else if (n == 0 && s->unknown[0] != '\0') {
         resp_errorf(c->w, "ERR Unknown option or number of arguments for CONFIG SET - '%s'",
                     s->unknown);
         node_set_free(s);
