@@ -103,7 +103,7 @@ static void put_server(void *arg, struct str *to)
         .run_id = workers_run_id(w->all),
         .port = workers_port(w->all),
         .wall_ms = now_ms,
-        .uptime_s = (now_ms - workers_started_wall_ms(w->all)) / 1000,
+        .uptime_s = (loop_now_us(w->loop) - workers_started_us(w->all)) / 1000000,
         .hz = 1,
         .executable = exe,
         .conf_path = workers_conf_path(w->all),

@@ -327,7 +327,7 @@ static int worker_number(const struct proxy_options *o)
 struct workers *workers_new(const struct workers_config *config, struct errmsg *err)
 {
     struct workers *a = mem_zalloc(sizeof(*a));
-    a->started_wall_ms = ticks_wall_us() / 1000;
+    a->started_us = ticks_monotonic_ns() / 1000;
     a->n = worker_number(config->options);
     a->all = mem_zalloc((size_t)a->n * sizeof(struct worker *));
     a->control = config->control;
@@ -448,9 +448,9 @@ int workers_count(const struct workers *a)
     return a->n;
 }
 
-int64_t workers_started_wall_ms(const struct workers *a)
+int64_t workers_started_us(const struct workers *a)
 {
-    return a->started_wall_ms;
+    return a->started_us;
 }
 
 int workers_port(const struct workers *a)

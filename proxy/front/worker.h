@@ -87,7 +87,7 @@ void workers_set_map(struct workers *a, struct map *m);
 /* --- for admin --- */
 
 int workers_count(const struct workers *a);
-int64_t workers_started_wall_ms(const struct workers *a); /* for uptime */
+int64_t workers_started_us(const struct workers *a); /* as loop_now_us: for uptime */
 int workers_port(const struct workers *a);
 const char *workers_run_id(const struct workers *a);    /* 40 hexadecimal digits */
 const char *workers_conf_path(const struct workers *a); /* NULL: none was given */

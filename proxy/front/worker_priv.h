@@ -29,7 +29,7 @@ struct workers {
     struct mailbox *watcher; /* main's */
     char run_id[41];
     const char *conf_path;
-    int64_t started_wall_ms;
+    int64_t started_us;
     atomic_int port; /* the first worker's */
     bool running;
     atomic_int n_busy;     /* workers that have clients yet while all stop */
