@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+enum { PEACE_LOW_US = 50, PEACE_HIGH_US = 400 }; /* delays of paths while there is no storm */
+
 static void restart_node(void *arg, uint64_t i)
 {
     struct sim *s = arg;
@@ -49,8 +51,10 @@ static void heal_path(void *arg, uint64_t pair)
 static void fast_path(void *arg, uint64_t pair)
 {
     struct sim *s = arg;
-    net_delay(s->world.net, (int)(pair / 100), (int)(pair % 100), s->set.delay_low_us,
-              s->set.delay_high_us);
+    bool storm = s->storm; /* in peace all paths are fast, also what was slow until now */
+    net_delay(s->world.net, (int)(pair / 100), (int)(pair % 100),
+              storm ? s->set.delay_low_us : PEACE_LOW_US,
+              storm ? s->set.delay_high_us : PEACE_HIGH_US);
 }
 
 static void fast_disk(void *arg, uint64_t i)
@@ -347,7 +351,7 @@ void faults_end(struct sim *s)
     s->storm = false;
     s->aim.armed = false;
     world_say(w, "the faults end");
-    set_paths(s, 50, 400);
+    set_paths(s, PEACE_LOW_US, PEACE_HIGH_US);
     restart_coordinator(s, 0);
     for (int i = 0; i < w->n_hosts; i++) {
         resume(s, (uint64_t)i);
