@@ -388,6 +388,12 @@ static void remove_member(struct repl *r, struct repl_shard *s, int at)
         copy_stop(r, s, m, false);
     }
     copy_unwant(r, m);
+    if (m->joined && peer_of(r, m->peer)->up) {
+        /* It may be a member again by a map that it has had before us: it joined who goes now. */
+        struct repl_message again = {
+            .kind = REPL_REOPEN, .shard = (uint32_t)s->shard, .term = s->pterm};
+        repl_send(r, m->peer, &again);
+    }
     memmove(m, m + 1, sizeof(*m) * (size_t)(s->n_members - at - 1));
     s->n_members--;
 }

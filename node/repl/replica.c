@@ -393,9 +393,8 @@ static void take(struct repl *r, struct repl_shard *s, int peer, const struct re
         take_resign(r, s);
         break;
     case REPL_REOPEN:
-        if (s->resigned) { /* else it has joined already, in a new session */
-            s->resigned = false;
-            s->trouble = true;
+        if (s->resigned || s->state != REPL_MEMBER_JOIN) { /* else it asks again by itself */
+            replica_down(r, s);
             send_join(r, s, false);
         }
         break;

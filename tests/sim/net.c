@@ -194,6 +194,7 @@ static void stall_over(void *arg, uint64_t stall)
         LIST_FOREACH_SAFE(it, &e->stalled) {
             message_free(container_of(it, struct net_message, link));
         }
+        e->gap = true;
         hand_over(net, message_new(net, from, M_CLOSE, NULL, 0));
     }
     end_unref(e);
@@ -205,6 +206,10 @@ static void arrive(void *arg, uint64_t unused)
     struct net_message *m = arg;
     struct net_end *e = m->to;
     struct net *net = e->host->world->net;
+    if (e->gap && m->kind == M_DATA) { /* it was on its way before the sender gave up */
+        message_free(m);
+        return;
+    }
     if (!list_empty(&e->stalled) || path_to(net, e)->cut) {
         if (list_empty(&e->stalled)) {
             e->stall++;

@@ -21,6 +21,7 @@ struct net_end {
     uint64_t id;
     struct list link;    /* in the host's ends; the net's when gone */
     struct list stalled; /* messages to this end that a cut holds, or held until now */
+    bool gap;            /* some of them were given up: no byte behind them comes any more */
     uint64_t stall;      /* which stall it is */
     int64_t arrives_us;  /* of the last message to it: none overtakes another */
     struct net_pair *pair;

@@ -372,12 +372,68 @@ static void test_a_restarted_member_can_tell_of_what_was_before(void **state)
     cluster_fini(&c);
 }
 
+/* Node 1 follows whom its primary is about to drop: the maps by which it goes and comes again reach
+ * the primary behind its JOIN. */
+static void test_a_member_that_knows_newer_maps_than_its_primary(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 9, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    assert_int_equal(c.map->shards[0].primary, 0);
+    struct map *maps[3];
+    for (int i = 0; i < 3; i++) {
+        maps[i] = map_build_from(i == 0 ? c.map : maps[i - 1]);
+        maps[i]->epoch = c.map->epoch + 1 + (uint64_t)i;
+    }
+    for (int i = 0; i < 3; i++) {
+        struct map_shard *s = &maps[i]->shards[0];
+        map_build_set_in_sync(s, 1, false);
+        if (i > 0) {
+            map_build_drop_member(s, 1);
+        }
+        if (i > 1) {
+            assert_true(map_build_add_member(s, 1));
+        }
+    }
+    /* Out of the set, and nothing of it is heard: it is not asked for again. */
+    c.stop_coordinator = true;
+    c.wires[1][0].blocked = true;
+    map_unref(&c.map);
+    c.map = map_ref(maps[0]);
+    repl_map(c.nodes[0].r, maps[0], c.now_us);
+    repl_map(c.nodes[1].r, maps[0], c.now_us);
+    run_for(&c, 2 * LEASE_US, 1);
+    /* It goes and comes; its primary hears of its JOIN alone. */
+    repl_map(c.nodes[1].r, maps[1], c.now_us);
+    repl_map(c.nodes[1].r, maps[2], c.now_us);
+    c.wires[1][0].blocked = false;
+    for (int i = 0; i < 1000 && repl_state(c.nodes[1].r, 0) != REPL_FOLLOW; i++) {
+        run_for(&c, STEP_US, 0);
+    }
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_FOLLOW);
+    repl_map(c.nodes[0].r, maps[1], c.now_us);
+    repl_map(c.nodes[0].r, maps[2], c.now_us);
+    map_unref(&c.map);
+    c.map = map_ref(maps[2]);
+    for (int i = 0; i < 3; i++) {
+        map_unref(&maps[i]);
+    }
+    c.stop_coordinator = false;
+    run_for(&c, LEASE_US, 1);
+    heal(&c);
+    cluster_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replicas_catch_up_and_count),
         cmocka_unit_test(test_a_dead_replica_delays_writes_for_about_a_lease),
         cmocka_unit_test(test_copies_go_on_when_there_is_time),
+        cmocka_unit_test(test_a_member_that_knows_newer_maps_than_its_primary),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),
