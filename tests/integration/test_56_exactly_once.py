@@ -317,7 +317,7 @@ def test_scripts_without_keys():
         counting.go_on()
         cluster.start_node(name)
         counting.go_on()
-        wait_whole(cluster)
+        cluster.wait_whole()
     info = counting.settle()
     for relay in relays.values():
         relay.close()
