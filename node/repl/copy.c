@@ -104,6 +104,7 @@ static void start(struct repl *r, struct repl_shard *s, struct member *m)
     m->sent = s->history.version;
     m->acked = m->durable = 0;
     s->copies++;
+    r->env.copy_begins(r->env.arg, s->shard);
     r->stats.copies_running++;
     r->stats.copies_begun++;
     /* So many that it costs no more than a slice. */

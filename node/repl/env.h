@@ -94,6 +94,9 @@ struct repl_env {
 
     /* -- full copies: source ------------------------------------------------------------------ */
 
+    /* A copy of the shard is of this moment on: from now until no copy runs each write is told
+     * before it is made (repl_before_write), though the first keys may be asked for much later. */
+    void (*copy_begins)(void *arg, int shard);
     /* Encodes keys from `from` on, in order, about `budget` bytes; at least one place further,
      * unless at the end. */
     void (*copy_scan)(void *arg, int shard, struct repl_place from, size_t budget,

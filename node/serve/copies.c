@@ -197,16 +197,23 @@ static void give(struct replication *r, int shard, struct repl_copied *out)
     out->n_portraits = c->n_portraits;
 }
 
+void copies_begins(void *arg, int shard)
+{
+    struct server *s = arg;
+    struct replication *r = s->repl;
+    if (r->copies[shard].guard.shard < 0) {
+        guard_set(s->ks, &r->copies[shard].guard, shard);
+        r->running_copies++;
+    }
+}
+
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
                  struct repl_copied *out)
 {
     struct server *s = arg;
     struct replication *r = s->repl;
     struct copying *c = &r->copies[shard];
-    if (c->guard.shard < 0) {
-        guard_set(s->ks, &c->guard, shard);
-        r->running_copies++;
-    }
+    copies_begins(s, shard); /* again: a shard that was emptied has let it go */
     if (from.db == 0 && from.hash == 0) {
         c->bytes = 0;
         c->keys = 0;

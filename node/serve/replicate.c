@@ -592,6 +592,7 @@ static struct repl_env env_of(struct server *s)
         .discard = env_discard,
         .whole = env_whole,
         .copy_time = copies_time,
+        .copy_begins = copies_begins,
         .copy_scan = copies_scan,
         .copy_key = copies_key,
         .copy_part = copies_part,

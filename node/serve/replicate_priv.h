@@ -106,6 +106,7 @@ void copies_turn(struct server *s);
 /* Until copies may go on. */
 int64_t copies_rest_ms(const struct server *s);
 bool copies_time(void *arg);
+void copies_begins(void *arg, int shard);
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
                  struct repl_copied *out);
 void copies_key(void *arg, int shard, struct repl_place at, struct slice key,

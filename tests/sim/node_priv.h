@@ -139,6 +139,7 @@ struct sim_node {
 
 /* --- node_copies.c: what repl_env asks of copies --- */
 bool copies_time(void *arg);
+void copies_begins(void *arg, int shard);
 void copies_scan(void *arg, int shard, struct repl_place from, size_t budget,
                  struct repl_copied *out);
 void copies_key(void *arg, int shard, struct repl_place at, struct slice key,

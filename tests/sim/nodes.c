@@ -324,6 +324,7 @@ static const struct repl_env env_of_node = {
     .discard = env_discard,
     .whole = env_whole,
     .copy_time = copies_time,
+    .copy_begins = copies_begins,
     .copy_scan = copies_scan,
     .copy_key = copies_key,
     .copy_part = copies_part,

@@ -78,6 +78,7 @@ struct draft {
 
 struct node {
     bool no_copy_time;
+    bool told[N_SHARDS]; /* of writes, since a copy has begun */
     struct cluster *c;
     int index;
     struct repl *r;
@@ -332,6 +333,12 @@ static inline bool env_copy_time(void *arg)
     return !n->no_copy_time && rng_below(&n->c->rng, 2) == 0;
 }
 
+static inline void env_copy_begins(void *arg, int shard)
+{
+    struct node *n = arg;
+    n->told[shard] = true;
+}
+
 static inline void env_copy_scan(void *arg, int shard, struct repl_place from, size_t budget,
                                  struct repl_copied *out)
 {
@@ -545,6 +552,7 @@ static inline void start_node(struct cluster *c, int i, bool fresh)
         .discard = env_discard,
         .whole = env_whole,
         .copy_time = env_copy_time,
+        .copy_begins = env_copy_begins,
         .copy_scan = env_copy_scan,
         .copy_key = env_copy_key,
         .copy_part = env_copy_part,
@@ -651,6 +659,14 @@ static inline void deliver(struct cluster *c, int from, int to)
 
 /* -- load and checks -------------------------------------------------------------------------- */
 
+/* As a keyspace does, which is guarded from the beginning of a copy on. */
+static inline void tell_write(struct node *n, int shard, char key)
+{
+    if (n->told[shard]) {
+        repl_before_write(n->r, shard, 0, PLACE(key), slice_of(&key, 1));
+    }
+}
+
 static inline void write_some(struct cluster *c, struct node *n, int shard)
 {
     if (repl_may_write(n->r, shard) != REPL_YES) {
@@ -664,10 +680,10 @@ static inline void write_some(struct cluster *c, struct node *n, int shard)
     struct slice add[] = {SLICE("ADD"), slice_of(&a, 1), slice_of(&a, 1)};
     struct slice copy[] = {SLICE("CPY"), slice_of(&a, 1), slice_of(&b, 1)};
     effects_add(&effects, 0, add, 3);
-    repl_before_write(n->r, shard, 0, PLACE(a), slice_of(&a, 1));
+    tell_write(n, shard, a);
     if (copies) {
         effects_add(&effects, 0, copy, 3);
-        repl_before_write(n->r, shard, 0, PLACE(b), slice_of(&b, 1));
+        tell_write(n, shard, b);
     }
     struct entry e = {.shard = shard, .n_effects = copies ? 2 : 1, .effects = str_slice(&effects)};
     apply_effects(n, &e);
