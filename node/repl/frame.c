@@ -18,7 +18,7 @@ static const struct shape {
     unsigned numbers; /* of 8 bytes */
 } shapes[REPL_KINDS] = {
     [REPL_HELLO] = {HAS_HELLO, 2},
-    [REPL_JOIN] = {HAS_SHARD, 5},
+    [REPL_JOIN] = {HAS_SHARD, 6},
     [REPL_REVOKE] = {HAS_SHARD, 0},
     [REPL_ENTRIES] = {HAS_SHARD | HAS_BODY, 0},
     [REPL_ACK] = {HAS_MARKS, 0},
@@ -41,7 +41,7 @@ static const struct shape {
     [REPL_COPY_PART] = {HAS_SHARD | HAS_BODY, 3},
 };
 
-#define NUMBERS_MAX  5
+#define NUMBERS_MAX  6
 #define MARK_SIZE    20 /* COMMIT; ACK has 8 more */
 #define MARK_DURABLE 8
 
@@ -60,6 +60,7 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
         n[2] = m->join.own;
         n[3] = m->join.number;
         n[4] = m->join.first;
+        n[5] = m->join.known;
         break;
     case REPL_ENTRIES:
         *body = m->entries.bytes;
@@ -243,8 +244,12 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
         out->hello.incarnation = n[1];
         return n[0] <= UINT32_MAX;
     case REPL_JOIN:
-        out->join = (struct repl_join){
-            .last_term = n[0], .last_version = n[1], .own = n[2], .number = n[3], .first = n[4]};
+        out->join = (struct repl_join){.last_term = n[0],
+                                       .last_version = n[1],
+                                       .own = n[2],
+                                       .number = n[3],
+                                       .first = n[4],
+                                       .known = n[5]};
         return (n[0] == 0) == (n[1] == 0);
     case REPL_ENTRIES:
         out->entries.bytes = rest;

@@ -7,7 +7,7 @@
 
 #include "common/model/map.h"
 
-#define REPL_WIRE_VERSION 3
+#define REPL_WIRE_VERSION 4
 
 enum repl_kind {
     REPL_HELLO = 1, /* of the link alone: the core neither sends nor gets it */
@@ -61,6 +61,7 @@ struct repl_join {
     uint64_t own;    /* acknowledged by this: less than last_version where that is not on disk */
     uint64_t number; /* of this attempt, rising in a session; a repeated one has the same */
     uint64_t first;  /* of its backlog, which is to go back further; 0: it need not */
+    uint64_t known;  /* the shard's term in the map by which it is a member */
 };
 
 struct repl_entries {

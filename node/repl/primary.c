@@ -289,6 +289,12 @@ void primary_join(struct repl *r, struct repl_shard *s, int peer, const struct r
     if (m == NULL || (m->joined && m->join_number == j->number)) {
         return; /* a map that makes it a member will come; or it asked again while waiting */
     }
+    if (j->known < m->since) {
+        /* It goes by a map of before: the next ones may take it out of the shard, and it would drop
+         * what we count on. It asks again. */
+        r->stats.dropped++;
+        return;
+    }
     if (m->flow == FLOW_COPY) {
         copy_stop(r, s, m, false);
     }
@@ -365,13 +371,14 @@ void primary_revoked(struct repl *r, struct repl_shard *s, int peer, uint64_t te
 
 /* -- the role --------------------------------------------------------------------------------- */
 
-static struct member *add_member(struct repl *r, struct repl_shard *s, int peer)
+static struct member *add_member(struct repl *r, struct repl_shard *s, int peer, uint64_t since)
 {
     if (s->n_members == REPL_PEER_MAX) {
         return NULL;
     }
     struct member *m = &s->members[s->n_members++];
     *m = (struct member){.peer = peer,
+                         .since = since,
                          .cover_us = NEVER,
                          .joined_us = r->now_us,
                          .progress_us = r->now_us,
@@ -381,6 +388,16 @@ static struct member *add_member(struct repl *r, struct repl_shard *s, int peer)
     return m;
 }
 
+/* It may be a member again by a map that it has had before us: it joined who goes now. */
+static void ask_to_join(struct repl *r, const struct repl_shard *s, const struct member *m)
+{
+    if (peer_of(r, m->peer)->up) {
+        struct repl_message again = {
+            .kind = REPL_REOPEN, .shard = (uint32_t)s->shard, .term = s->pterm};
+        repl_send(r, m->peer, &again);
+    }
+}
+
 static void remove_member(struct repl *r, struct repl_shard *s, int at)
 {
     struct member *m = &s->members[at];
@@ -388,11 +405,8 @@ static void remove_member(struct repl *r, struct repl_shard *s, int at)
         copy_stop(r, s, m, false);
     }
     copy_unwant(r, m);
-    if (m->joined && peer_of(r, m->peer)->up) {
-        /* It may be a member again by a map that it has had before us: it joined who goes now. */
-        struct repl_message again = {
-            .kind = REPL_REOPEN, .shard = (uint32_t)s->shard, .term = s->pterm};
-        repl_send(r, m->peer, &again);
+    if (m->joined) {
+        ask_to_join(r, s, m);
     }
     memmove(m, m + 1, sizeof(*m) * (size_t)(s->n_members - at - 1));
     s->n_members--;
@@ -446,11 +460,17 @@ static void settle_requests(struct repl *r, struct repl_shard *s, struct member 
     }
 }
 
-static void note_member(struct repl *r, struct repl_shard *s, int peer, bool in_sync)
+static void note_member(struct repl *r, struct repl_shard *s, int peer, bool in_sync, uint64_t term)
 {
     struct member *m = primary_member(s, peer);
     if (m == NULL) {
-        m = add_member(r, s, peer);
+        m = add_member(r, s, peer, term);
+    } else if (m->since == NOT_SINCE) { /* what it told as the former one says nothing of this */
+        m->since = term;
+        if (m->joined) {
+            ask_to_join(r, s, m);
+            unjoin(r, s, m);
+        }
     }
     INVARIANT(m != NULL); /* so many cannot have left within a lease */
     m->in_map = true;
@@ -477,7 +497,7 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
     for (int i = 0; i < ms->n_members; i++) {
         if (ms->members[i].node != r->self) {
             note_member(r, s, repl_peer(r, m->nodes[ms->members[i].node].id),
-                        ms->members[i].in_sync);
+                        ms->members[i].in_sync, ms->term);
         }
     }
     for (int i = 0; i < s->n_members; i++) {
@@ -488,6 +508,8 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
         }
         if (!e->in_map && !e->in_set) {
             remove_member(r, s, i--);
+        } else if (!e->in_map) {
+            e->since = NOT_SINCE;
         }
     }
     primary_count_set(s);

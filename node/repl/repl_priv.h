@@ -23,7 +23,8 @@
 #define TOUCH_SLOTS_FEW 16 /* of a node with very many shards */
 #define SHARDS_MANY     2048
 #define NEVER           INT64_MIN
-#define TICK_US         5000 /* while something is not as it should be */
+#define NOT_SINCE       UINT64_MAX /* it is no member by the map */
+#define TICK_US         5000       /* while something is not as it should be */
 #define DEAF_TURNS      2
 #define STALLS_MAX      8 /* in a row, behind which silence counts though we hardly run */
 #define FENCE_US_MAX    200000
@@ -95,6 +96,7 @@ struct member {
     int64_t goal_us;     /* at that time */
     int64_t round_us;    /* how long the last round took; INT64_MAX: none yet */
     int64_t copy_after_us;
+    uint64_t since;      /* the shard's term by which it became a member, as far as we know */
     int64_t unwanted_us; /* the coordinator wanted it to leave, last at this time */
     struct copy *copy;
 };

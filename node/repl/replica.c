@@ -27,7 +27,8 @@ static void send_join(struct repl *r, struct repl_shard *s, bool again)
                  .last_version = s->history.version,
                  .own = s->acked,
                  .number = s->join_number,
-                 .first = s->bare ? backlog_first(r->backlog, s->shard) : 0},
+                 .first = s->bare ? backlog_first(r->backlog, s->shard) : 0,
+                 .known = s->term},
     };
     repl_send(r, s->primary, &m);
 }

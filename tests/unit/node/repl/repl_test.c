@@ -372,59 +372,93 @@ static void test_a_restarted_member_can_tell_of_what_was_before(void **state)
     cluster_fini(&c);
 }
 
-/* Node 1 follows whom its primary is about to drop: the maps by which it goes and comes again reach
- * the primary behind its JOIN. */
+/* Three maps: node 1 is out of the set of shard 0; it is no member; it is one again. */
+static void make_maps(const struct cluster *c, struct map *maps[3])
+{
+    for (int i = 0; i < 3; i++) {
+        maps[i] = map_build_from(i == 0 ? c->map : maps[i - 1]);
+        maps[i]->epoch = c->map->epoch + 1 + (uint64_t)i;
+        struct map_shard *s = &maps[i]->shards[0];
+        if (i == 0) {
+            map_build_set_in_sync(s, 1, false);
+        } else if (i == 1) {
+            map_build_drop_member(s, 1);
+        } else {
+            assert_true(map_build_add_member(s, 1));
+        }
+    }
+}
+
+static void take_map(struct cluster *c, int node, struct map *m)
+{
+    repl_map(c->nodes[node].r, m, c->now_us);
+}
+
+/* The coordinator records nothing, and primary and member have come as far as the first map. */
+static void begin_with_maps(struct cluster *c, uint64_t seed, struct map *maps[3])
+{
+    cluster_init(c, seed, 2);
+    cluster_start(c);
+    run_for(c, 500000, 1);
+    heal(c);
+    assert_int_equal(c->map->shards[0].primary, 0);
+    make_maps(c, maps);
+    c->stop_coordinator = true;
+    c->wires[1][0].blocked = true; /* it is heard of no more, so not asked for again */
+    map_unref(&c->map);
+    c->map = map_ref(maps[0]);
+    take_map(c, 0, maps[0]);
+    take_map(c, 1, maps[0]);
+    run_for(c, 2 * LEASE_US, 1);
+}
+
+static void end_with_maps(struct cluster *c, struct map *maps[3])
+{
+    map_unref(&c->map);
+    c->map = map_ref(maps[2]);
+    for (int i = 0; i < 3; i++) {
+        map_unref(&maps[i]);
+    }
+    c->stop_coordinator = false;
+    run_for(c, LEASE_US, 1);
+    heal(c);
+    cluster_fini(c);
+}
+
+/* It follows whom its primary is about to drop: the maps by which it goes and comes again reach the
+ * primary behind its JOIN. */
 static void test_a_member_that_knows_newer_maps_than_its_primary(void **state)
 {
     (void)state;
     struct cluster c;
-    cluster_init(&c, 9, 2);
-    cluster_start(&c);
-    run_for(&c, 500000, 1);
-    heal(&c);
-    assert_int_equal(c.map->shards[0].primary, 0);
     struct map *maps[3];
-    for (int i = 0; i < 3; i++) {
-        maps[i] = map_build_from(i == 0 ? c.map : maps[i - 1]);
-        maps[i]->epoch = c.map->epoch + 1 + (uint64_t)i;
-    }
-    for (int i = 0; i < 3; i++) {
-        struct map_shard *s = &maps[i]->shards[0];
-        map_build_set_in_sync(s, 1, false);
-        if (i > 0) {
-            map_build_drop_member(s, 1);
-        }
-        if (i > 1) {
-            assert_true(map_build_add_member(s, 1));
-        }
-    }
-    /* Out of the set, and nothing of it is heard: it is not asked for again. */
-    c.stop_coordinator = true;
-    c.wires[1][0].blocked = true;
-    map_unref(&c.map);
-    c.map = map_ref(maps[0]);
-    repl_map(c.nodes[0].r, maps[0], c.now_us);
-    repl_map(c.nodes[1].r, maps[0], c.now_us);
-    run_for(&c, 2 * LEASE_US, 1);
-    /* It goes and comes; its primary hears of its JOIN alone. */
-    repl_map(c.nodes[1].r, maps[1], c.now_us);
-    repl_map(c.nodes[1].r, maps[2], c.now_us);
+    begin_with_maps(&c, 9, maps);
+    take_map(&c, 1, maps[1]);
+    take_map(&c, 1, maps[2]);
     c.wires[1][0].blocked = false;
-    for (int i = 0; i < 1000 && repl_state(c.nodes[1].r, 0) != REPL_FOLLOW; i++) {
-        run_for(&c, STEP_US, 0);
-    }
-    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_FOLLOW);
-    repl_map(c.nodes[0].r, maps[1], c.now_us);
-    repl_map(c.nodes[0].r, maps[2], c.now_us);
-    map_unref(&c.map);
-    c.map = map_ref(maps[2]);
-    for (int i = 0; i < 3; i++) {
-        map_unref(&maps[i]);
-    }
-    c.stop_coordinator = false;
-    run_for(&c, LEASE_US, 1);
-    heal(&c);
-    cluster_fini(&c);
+    run_for(&c, LEASE_US, 0);
+    take_map(&c, 0, maps[1]);
+    take_map(&c, 0, maps[2]);
+    end_with_maps(&c, maps);
+}
+
+/* And the other way round: it would drop what it has when it hears that it was no member, though it
+ * is one again, so what it has does not count before. */
+static void test_a_member_that_knows_older_maps_than_its_primary(void **state)
+{
+    (void)state;
+    struct cluster c;
+    struct map *maps[3];
+    begin_with_maps(&c, 10, maps);
+    take_map(&c, 0, maps[1]);
+    take_map(&c, 0, maps[2]);
+    c.wires[1][0].blocked = false;
+    run_for(&c, 2 * LEASE_US, 1);
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_MEMBER_JOIN);
+    take_map(&c, 1, maps[1]);
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_NONE);
+    take_map(&c, 1, maps[2]);
+    end_with_maps(&c, maps);
 }
 
 int main(void)
@@ -434,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_a_dead_replica_delays_writes_for_about_a_lease),
         cmocka_unit_test(test_copies_go_on_when_there_is_time),
         cmocka_unit_test(test_a_member_that_knows_newer_maps_than_its_primary),
+        cmocka_unit_test(test_a_member_that_knows_older_maps_than_its_primary),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),
