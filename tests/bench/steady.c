@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* A steady mixed load, for what a hand-over costs those who use the cluster meanwhile: operations
- * are due at a fixed rate, whatever became of those before, and an operation's time counts from when
- * it was due: so a pause is felt by all that would have been sent in it.
+ * are due at a fixed rate, whatever became of those before, and an operation's time counts from
+ * when it was due: so a pause is felt by all that would have been sent in it.
  *
  *   steady --port P [--mb MEGABYTES] --fill 1
  *   steady --port P [--mb MEGABYTES] [--rate R] [--connections N]
@@ -40,7 +40,7 @@
 #define HUGE_BYTES  10000000
 #define FILL_BYTES  ((size_t)1 << 20) /* under way */
 #define BUCKETS     1024
-#define BUCKET_BITS 5 /* 32 a power of two: 3% */
+#define BUCKET_BITS 5       /* 32 a power of two: 3% */
 #define LARGE       "large" /* operations that carry much: counted apart */
 
 struct options {
@@ -642,8 +642,7 @@ static void make_set(struct steady *s, struct str *to, uint32_t at)
     word(to, "SADD");
     word(to, "set:%u", at / (ELEMENTS / STEP));
     for (uint32_t i = 0; i < STEP; i++) {
-        word(to, "a member of a set, of some length: %060u",
-             at % (ELEMENTS / STEP) * STEP + i);
+        word(to, "a member of a set, of some length: %060u", at % (ELEMENTS / STEP) * STEP + i);
     }
 }
 
