@@ -413,7 +413,7 @@ class Talker:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise Mismatch(f"{self.name}: closed with {len(self.waiting)} replies to come, first {self.waiting[:1]}")
+            raise Mismatch(f"{self.name}: closed with {len(self.waiting)} replies to come, first {list(self.waiting)[:1]}")
         if self.rng.random() < 0.005:
             self.lazy_until = now + self.rng.random() * 0.3
         self.replies.feed(data)
