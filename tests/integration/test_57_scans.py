@@ -12,6 +12,7 @@ def cluster():
     for name in "ABC":
         made.start_node(name)
     made.wait_even()
+    made.wait_whole()
     return made
 
 
