@@ -191,35 +191,31 @@ static void debug_populate(struct call *k)
 
 /* --- how values are kept --- */
 
-static const char *encoding_of(struct call *k)
+/* Redis prints a value's structure with its elements; values are never in our logs, so it is the
+ * size here. */
+static void tell_structure(struct call *k, const char *encoding, const char *name)
 {
     struct probe p = keyspace_probe_key(k->ks, k->argv[2]);
     const struct object *o = db_raw(&k->db, &p, k->argv[2]);
     if (o == NULL) {
         resp_error(&k->w, ERR_NO_KEY);
-        return NULL;
+    } else if (strcmp(object_encoding_name(o), encoding) != 0) {
+        resp_errorf(&k->w, "ERR Not a %s encoded object.", encoding);
+    } else {
+        log_event(LOG_NOTICE, "debug", "structure encoding=%s bytes=%zu", encoding,
+                  object_memory(o));
+        resp_simple(&k->w, name);
     }
-    return object_encoding_name(o);
 }
 
 static void debug_listpack(struct call *k)
 {
-    const char *encoding = encoding_of(k);
-    if (encoding != NULL && strcmp(encoding, "listpack") == 0) {
-        resp_simple(&k->w, "Listpack structure printed on stdout");
-    } else if (encoding != NULL) {
-        resp_error(&k->w, "ERR Not a listpack encoded object.");
-    }
+    tell_structure(k, "listpack", "Listpack structure printed on stdout");
 }
 
 static void debug_quicklist(struct call *k)
 {
-    const char *encoding = encoding_of(k);
-    if (encoding != NULL && strcmp(encoding, "quicklist") == 0) {
-        resp_simple(&k->w, "Quicklist structure printed on stdout");
-    } else if (encoding != NULL) {
-        resp_error(&k->w, "ERR Not a quicklist encoded object.");
-    }
+    tell_structure(k, "quicklist", "Quicklist structure printed on stdout");
 }
 
 /* Our tables have no chains that could be long: how many keys there are is all that there is. */

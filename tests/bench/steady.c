@@ -179,12 +179,17 @@ static struct op get_small(struct steady *s, struct str *to)
     return op;
 }
 
-static void put_small(struct steady *s, struct str *to, uint32_t key)
+static void put_string(struct steady *s, struct str *to, const char *name, uint32_t key, size_t len)
 {
     begin(to, 3);
     word(to, "SET");
-    word(to, "small:%u", key);
-    value(s, to, 100 + below(s, 1800));
+    word(to, "%s:%u", name, key);
+    value(s, to, len);
+}
+
+static void put_small(struct steady *s, struct str *to, uint32_t key)
+{
+    put_string(s, to, "small", key, 100 + below(s, 1800));
 }
 
 static struct op set_small(struct steady *s, struct str *to)
@@ -205,10 +210,7 @@ static struct op count(struct steady *s, struct str *to)
 
 static void put_middle(struct steady *s, struct str *to, uint32_t key)
 {
-    begin(to, 3);
-    word(to, "SET");
-    word(to, "middle:%u", key);
-    value(s, to, 100000 + below(s, 200000));
+    put_string(s, to, "middle", key, 100000 + below(s, 200000));
 }
 
 static struct op middle(struct steady *s, struct str *to)

@@ -268,9 +268,7 @@ def start(relays=None, **options):
     return cluster
 
 
-def test_nodes_are_killed():
-    cluster = start()
-    counting = Counting(cluster)
+def kill_each(cluster, counting):
     for name in "ABC":
         counting.go_on()
         cluster.nodes[name].kill()
@@ -278,6 +276,20 @@ def test_nodes_are_killed():
         cluster.start_node(name)
         counting.go_on()
         cluster.wait_whole()
+
+
+def cut_all(relays, counting, times):
+    counting.go_on()
+    for _ in range(times):
+        for relay in relays.values():
+            relay.cut()
+        counting.go_on(rounds=3)
+
+
+def test_nodes_are_killed():
+    cluster = start()
+    counting = Counting(cluster)
+    kill_each(cluster, counting)
     info = counting.settle()
     assert info["unknown_outcome"] == "0"
     assert int(info["resolved_replied"]) + int(info["resolved_resent"]) > 0
@@ -288,11 +300,7 @@ def test_connections_are_cut(copies):
     relays = {}
     cluster = start(relays, replication_factor=copies)
     counting = Counting(cluster)
-    counting.go_on()
-    for _ in range(30):
-        for relay in relays.values():
-            relay.cut()
-        counting.go_on(rounds=3)
+    cut_all(relays, counting, times=30)
     info = counting.settle()
     for relay in relays.values():
         relay.close()
@@ -307,17 +315,8 @@ def test_scripts_without_keys():
     with cluster.proxy.wire(limit=30) as wire:
         assert wire.command("FUNCTION", "LOAD", LIBRARY) == b"counts"
     counting = Counting(cluster, kind=ScriptCounter)
-    counting.go_on()
-    for _ in range(20):
-        for relay in relays.values():
-            relay.cut()
-        counting.go_on(rounds=3)
-    for name in "ABC":
-        cluster.nodes[name].kill()
-        counting.go_on()
-        cluster.start_node(name)
-        counting.go_on()
-        cluster.wait_whole()
+    cut_all(relays, counting, times=20)
+    kill_each(cluster, counting)
     info = counting.settle()
     for relay in relays.values():
         relay.close()

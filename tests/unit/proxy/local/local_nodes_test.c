@@ -103,17 +103,26 @@ static void start(struct fixture *f, bool restart)
     }
 }
 
-static bool first_log_complete(struct fixture *f)
+/* What the first node has printed so far; NULL: nothing. Valid until the next call. */
+static const char *first_log(const struct fixture *f)
 {
-    char path[128], text[512] = "";
+    static char text[512];
+    char path[128];
     snprintf(path, sizeof(path), "%s/node-1/node.log", f->dir);
     FILE *in = fopen(path, "r");
     if (in == NULL) {
-        return false;
+        return NULL;
     }
     size_t n = fread(text, 1, sizeof(text) - 1, in);
     fclose(in);
-    return n > 0 && strstr(text, "--maxmemory 10mb") != NULL &&
+    text[n] = '\0';
+    return n > 0 ? text : NULL;
+}
+
+static bool first_log_complete(struct fixture *f)
+{
+    const char *text = first_log(f);
+    return text != NULL && strstr(text, "--maxmemory 10mb") != NULL &&
            strstr(text, "--coordinator 127.0.0.1:1") != NULL;
 }
 
@@ -182,15 +191,10 @@ static void test_stop_ends_all_even_the_deaf(void **state)
 
 static bool second_password(struct fixture *f)
 {
-    char path[128], text[512] = "";
-    snprintf(path, sizeof(path), "%s/node-1/node.log", f->dir);
-    FILE *in = fopen(path, "r");
-    if (in == NULL) {
+    const char *text = first_log(f);
+    if (text == NULL) {
         return false;
     }
-    size_t n = fread(text, 1, sizeof(text) - 1, in);
-    fclose(in);
-    text[n] = '\0';
     assert_null(strstr(text, "--requirepass"));
     return strstr(text, "read requirepass new of -") != NULL;
 }
