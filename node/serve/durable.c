@@ -327,6 +327,7 @@ static void on_progress(void *arg)
     if (d->wal == NULL) {
         return;
     }
+    durable_whole_on_disk(d);
     uint64_t durable = wal_durable(d->wal);
     int touched[TOUCHED_MAX];
     size_t n = 0;
@@ -627,7 +628,9 @@ bool durable_logs(const struct server *s)
 
 bool durable_always(const struct server *s)
 {
-    return durable_logs(s) && s->settings->appendfsync == WAL_SYNC_ALWAYS;
+    const struct durable *d = s->durable;
+    return durable_logs(s) && s->settings->appendfsync == WAL_SYNC_ALWAYS &&
+           (!d->enabling || d->whole_at != 0);
 }
 
 static void push_pending(struct durable *d, struct durable_pending p)

@@ -58,7 +58,8 @@ bool durable_cluster(struct server *s, const char *cluster_id, int n_shards,
 /* ---- the log ---- */
 
 bool durable_logs(const struct server *s); /* appendonly yes */
-/* appendfsync always: acknowledged is what is on disk. */
+/* appendfsync always: acknowledged is what is on disk. Not before a log that was switched on is
+ * whole: what it has is no state that anybody could go on from. */
 bool durable_always(const struct server *s);
 /* An entry of a held shard. */
 void durable_logged(struct server *s, const struct entry *e);

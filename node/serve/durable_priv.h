@@ -42,8 +42,9 @@ struct durable {
     uint64_t position; /* where there is no log: what snapshots are taken at */
     uint64_t hash_seed;
     char cluster_id[64];
-    bool enabling;    /* the log was switched on, not all shards have their snapshot yet */
-    bool logged_last; /* the last process kept a log, all through */
+    bool enabling;     /* the log was switched on, and is not whole on disk yet */
+    uint64_t whole_at; /* enabling, all shards have their snapshot: whole when synced so far */
+    bool logged_last;  /* the last process kept a log, all through */
     bool lost_nothing;
     int n_shards;
     struct durable_shard *shards;
@@ -118,6 +119,9 @@ bool durable_dump_is_newer(struct durable *d);
 int durable_wipe(struct durable *d);
 /* Follows CONFIG SET appendonly. */
 void durable_switch(struct durable *d);
+/* A log that was switched on: all shards have their snapshot; then, synced as far as they need. */
+void durable_all_have_snapshots(struct durable *d);
+void durable_whole_on_disk(struct durable *d);
 
 /* durable_save.c */
 void durable_saves_init(struct durable *d);

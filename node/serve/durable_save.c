@@ -261,9 +261,8 @@ static void snapshot_done(struct durable *d)
     if (d->saving_all) {
         end_saving_all(d, true);
     }
-    if (d->enabling) {
-        d->enabling = false;
-        (void)durable_write_meta(d);
+    if (d->enabling && d->whole_at == 0) {
+        durable_all_have_snapshots(d);
     }
 }
 

@@ -3,8 +3,9 @@
  * was off.
  *
  * On: the log begins, and every shard gets a snapshot; before all are done the folder says that it
- * was not logged all through, and nobody relies on it. Off: the log ends in order; what is in the
- * folder is from then on an old state. */
+ * was not logged all through, and nobody relies on it, so no reply waits for the disk before either
+ * (appendfsync always). Off: the log ends in order; what is in the folder is from then on an old
+ * state. */
 #include "node/serve/dispatch.h"
 #include "node/serve/durable_priv.h"
 #include "node/serve/replicate.h"
@@ -95,6 +96,24 @@ static void want_all(struct durable *d)
     }
 }
 
+void durable_whole_on_disk(struct durable *d)
+{
+    if (d->whole_at != 0 && wal_durable(d->wal) >= d->whole_at) {
+        d->whole_at = 0;
+        d->enabling = false;
+        (void)durable_write_meta(d);
+    }
+}
+
+void durable_all_have_snapshots(struct durable *d)
+{
+    d->whole_at = wal_end(d->wal);
+    replicate_settings_changed(d->s);
+    (void)wal_flush(d->wal, loop_wall_ms(d->s->loop));
+    wal_sync(d->wal);
+    durable_whole_on_disk(d);
+}
+
 static bool switch_on(struct durable *d, struct errmsg *err)
 {
     struct server *s = d->s;
@@ -123,8 +142,7 @@ static bool switch_on(struct durable *d, struct errmsg *err)
         replicate_alone(s);
     }
     if (!durable_any_wanted(d)) {
-        d->enabling = false;
-        (void)durable_write_meta(d);
+        durable_all_have_snapshots(d);
     }
     return true;
 }
@@ -142,6 +160,7 @@ static void switch_off(struct durable *d)
         log_event(LOG_WARNING, DURABLE_AREA, "the log could not be ended in order");
     }
     d->enabling = false;
+    d->whole_at = 0;
     d->pending_n = 0;
     for (int i = 0; i < d->n_shards; i++) {
         d->shards[i].wanted = d->shards[i].copied = false;

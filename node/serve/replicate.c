@@ -712,6 +712,11 @@ void replicate_alone(struct server *s)
     m->epoch = 1;
     replicate_map(s, m, self);
     map_unref(&m);
+    /* Nobody is to be asked: it serves at once, also those whose commands come in this turn. */
+    (void)repl_turn_end(s->repl->core, replicate_now(s->repl));
+    for (int i = 0; i < s->ks->n_shards; i++) {
+        INVARIANT(repl_state(s->repl->core, i) == REPL_SERVE);
+    }
 }
 
 const struct replicate_stats *replicate_stats(const struct server *s)

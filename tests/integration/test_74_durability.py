@@ -13,6 +13,7 @@ from support.cluster import Cluster
 from support.process import temp_dir
 from support.programs import Node, Proxy, RedisServer, bin_path
 from support.wait import wait_until
+from support.wire import Error, encode
 
 KEYS = 500
 LIVES = int(os.environ.get("TEST_KILLS", 6))  # of the node that is killed under load
@@ -389,6 +390,48 @@ def test_the_log_is_switched_on_and_off():
     third.kill()
     third = durable_node(server.dir)
     assert digest(third) == later
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_clients_do_not_notice_the_log_being_switched_on(policy):
+    """A node alone serves in the very turn that its log begins in, and answers while shards get their
+    first snapshots: none of many who never stop asking is refused."""
+    server = Node(appendfsync=policy, enable_debug_command="yes").ready()
+    fill(server)
+    done = threading.Event()
+    unexpected, rounds = [], []
+
+    def ask(number):
+        with server.wire() as wire:
+            while not done.is_set():
+                wire.send((encode("INCR", f"count:{number}") + encode("GET", "s1")) * 20)
+                replies = [wire.reply() for _ in range(40)]
+                unexpected.extend(reply for reply in replies if isinstance(reply, Error))
+                rounds.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for on in ("yes", "no", "yes"):
+            seen = len(rounds)
+            server.r.config_set("appendonly", on)
+            wanted = ("1" if on == "yes" else "0", "0")
+            wait_until(lambda: (server.info()["aof_enabled"], server.info()["aof_rewrite_in_progress"]) == wanted,
+                       30, f"appendonly to be {on}")
+            if on == "yes":
+                server.r.execute_command("DEBUG", "LOADAOF")
+            wait_until(lambda: len(rounds) > seen + 8, 30, "everybody to have asked again")
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not unexpected, unexpected[:3]
+    counts = [server.r.get(f"count:{number}") for number in range(4)]
+    assert counts == [str(20 * rounds.count(number)) for number in range(4)]
+    server.kill()  # all is on disk, what was counted before the log was whole too
+    again = durable_node(server.dir, appendfsync=policy)
+    assert [again.r.get(f"count:{number}") for number in range(4)] == counts
 
 
 # --- a cluster ---
