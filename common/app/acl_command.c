@@ -27,6 +27,11 @@ static void cat_categories(struct resp_writer *w)
     }
 }
 
+static bool is_in(const struct command *c, uint32_t mask)
+{
+    return (c->acl & mask) != 0 && (c->flags & CF_INTERNAL) == 0;
+}
+
 static void cat_commands(struct slice category, struct resp_writer *w)
 {
     uint32_t mask = command_category_mask(category);
@@ -36,12 +41,12 @@ static void cat_commands(struct slice category, struct resp_writer *w)
         return;
     }
     for (unsigned id = 1; id < CMD_MAX; id++) {
-        n += (command_by_id((enum command_id)id)->acl & mask) != 0;
+        n += is_in(command_by_id((enum command_id)id), mask);
     }
     resp_array(w, n);
     for (unsigned id = 1; id < CMD_MAX; id++) {
         const struct command *c = command_by_id((enum command_id)id);
-        if ((c->acl & mask) != 0) {
+        if (is_in(c, mask)) {
             resp_bulkz(w, c->full_name);
         }
     }

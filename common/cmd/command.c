@@ -275,7 +275,7 @@ void command_error_unknown(char error[COMMAND_ERROR_MAX], const struct slice *ar
 {
     const size_t args_max = 128;
     const struct command *container = look_up(argv[0], CMD_NONE);
-    if (container != NULL && argc > 1) {
+    if (container != NULL && container->sub_count > 0 && argc > 1) {
         char upper[FOLD_MAX + 1];
         size_t len = strlen(container->name);
         for (size_t i = 0; i <= len; i++) {

@@ -32,7 +32,7 @@ enum {
 #undef COMMAND
 };
 
-/* In the order in which COMMAND INFO lists them; the last two are not shown there. */
+/* In the order in which COMMAND INFO lists them; the last three are not shown there. */
 enum command_flag {
     CF_WRITE = 1 << 0,
     CF_READONLY = 1 << 1,
@@ -56,6 +56,7 @@ enum command_flag {
     CF_ALLOW_BUSY = 1 << 19,
     CF_MAY_REPLICATE = 1 << 20, /* no write by itself, yet may cause one: EVAL, PUBLISH, PFCOUNT */
     CF_PROTECTED = 1 << 21,     /* only with enable-debug-command, enable-module-command */
+    CF_INTERNAL = 1 << 22, /* between our programs: no client is told of it, a proxy has it not */
 };
 
 /* ACL categories; bit i is the i-th name of command_category_name(). */

@@ -160,37 +160,63 @@ static void write_info(struct resp_writer *w, const struct command *c)
     }
 }
 
+/* --- those that clients are told of --- */
+
+static bool is_shown(const struct command *c)
+{
+    return (c->flags & CF_INTERNAL) == 0;
+}
+
+static const struct command *shown_named(struct slice name)
+{
+    const struct command *c = command_named(name);
+    return c != NULL && is_shown(c) ? c : NULL;
+}
+
+static size_t count_shown(void)
+{
+    size_t n = 0;
+    for (int id = 1; id <= COMMAND_COUNT; id++) {
+        n += is_shown(command_by_id(id));
+    }
+    return n;
+}
+
 static void reply_info(struct resp_writer *w, const struct slice *names, size_t n)
 {
     if (n > 0) {
         resp_array(w, n);
         for (size_t i = 0; i < n; i++) {
-            write_info(w, command_named(names[i]));
+            write_info(w, shown_named(names[i]));
         }
         return;
     }
-    resp_array(w, COMMAND_COUNT);
+    resp_array(w, count_shown());
     for (int id = 1; id <= COMMAND_COUNT; id++) {
-        write_info(w, command_by_id(id));
+        if (is_shown(command_by_id(id))) {
+            write_info(w, command_by_id(id));
+        }
     }
 }
 
 static void reply_docs(struct resp_writer *w, const struct slice *names, size_t n)
 {
     if (n == 0) {
-        resp_map(w, COMMAND_COUNT);
+        resp_map(w, count_shown());
         for (int id = 1; id <= COMMAND_COUNT; id++) {
-            docs_reply(w, command_by_id(id));
+            if (is_shown(command_by_id(id))) {
+                docs_reply(w, command_by_id(id));
+            }
         }
         return;
     }
     size_t known = 0;
     for (size_t i = 0; i < n; i++) {
-        known += command_named(names[i]) != NULL;
+        known += shown_named(names[i]) != NULL;
     }
     resp_map(w, known);
     for (size_t i = 0; i < n; i++) {
-        const struct command *c = command_named(names[i]);
+        const struct command *c = shown_named(names[i]);
         if (c != NULL) {
             docs_reply(w, c);
         }
@@ -205,6 +231,9 @@ struct filter {
 
 static bool passes(const struct filter *f, const struct command *c)
 {
+    if (!is_shown(c)) {
+        return false;
+    }
     if (f->acl != 0) {
         return (c->acl & f->acl) != 0;
     }
@@ -351,7 +380,7 @@ void command_reply(struct resp_writer *w, const struct slice *argv, size_t argc)
     } else if (c->id == CMD_COMMAND_DOCS) {
         reply_docs(w, argv + 2, argc - 2);
     } else if (c->id == CMD_COMMAND_COUNT) {
-        resp_int(w, COMMAND_COUNT);
+        resp_int(w, (int64_t)count_shown());
     } else if (c->id == CMD_COMMAND_LIST) {
         reply_list(w, argv, argc);
     } else if (c->id == CMD_COMMAND_GETKEYS) {
@@ -362,6 +391,22 @@ void command_reply(struct resp_writer *w, const struct slice *argv, size_t argc)
         INVARIANT(c->id == CMD_COMMAND_HELP);
         reply_help(w);
     }
+}
+
+void command_module_help(struct resp_writer *w)
+{
+    static const char *const lines[] = {
+        "LIST",
+        "    Shows the loaded modules: there are none.",
+        "LOAD <path> [<arg> ...]",
+        "    Is not served: there are no modules in Shoal.",
+        "LOADEX <path> [CONFIG <name> <value> ...] [ARGS <arg> ...]",
+        "    Is not served, either.",
+        "UNLOAD <name>",
+        "    Is not served, either.",
+        NULL,
+    };
+    command_help_reply(w, "MODULE", lines);
 }
 
 bool command_script_debug(struct resp_writer *w, struct slice mode)

@@ -90,6 +90,11 @@ static void do_module_list(struct call *k)
 
 /* --- MONITOR --- */
 
+static void do_module_help(struct call *k)
+{
+    command_module_help(&k->w);
+}
+
 static void do_monitor(struct call *k)
 {
     struct client *c = client_of(k);
@@ -130,6 +135,7 @@ void admin_server(struct call_table *t)
     t->fn[CMD_SLAVEOF] = do_replicaof;
     t->fn[CMD_SHUTDOWN] = do_shutdown;
     t->fn[CMD_LOLWUT] = do_lolwut;
+    t->fn[CMD_MODULE_HELP] = do_module_help;
     t->fn[CMD_MODULE_LIST] = do_module_list;
     t->fn[CMD_MONITOR] = do_monitor;
     t->fn[CMD_SCRIPT_DEBUG] = do_script_debug;

@@ -12,12 +12,6 @@ enum local_result refuse(struct local_call *c, const char *text)
     return LOCAL_DONE;
 }
 
-enum local_result not_served(struct local_call *c)
-{
-    resp_errorf(c->w, ERR_NOT_SERVED, c->command->full_name);
-    return LOCAL_DONE;
-}
-
 struct client *client_or_null(const struct local_call *c)
 {
     return c->session == NULL || c->session->id == 0 ? NULL : client_of(c->session);

@@ -79,6 +79,16 @@ static enum local_result do_shards(struct local_call *c)
     return LOCAL_DONE;
 }
 
+/* The same digits backwards. */
+static void turn_round(char id[NODE_ID_LEN + 1])
+{
+    for (size_t i = 0; i < NODE_ID_LEN / 2; i++) {
+        char swap = id[i];
+        id[i] = id[NODE_ID_LEN - 1 - i];
+        id[NODE_ID_LEN - 1 - i] = swap;
+    }
+}
+
 /* redis-benchmark --cluster wants a cluster of two masters at least. In the proxy's view it gets a
  * second line with the same address and slots under another id, with the flag "noaddr": who minds
  * flags (redis-cli --cluster) passes over it, all others come here in either case. */
@@ -89,11 +99,7 @@ static void put_twin(const char *line, struct str *to)
     if (sscanf(line, "%40s %n%*s%n", id, &begin, &end) != 1 || end == 0) {
         return;
     }
-    for (size_t i = 0; i < NODE_ID_LEN / 2; i++) { /* the same digits backwards */
-        char swap = id[i];
-        id[i] = id[NODE_ID_LEN - 1 - i];
-        id[NODE_ID_LEN - 1 - i] = swap;
-    }
+    turn_round(id);
     str_printf(to, "%s %.*s master,noaddr - 0 0 0 disconnected 0-16383\n", id, end - begin,
                line + begin);
 }
@@ -154,8 +160,12 @@ static bool known_node(const struct local_call *c, struct slice id)
         return false;
     }
     memcpy(text, id.ptr, NODE_ID_LEN);
-    return strcmp(text, workers_run_id(w->all)) == 0 ||
-           (m != NULL && map_node_by_id(m, text) != NODE_NONE);
+    if (strcmp(text, workers_run_id(w->all)) == 0 ||
+        (m != NULL && map_node_by_id(m, text) != NODE_NONE)) {
+        return true;
+    }
+    turn_round(text);
+    return strcmp(text, workers_run_id(w->all)) == 0; /* of the twin that CLUSTER NODES shows */
 }
 
 static enum local_result do_replicas(struct local_call *c)
@@ -216,6 +226,12 @@ static enum local_result do_slot_keys(struct local_call *c)
 static enum local_result do_control(struct local_call *c)
 {
     return worker_ask_control(c, c->argv, c->argc);
+}
+
+static enum local_result do_saveconfig(struct local_call *c)
+{
+    resp_ok(c->w); /* the coordinator has written every map before anybody sees it */
+    return LOCAL_DONE;
 }
 
 /* Redis Cluster's manual work on slots and on its bus. */
@@ -286,6 +302,7 @@ void admin_cluster(struct local_table *t)
     local_table_set(t, CMD_CLUSTER_KEYSLOT, do_keyslot, 0);
     local_table_set(t, CMD_CLUSTER_COUNTKEYSINSLOT, do_slot_keys, LOCAL_ORDERED);
     local_table_set(t, CMD_CLUSTER_GETKEYSINSLOT, do_slot_keys, LOCAL_ORDERED);
+    local_table_set(t, CMD_CLUSTER_SAVECONFIG, do_saveconfig, 0);
     local_table_set(t, CMD_CLUSTER_HELP, do_help, 0);
     for (size_t i = 0; i < ARRAY_LEN(control); i++) {
         local_table_set(t, control[i], do_control, LOCAL_ORDERED);

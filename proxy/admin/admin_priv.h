@@ -30,7 +30,6 @@ bool client_is_local(const struct local_call *c);
 
 /* `ERR` and done, for `return refuse(c, "...")`. */
 enum local_result refuse(struct local_call *c, const char *text);
-enum local_result not_served(struct local_call *c);
 
 /* A command that completes later: what it needs of its call, with the arguments copied. Reply is
  * written to `w`; later_finish gives it to the client and frees. */

@@ -140,8 +140,14 @@ static enum local_result do_save(struct local_call *c)
     return local_fan(c, c->argv, c->argc, NULL, NULL);
 }
 
+static enum local_result do_module_help(struct local_call *c)
+{
+    command_module_help(c->w);
+    return LOCAL_DONE;
+}
+
 /* There is no directive that allows it. */
-static enum local_result do_module_load(struct local_call *c)
+static enum local_result do_module(struct local_call *c)
 {
     return refuse(c,
                   "ERR MODULE command not allowed. If the enable-module-command option is set to "
@@ -173,12 +179,6 @@ static enum local_result do_script_debug(struct local_call *c)
 
 void admin_server(struct local_table *t)
 {
-    static const enum command_id missing[] = {
-        CMD_SYNC, CMD_PSYNC, CMD_REPLCONF, CMD_MODULE, CMD_SHOAL,
-    };
-    for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
-        local_table_set(t, missing[i], not_served, 0);
-    }
     local_table_set(t, CMD_COMMAND, do_command, 0);
     local_table_set(t, CMD_TIME, do_time, 0);
     local_table_set(t, CMD_ROLE, do_role, 0);
@@ -192,8 +192,10 @@ void admin_server(struct local_table *t)
     local_table_set(t, CMD_LOLWUT, do_lolwut, 0);
     local_table_set(t, CMD_SCRIPT_DEBUG, do_script_debug, 0);
     local_table_set(t, CMD_MODULE_LIST, do_module_list, 0);
-    local_table_set(t, CMD_MODULE_LOAD, do_module_load, 0);
-    local_table_set(t, CMD_MODULE_LOADEX, do_module_load, 0);
+    local_table_set(t, CMD_MODULE_HELP, do_module_help, 0);
+    local_table_set(t, CMD_MODULE_LOAD, do_module, 0);
+    local_table_set(t, CMD_MODULE_LOADEX, do_module, 0);
+    local_table_set(t, CMD_MODULE_UNLOAD, do_module, 0);
     local_table_set(t, CMD_LASTSAVE, do_lastsave, 0);
     local_table_set(t, CMD_SAVE, do_save, 0);
     local_table_set(t, CMD_BGSAVE, do_save, 0);

@@ -298,6 +298,9 @@ static enum exec_verdict refuse(struct exec *x, struct session *s, const struct 
                                 const struct exec_input *in)
 {
     char text[COMMAND_ERROR_MAX];
+    if (c != NULL && (c->flags & CF_INTERNAL) != 0) {
+        c = NULL;
+    }
     if (c == NULL && command_is_http(in->argv[0])) {
         s->closing = true;
         x->port.session_http(x->port.front, s);
@@ -525,7 +528,7 @@ enum exec_verdict exec_command(struct exec *x, struct session *s, const struct e
         s->routes_seen = x->routes_version;
     }
     const struct command *c = command_find(in->argv, in->argc);
-    if (UNLIKELY(c == NULL || !command_arity_ok(c, in->argc))) {
+    if (UNLIKELY(c == NULL || !command_arity_ok(c, in->argc) || (c->flags & CF_INTERNAL) != 0)) {
         return refuse(x, s, c, in);
     }
     if (UNLIKELY(s->subs != NULL) && !may_say(s, c)) {

@@ -140,7 +140,7 @@ const struct slice *observe_words(struct worker *w, const struct request *r,
         r->trace != NULL ? slice_of(r->trace, r->trace_len) : slice_of(r->call.bytes, r->call.len);
     if (bytes.ptr != NULL && resp_parse(parser, bytes) == RESP_OK) {
         /* What it was wrapped in for the node: SHOAL AS <rules>, SHOAL PARK. */
-        bool wrapped = r->command->id != CMD_SHOAL && slice_is(parser->argv[0], "shoal");
+        bool wrapped = slice_is(parser->argv[0], "shoal");
         size_t skip = !wrapped ? 0 : slice_is(parser->argv[1], "as") ? 3 : 2;
         redact(w, r->command, parser->argv + skip, parser->argc - skip);
         *argc = parser->argc - skip;
