@@ -87,8 +87,8 @@ bool map_build_add_member(struct map_shard *s, int node)
     if (s->n_members == MEMBERS_MAX) {
         return false;
     }
-    s->members[s->n_members++] = (struct map_member){.node = node, .state = REPLICA_SYNCING};
-    s->term++;
+    s->members[s->n_members++] =
+        (struct map_member){.node = node, .state = REPLICA_SYNCING, .since = ++s->term};
     return true;
 }
 

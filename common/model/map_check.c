@@ -84,6 +84,9 @@ static const char *check_members(const struct map *m, int i)
         if (e->state > REPLICA_FAILED) {
             return say("shard %d: member %d: bad state", i, j);
         }
+        if (e->since == 0 || e->since > s->term) {
+            return say("shard %d: member %d: since a term that was not", i, j);
+        }
         if (e->in_sync && e->state == REPLICA_SYNCING) {
             return say("shard %d: member %d is syncing and in sync", i, j);
         }
@@ -175,7 +178,8 @@ static const struct map_member *member_in(const struct map *m, const struct map_
     return NULL;
 }
 
-/* Whether both have the same members, in sync and stale alike; indexes may differ between maps. */
+/* Whether both have the same members, in sync, stale and since alike; indexes may differ between
+ * maps. */
 static bool same_copies(const struct map *a, const struct map_shard *sa, const struct map *b,
                         const struct map_shard *sb)
 {
@@ -185,11 +189,27 @@ static bool same_copies(const struct map *a, const struct map_shard *sa, const s
     for (int i = 0; i < sa->n_members; i++) {
         const struct map_member *was = &sa->members[i];
         const struct map_member *is = member_in(b, sb, a->nodes[was->node].id);
-        if (is == NULL || is->in_sync != was->in_sync || is->stale != was->stale) {
+        if (is == NULL || is->in_sync != was->in_sync || is->stale != was->stale ||
+            is->since != was->since) {
             return false;
         }
     }
     return true;
+}
+
+/* Members stay, or come. */
+static const char *check_next_members(const struct map *old, const struct map *next, int i)
+{
+    const struct map_shard *a = &old->shards[i];
+    const struct map_shard *b = &next->shards[i];
+    for (int j = 0; j < b->n_members; j++) {
+        const struct map_member *is = &b->members[j];
+        const struct map_member *was = member_in(old, a, next->nodes[is->node].id);
+        if (is->since <= a->term && (was == NULL || was->since != is->since)) {
+            return say("shard %d: member %d is new, but since an old term", i, j);
+        }
+    }
+    return NULL;
 }
 
 static const char *check_next_shard(const struct map *old, const struct map *next, int i)
@@ -203,8 +223,9 @@ static const char *check_next_shard(const struct map *old, const struct map *nex
     if (b->term == a->term && (!same_primary || !same_copies(old, a, next, b))) {
         return say("shard %d: primary, in-sync set or members changed within a term", i);
     }
-    if (b->primary == NODE_NONE || b->primary_term > a->primary_term) {
-        return NULL;
+    const char *wrong = check_next_members(old, next, i);
+    if (wrong != NULL || b->primary == NODE_NONE || b->primary_term > a->primary_term) {
+        return wrong;
     }
     if (!same_primary) {
         return say("shard %d: another primary within a primary term", i);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The map as bytes. Integers are little-endian base 128, texts are a length and bytes.
  *
- *   "SHOALMAP" format=2 epoch cluster-id(40) assigned why
+ *   "SHOALMAP" format=3 epoch cluster-id(40) assigned why
  *   nodes:  count, then id(40) host port zone weight incarnation state draining
  *   shards: count, then primary+1 term primary-term version, members: count, then node
- *           and state|in_sync<<2|stale<<3
+ *           since and state|in_sync<<2|stale<<3
  *   crc64 of all that, 8 bytes */
 #include "common/base/crc.h"
 #include "common/base/mem.h"
@@ -12,7 +12,7 @@
 
 #define MAGIC     "SHOALMAP"
 #define MAGIC_LEN 8
-#define FORMAT    2
+#define FORMAT    3
 #define CRC_LEN   8
 /* Fewest bytes that a node and a shard take: what bounds a claimed count. */
 #define NODE_BYTES_MIN  (NODE_ID_LEN + 7)
@@ -43,6 +43,7 @@ static void put_shard(struct str *to, const struct map_shard *s)
     put_int(to, (uint64_t)s->n_members);
     for (int j = 0; j < s->n_members; j++) {
         put_int(to, (uint64_t)s->members[j].node);
+        put_int(to, s->members[j].since);
         put_int(to, (uint64_t)s->members[j].state | (uint64_t)s->members[j].in_sync << 2 |
                         (uint64_t)s->members[j].stale << 3);
     }
@@ -151,6 +152,7 @@ static void get_shard(struct reader *r, struct map_shard *s, int n_nodes)
     s->n_members = (int)get_int(r, MEMBERS_MAX);
     for (int j = 0; j < s->n_members; j++) {
         s->members[j].node = (int)get_int(r, (uint64_t)MAX(n_nodes - 1, 0));
+        s->members[j].since = get_int(r, UINT64_MAX);
         uint64_t bits = get_int(r, 15);
         if ((bits & 3) > REPLICA_FAILED) {
             r->bad = true;

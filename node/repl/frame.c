@@ -60,7 +60,7 @@ static void write_numbers(const struct repl_message *m, uint64_t n[NUMBERS_MAX],
         n[2] = m->join.own;
         n[3] = m->join.number;
         n[4] = m->join.first;
-        n[5] = m->join.known;
+        n[5] = m->join.since;
         break;
     case REPL_ENTRIES:
         *body = m->entries.bytes;
@@ -249,7 +249,7 @@ static bool read_numbers(struct repl_message *out, const uint64_t n[NUMBERS_MAX]
                                        .own = n[2],
                                        .number = n[3],
                                        .first = n[4],
-                                       .known = n[5]};
+                                       .since = n[5]};
         return (n[0] == 0) == (n[1] == 0);
     case REPL_ENTRIES:
         out->entries.bytes = rest;

@@ -7,7 +7,7 @@
 
 #include "common/model/map.h"
 
-#define REPL_WIRE_VERSION 4
+#define REPL_WIRE_VERSION 5
 
 enum repl_kind {
     REPL_HELLO = 1, /* of the link alone: the core neither sends nor gets it */
@@ -61,7 +61,7 @@ struct repl_join {
     uint64_t own;    /* acknowledged by this: less than last_version where that is not on disk */
     uint64_t number; /* of this attempt, rising in a session; a repeated one has the same */
     uint64_t first;  /* of its backlog, which is to go back further; 0: it need not */
-    uint64_t known;  /* the shard's term in the map by which it is a member */
+    uint64_t since;  /* the term in which it became a member, by its map */
 };
 
 struct repl_entries {

@@ -289,9 +289,9 @@ void primary_join(struct repl *r, struct repl_shard *s, int peer, const struct r
     if (m == NULL || (m->joined && m->join_number == j->number)) {
         return; /* a map that makes it a member will come; or it asked again while waiting */
     }
-    if (j->known < m->since) {
-        /* It goes by a map of before: the next ones may take it out of the shard, and it would drop
-         * what we count on. It asks again. */
+    if (!m->in_map || j->since != m->since) {
+        /* One of us lacks the maps by which it left the shard and came back: what it has now it
+         * drops at the first of them, or has dropped. It asks again. */
         r->stats.dropped++;
         return;
     }
@@ -460,13 +460,14 @@ static void settle_requests(struct repl *r, struct repl_shard *s, struct member 
     }
 }
 
-static void note_member(struct repl *r, struct repl_shard *s, int peer, bool in_sync, uint64_t term)
+static void note_member(struct repl *r, struct repl_shard *s, int peer, const struct map_member *e)
 {
     struct member *m = primary_member(s, peer);
     if (m == NULL) {
-        m = add_member(r, s, peer, term);
-    } else if (m->since == NOT_SINCE) { /* what it told as the former one says nothing of this */
-        m->since = term;
+        m = add_member(r, s, peer, e->since);
+    } else if (m->since != e->since) { /* what it told as the former one says nothing of this */
+        m->since = e->since;
+        m->add_term = 0;
         if (m->joined) {
             ask_to_join(r, s, m);
             unjoin(r, s, m);
@@ -474,8 +475,8 @@ static void note_member(struct repl *r, struct repl_shard *s, int peer, bool in_
     }
     INVARIANT(m != NULL); /* so many cannot have left within a lease */
     m->in_map = true;
-    m->in_sync = in_sync;
-    if (in_sync && !m->in_set) {
+    m->in_sync = e->in_sync;
+    if (m->in_sync && !m->in_set) {
         m->in_set = true;
         if (m->flow == FLOW_COPY) { /* it can be no member with half a copy: it is asked out */
             copy_stop(r, s, m, false);
@@ -496,8 +497,7 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
     }
     for (int i = 0; i < ms->n_members; i++) {
         if (ms->members[i].node != r->self) {
-            note_member(r, s, repl_peer(r, m->nodes[ms->members[i].node].id),
-                        ms->members[i].in_sync, ms->term);
+            note_member(r, s, repl_peer(r, m->nodes[ms->members[i].node].id), &ms->members[i]);
         }
     }
     for (int i = 0; i < s->n_members; i++) {
@@ -508,8 +508,6 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
         }
         if (!e->in_map && !e->in_set) {
             remove_member(r, s, i--);
-        } else if (!e->in_map) {
-            e->since = NOT_SINCE;
         }
     }
     primary_count_set(s);

@@ -23,7 +23,6 @@
 #define TOUCH_SLOTS_FEW 16 /* of a node with very many shards */
 #define SHARDS_MANY     2048
 #define NEVER           INT64_MIN
-#define NOT_SINCE       UINT64_MAX /* it is no member by the map */
 #define TICK_US         5000       /* while something is not as it should be */
 #define DEAF_TURNS      2
 #define STALLS_MAX      8 /* in a row, behind which silence counts though we hardly run */
@@ -96,7 +95,7 @@ struct member {
     int64_t goal_us;     /* at that time */
     int64_t round_us;    /* how long the last round took; INT64_MAX: none yet */
     int64_t copy_after_us;
-    uint64_t since;      /* the shard's term by which it became a member, as far as we know */
+    uint64_t since;      /* the shard's term in which it became a member, by the last map with it */
     int64_t unwanted_us; /* the coordinator wanted it to leave, last at this time */
     struct copy *copy;
 };
@@ -112,6 +111,7 @@ struct repl_shard {
     int shard;
     enum repl_state state;
     uint64_t term;          /* of the shard, in the map */
+    uint64_t since;         /* the term in which we became a member */
     uint64_t pterm;         /* the primary term that we take part in */
     int primary;            /* peer; -1: nobody, or this node */
     bool self_primary;      /* as the map says */

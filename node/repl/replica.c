@@ -28,7 +28,7 @@ static void send_join(struct repl *r, struct repl_shard *s, bool again)
                  .own = s->acked,
                  .number = s->join_number,
                  .first = s->bare ? backlog_first(r->backlog, s->shard) : 0,
-                 .known = s->term},
+                 .since = s->since},
     };
     repl_send(r, s->primary, &m);
 }

@@ -188,7 +188,8 @@ static void same_term(struct repl *r, struct repl_shard *s, const struct map *m,
 void shard_map(struct repl *r, struct repl_shard *s, const struct map *m,
                const struct map_shard *ms)
 {
-    if (r->self == NODE_NONE || map_shard_member(ms, r->self) < 0) {
+    int at = r->self == NODE_NONE ? -1 : map_shard_member(ms, r->self);
+    if (at < 0) {
         leave_shard(r, s, ms->primary_term);
         return;
     }
@@ -198,6 +199,7 @@ void shard_map(struct repl *r, struct repl_shard *s, const struct map *m,
         return;
     }
     s->term = ms->term;
+    s->since = ms->members[at].since;
     if (s->state != REPL_NONE && ms->primary_term == s->pterm) {
         same_term(r, s, m, ms);
         return;

@@ -89,6 +89,7 @@ static void assert_same(const struct map *a, const struct map *b)
             assert_int_equal(a->shards[i].members[j].state, b->shards[i].members[j].state);
             assert_int_equal(a->shards[i].members[j].in_sync, b->shards[i].members[j].in_sync);
             assert_int_equal(a->shards[i].members[j].stale, b->shards[i].members[j].stale);
+            assert_int_equal(a->shards[i].members[j].since, b->shards[i].members[j].since);
         }
     }
 }
@@ -200,6 +201,7 @@ static void test_a_successor_may_not_go_back(void **state)
 {
     (void)state;
     struct map *old = make(8, 3);
+    old->shards[2].term += 2;
     struct map *next = map_build_from(old);
     assert_string_equal(map_check_next(old, next), "the epoch does not grow");
     next->epoch++;
@@ -221,6 +223,31 @@ static void test_a_successor_may_not_go_back(void **state)
     assert_non_null(map_check_next(old, next));
     next->shards[4].term++;
     assert_null(map_check_next(old, next));
+    map_unref(&next);
+    map_unref(&old);
+}
+
+/* Out and in again is seen by one who has not seen it go. */
+static void test_a_member_that_comes_again_is_another_one(void **state)
+{
+    (void)state;
+    struct map *old = make(8, 3);
+    struct map *next = map_build_from(old);
+    next->epoch++;
+    struct map_shard *s = &next->shards[1];
+    int other = s->members[map_shard_member(s, s->primary) == 0 ? 1 : 0].node;
+    uint64_t was = s->members[map_shard_member(s, other)].since;
+    map_build_drop_member(s, other);
+    assert_null(map_check_next(old, next));
+    assert_true(map_build_add_member(s, other));
+    assert_null(map_check_next(old, next));
+    struct map_member *e = &s->members[map_shard_member(s, other)];
+    assert_int_equal(e->since, s->term);
+    e->since = was - 1;
+    assert_string_equal(map_check_next(old, next),
+                        "shard 1: member 1 is new, but since an old term");
+    e->since = s->term + 1;
+    assert_string_equal(map_check(next), "shard 1: member 1: since a term that was not");
     map_unref(&next);
     map_unref(&old);
 }
@@ -281,7 +308,11 @@ static void test_every_change_of_the_copies_is_a_new_term(void **state)
     map_build_drop_member(s, replica);
     assert_int_equal(s->term, term + 7);
     assert_null(map_check_next(old, next));
-    s->term = term;
+    map_unref(&next);
+    next = map_build_from(old);
+    next->epoch++;
+    map_build_set_in_sync(&next->shards[0], replica, true);
+    next->shards[0].term = term;
     assert_string_equal(map_check_next(old, next),
                         "shard 0: primary, in-sync set or members changed within a term");
     map_unref(&next);
@@ -330,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_forged_bytes_with_a_right_checksum_hold_or_are_refused),
         cmocka_unit_test(test_check_names_what_is_wrong),
         cmocka_unit_test(test_a_successor_may_not_go_back),
+        cmocka_unit_test(test_a_member_that_comes_again_is_another_one),
         cmocka_unit_test(test_a_primarys_term_is_its_own),
         cmocka_unit_test(test_every_change_of_the_copies_is_a_new_term),
         cmocka_unit_test(test_removing_a_node_shifts_indexes_and_changes_nobody_else),

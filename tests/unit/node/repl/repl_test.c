@@ -461,6 +461,25 @@ static void test_a_member_that_knows_older_maps_than_its_primary(void **state)
     end_with_maps(&c, maps);
 }
 
+/* Its primary hears of the last map alone: what it has counted for nothing since the one between. */
+static void test_a_member_that_went_and_came_between_two_maps_of_its_primary(void **state)
+{
+    (void)state;
+    struct cluster c;
+    struct map *maps[3];
+    begin_with_maps(&c, 11, maps);
+    c.wires[1][0].blocked = false;
+    run_for(&c, LEASE_US, 1);
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_FOLLOW);
+    take_map(&c, 0, maps[2]);
+    run_for(&c, LEASE_US, 1);
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_MEMBER_JOIN);
+    take_map(&c, 1, maps[1]);
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_NONE);
+    take_map(&c, 1, maps[2]);
+    end_with_maps(&c, maps);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_copies_go_on_when_there_is_time),
         cmocka_unit_test(test_a_member_that_knows_newer_maps_than_its_primary),
         cmocka_unit_test(test_a_member_that_knows_older_maps_than_its_primary),
+        cmocka_unit_test(test_a_member_that_went_and_came_between_two_maps_of_its_primary),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),
