@@ -3,15 +3,27 @@
 
 #include "common/base/obj.h"
 
+#include <math.h>
+
 #define CHANCE_ONE   (1u << 24)
 #define CHANCE_LEAST (1.0 / 32)
+#define TOLD_MIN     50u /* percent of the average: what is believed of a single interval */
+#define TOLD_MAX     200u
 
-uint64_t balance_load(const struct balance_choice *c)
+/* As seen from here. One more than in flight: what it would be with this request, and idle ones
+ * still differ. */
+static double load_seen(const struct balance_choice *c)
 {
-    /* One more than in flight: what it would be with this request, and idle ones still differ. */
-    uint64_t latency = MAX(c->latency_us, 1u);
-    uint64_t reported = c->load_percent == 0 ? 100 : c->load_percent;
-    return ((uint64_t)c->in_flight + 1) * latency * reported;
+    return ((double)c->in_flight + 1) * MAX(c->latency_us, 1u);
+}
+
+/* What heartbeats told is of an interval that has passed, and came of these very choices: answered
+ * in full, a node would be avoided in one interval and flooded in the next. Chances as its square
+ * root halve a deviation from interval to interval. */
+static double load_told(const struct balance_choice *c)
+{
+    uint32_t percent = c->load_percent == 0 ? 100 : c->load_percent;
+    return sqrt(MIN(MAX(percent, TOLD_MIN), TOLD_MAX));
 }
 
 static int pick_weighted(const struct balance_choice *choices, int n, struct rng *rng)
@@ -33,9 +45,9 @@ static int pick_weighted(const struct balance_choice *choices, int n, struct rng
     return 0;
 }
 
-/* Of two random ones each with a chance inverse to its load squared: nearly as even as the best of
- * all, without the herd that runs to whoever was idle a moment ago; and one that was slow once
- * still gets some, else nobody would ever learn that it is no longer. */
+/* Of two random ones each with a chance inverse to the square of its load as seen: nearly as even
+ * as the best of all, without the herd that runs to whoever was idle a moment ago; and one that was
+ * slow once still gets some, else nobody would ever learn that it is no longer. */
 static int pick_of_two(const struct balance_choice *choices, int n, struct rng *rng)
 {
     int a = (int)rng_below(rng, (uint64_t)n);
@@ -43,8 +55,9 @@ static int pick_of_two(const struct balance_choice *choices, int n, struct rng *
     if (b >= a) {
         b++;
     }
-    double ratio = (double)balance_load(&choices[a]) / (double)balance_load(&choices[b]);
-    double chance_a = 1.0 / (1.0 + ratio * ratio);
+    double seen = load_seen(&choices[a]) / load_seen(&choices[b]);
+    double told = load_told(&choices[a]) / load_told(&choices[b]);
+    double chance_a = 1.0 / (1.0 + seen * seen * told);
     chance_a = MIN(MAX(chance_a, CHANCE_LEAST), 1.0 - CHANCE_LEAST);
     return (double)rng_below(rng, CHANCE_ONE) < chance_a * CHANCE_ONE ? a : b;
 }

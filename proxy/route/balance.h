@@ -13,8 +13,6 @@ struct balance_choice {
     uint32_t weight;       /* 100 is normal */
 };
 
-/* The load that least-loaded compares. */
-uint64_t balance_load(const struct balance_choice *c);
 /* Index of the one chosen among n >= 1; choice 0 is the primary. `turn` is the caller's counter for
  * round-robin; it is moved on. */
 int balance_pick(enum read_from how, const struct balance_choice *choices, int n, struct rng *rng,

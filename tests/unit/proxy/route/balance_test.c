@@ -58,7 +58,7 @@ static void test_the_primary_is_the_first(void **state)
     assert_int_equal(counts[0], ROUNDS);
 }
 
-/* Loads of 10:4, 3:1 and 3:1; chances are as their squares. */
+/* Loads of 10:4 and 3:1, chances as their squares; and 3:1 by heartbeats, as the square root. */
 static void test_of_two_the_less_loaded_is_taken_mostly(void **state)
 {
     (void)state;
@@ -70,7 +70,22 @@ static void test_of_two_the_less_loaded_is_taken_mostly(void **state)
     assert_in_range(counts[0], ROUNDS * 86 / 100, ROUNDS * 94 / 100);
     const struct balance_choice reported[2] = {{.load_percent = 150}, {.load_percent = 50}};
     pick_many(READ_LEAST_LOADED, reported, 2);
-    assert_in_range(counts[1], ROUNDS * 86 / 100, ROUNDS * 94 / 100);
+    assert_in_range(counts[1], ROUNDS * 60 / 100, ROUNDS * 67 / 100);
+}
+
+/* Each interval's choices go by what the one before made of the loads. */
+static void test_what_heartbeats_tell_does_not_swing(void **state)
+{
+    (void)state;
+    struct balance_choice c[2] = {{.load_percent = 400}, {.load_percent = 25}};
+    for (int interval = 0; interval < 10; interval++) {
+        pick_many(READ_LEAST_LOADED, c, 2);
+        assert_in_range(counts[0], ROUNDS / 4, ROUNDS * 3 / 4);
+        for (int i = 0; i < 2; i++) {
+            c[i].load_percent = (uint32_t)(counts[i] * 200 / ROUNDS);
+        }
+    }
+    assert_in_range(counts[0], ROUNDS * 47 / 100, ROUNDS * 53 / 100);
 }
 
 /* With more than two the worst is hardly ever taken, but it is; the others share. */
@@ -94,6 +109,7 @@ int main(void)
         cmocka_unit_test(test_weights_decide),
         cmocka_unit_test(test_the_primary_is_the_first),
         cmocka_unit_test(test_of_two_the_less_loaded_is_taken_mostly),
+        cmocka_unit_test(test_what_heartbeats_tell_does_not_swing),
         cmocka_unit_test(test_the_most_loaded_is_hardly_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
