@@ -216,7 +216,11 @@ static void drop_last_leaf(struct ranks *r)
         n = n->child[n->n - 1];
     }
     leaf_free(r, (void *)n);
-    for (uint32_t h = 1; --way[h]->n == 0 && h < r->height; h++) {
+    for (uint32_t h = 1; h <= r->height; h++) {
+        way[h]->n--;
+        if (way[h]->n > 0 || h == r->height) {
+            break;
+        }
         inner_free(r, way[h]);
     }
 }

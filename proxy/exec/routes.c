@@ -47,7 +47,8 @@ void route_refused(struct exec *x, int shard)
     route->refused_us = route->refusals == 0 ? x->now_us : route->refused_us;
     /* A hand-over takes milliseconds: asking must not make much more of it. */
     int64_t most = MAX((x->now_us - route->refused_us) / PROBE_SHARE, p.initial_us);
-    int64_t at = x->now_us + MIN(retry_delay_us(&p, route->refusals++, &x->rng), most);
+    int64_t delay = retry_delay_us(&p, route->refusals++, &x->rng);
+    int64_t at = x->now_us + MIN(delay, most);
     route->primary = NULL;
     route->probe = NULL;
     route->probe_at_us = at - at % PROBE_GRID_US + PROBE_GRID_US;

@@ -725,12 +725,13 @@ static void run(struct steady *s)
     while (!told_to_end(s)) {
         s->now_us = clock_us();
         s->late_us_max = MAX(s->late_us_max, s->now_us - (int64_t)next);
-        for (; next <= (double)s->now_us; next += gap_us) {
+        while (next <= (double)s->now_us) {
             struct connection *c = pick(s);
             struct op op = any(s, &c->out);
             op.due_us = (int64_t)next;
             add(c, op);
             flush(c);
+            next += gap_us;
         }
         turn(s, (int64_t)next - clock_us(), true);
     }
@@ -742,7 +743,7 @@ static void run(struct steady *s)
 /* Increments that are not there, or are there twice. */
 static int check(struct steady *s)
 {
-    int64_t found[COUNTERS];
+    int64_t found[COUNTERS] = {0};
     s->reads = found;
     for (uint32_t i = 0; i < COUNTERS; i++) {
         struct connection *c = &s->connections[0];
