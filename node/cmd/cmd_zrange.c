@@ -4,6 +4,7 @@
 #include "node/cmd/args.h"
 #include "node/cmd/cmd_zset.h"
 #include "node/cmd/handlers.h"
+#include "node/types/limits.h"
 
 /* What is asked. The older commands say themselves what it is by, and from which end: `open` are
  * those that leave it to words. */
@@ -136,13 +137,18 @@ void cmd_zrangestore(struct call *c)
         s = find_span(&a, o);
     }
     struct object *result = NULL;
+    uint64_t most = (uint64_t)type_limits()->zset_entries;
+    /* So far Redis would have it in a listpack, which keeps no negative zero. */
+    bool packed = a.by != ZRANGE_RANK || s.n <= most;
     if (s.n > 0) {
         struct zset_draft *d = zset_draft_new();
         struct zset_walk w = zset_seek(o, s.first, s.down);
         struct zset_element e;
         for (uint64_t i = 0; i < s.n && zset_next(&w, &e); i++) {
             char digits[NUM_I64_MAX_LEN];
-            zset_draft_add(d, zset_element_text(&e, digits), e.score);
+            struct slice member = zset_element_text(&e, digits);
+            packed &= i < most && member.len <= type_limits()->zset_value;
+            zset_draft_add(d, member, packed && e.score == 0 ? 0 : e.score);
         }
         result = zset_draft_done(&d, c->argv[1], true);
     }

@@ -5,17 +5,26 @@
  *               [--seconds S]
  *
  * Subscriber i listens to channel i modulo C. Each publisher numbers its messages channel by
- * channel, so a subscriber knows what it missed, had twice or in the wrong order. Prints "name
- * value" lines at the end:
+ * channel, so a subscriber knows what it missed, had twice or in the wrong order. When a node is
+ * about to be killed the caller says "killing" in a line, which is said back, and "killed" when it
+ * is gone. The failover has ended when of every channel a message that was sent behind that was
+ * answered with the number of those who listen. Prints "name value" lines at the end, times since
+ * the begin:
  *
- *   published, delivered, refused (publishes answered by an error), lost, twice, disordered,
- *   miscounted (PUBLISH said another number of receivers than there are)
- *   trouble-first-ms, trouble-last-ms   since the begin, when the first and last of lost, refused
- *                                       and miscounted messages was published; -1: none
- *   broken                              connections that broke: must stay 0
+ *   published, delivered, twice, disordered
+ *   lost, refused, miscounted   deliveries that did not come, publishes answered by an error, or by
+ *                               another number of receivers than there are; each again with:
+ *   -before -during -after      sent before the kill, from then to the failover's end, after it
+ *   unanswered                  publishes
+ *   lost-answered               of the lost: PUBLISH had counted all receivers
+ *   refused-early               of refused and miscounted: it was said before the kill
+ *   killed-ms, ended-ms, trouble-first-ms, trouble-last-ms (when the first and last message was
+ *   sent that was lost, refused or miscounted); -1: never
+ *   broken                      connections that broke
  *
- * Ends with 1 if something came twice, in the wrong order, or a subscriber's connection broke; what
- * was lost and when is for the caller to judge. One thread. */
+ * Ends with 1 if something came twice or in the wrong order, a connection broke, the failover did
+ * not end, or something was lost or refused that was not under way in it: sent after its end,
+ * answered before the kill, or counted. One thread. */
 #include "common/base/mem.h"
 #include "common/base/num.h"
 #include "common/base/str.h"
@@ -54,7 +63,13 @@ struct options {
 /* A message as its publisher knows it: by channel and number in the channel. */
 struct sent {
     int channel;
+    uint32_t number;
+};
+
+struct message {
     int32_t at_ms;
+    bool counted; /* its PUBLISH was answered with the number of those who listen */
+    uint16_t lost;
 };
 
 struct connection {
@@ -75,28 +90,49 @@ struct connection {
     uint32_t *next;
 };
 
+enum { BEFORE, DURING, AFTER, TIMES };
+
+/* By when they were sent. */
+struct trouble {
+    uint64_t all;
+    uint64_t in[TIMES];
+};
+
 struct counts {
     uint64_t published;
     uint64_t delivered;
-    uint64_t refused;
-    uint64_t lost;
     uint64_t twice;
     uint64_t disordered;
-    uint64_t miscounted;
     uint64_t broken;
+    struct trouble lost;
+    struct trouble refused;
+    struct trouble miscounted;
+    uint64_t unanswered;
+    uint64_t lost_answered;
+    uint64_t refused_early;
     int64_t trouble_first;
     int64_t trouble_last;
 };
 
+/* -1: not yet. */
+struct failover {
+    int64_t killing_ms;
+    int64_t killed_ms;
+    int64_t ended_ms;
+    bool *served; /* by channel */
+    int n_served;
+};
+
 static struct options opt = {0, 1000, 500, 4, 50000, 30};
 static struct counts counts = {.trouble_first = -1, .trouble_last = -1};
+static struct failover failover = {-1, -1, -1, NULL, 0};
 static struct connection *connections;
 static int epoll_fd;
 static int64_t began_ms;
 static int ready;
-/* When each message was published: [publisher][channel] grows. */
-static int32_t **times;
-static uint32_t *times_cap;
+/* All that were sent: [publisher][channel] grows. */
+static struct message **messages;
+static uint32_t *messages_cap;
 
 static int64_t now_ms(void)
 {
@@ -111,8 +147,17 @@ static _Noreturn void give_up(const char *what)
     exit(2);
 }
 
-static void trouble(int64_t at_ms)
+static int64_t passed_ms(void)
 {
+    return now_ms() - began_ms;
+}
+
+static void trouble(struct trouble *t, int64_t at_ms)
+{
+    bool ended = failover.ended_ms >= 0 && at_ms > failover.ended_ms;
+    bool began = failover.killing_ms >= 0 && at_ms >= failover.killing_ms;
+    t->all++;
+    t->in[ended ? AFTER : began ? DURING : BEFORE]++;
     counts.trouble_first = counts.trouble_first < 0 ? at_ms : MIN(counts.trouble_first, at_ms);
     counts.trouble_last = MAX(counts.trouble_last, at_ms);
 }
@@ -163,16 +208,16 @@ static void publish(struct connection *c, int channel)
     char name[32];
     uint32_t number = c->next[channel]++;
     int slot = c->index * opt.channels + channel;
-    int32_t at = (int32_t)(now_ms() - began_ms);
-    if (number >= times_cap[slot]) {
-        times_cap[slot] = MAX(times_cap[slot] * 2, 64);
-        times[slot] = mem_realloc(times[slot], times_cap[slot] * sizeof(**times));
+    int32_t at = (int32_t)passed_ms();
+    if (number >= messages_cap[slot]) {
+        messages_cap[slot] = MAX(messages_cap[slot] * 2, 64);
+        messages[slot] = mem_realloc(messages[slot], messages_cap[slot] * sizeof(**messages));
     }
-    times[slot][number] = at;
+    messages[slot][number] = (struct message){.at_ms = at};
     int n = snprintf(name, sizeof(name), "channel:%d", channel);
     int len = snprintf(text, sizeof(text), "%d %u %0*d", c->index, number, PADDING, 0);
     str_printf(&c->out, "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", n, name, len, text);
-    c->queue[(c->first + c->n++) % DEPTH_MAX] = (struct sent){channel, at};
+    c->queue[(c->first + c->n++) % DEPTH_MAX] = (struct sent){channel, number};
     counts.published++;
 }
 
@@ -181,19 +226,30 @@ static int listeners(int channel)
     return opt.subscribers / opt.channels + (channel < opt.subscribers % opt.channels);
 }
 
+/* The channel is served, by a node that lives. */
+static void note_served(int channel)
+{
+    if (!failover.served[channel]) {
+        failover.served[channel] = true;
+        failover.n_served++;
+        failover.ended_ms = failover.n_served == opt.channels ? passed_ms() : -1;
+    }
+}
+
 static void published(struct connection *c, struct slice reply)
 {
     struct sent s = c->queue[c->first];
+    struct message *m = &messages[c->index * opt.channels + s.channel][s.number];
     int64_t n = -1;
     c->first = (c->first + 1) % DEPTH_MAX;
     c->n--;
-    if (reply.ptr[0] != ':') {
-        counts.refused++;
-        trouble(s.at_ms);
-    } else if (!num_parse_i64(slice_of(reply.ptr + 1, reply.len - 3), &n) ||
-               n != listeners(s.channel)) {
-        counts.miscounted++;
-        trouble(s.at_ms);
+    m->counted = reply.ptr[0] == ':' && num_parse_i64(slice_of(reply.ptr + 1, reply.len - 3), &n) &&
+                 n == listeners(s.channel);
+    if (!m->counted) {
+        trouble(reply.ptr[0] == ':' ? &counts.miscounted : &counts.refused, m->at_ms);
+        counts.refused_early += failover.killing_ms < 0;
+    } else if (failover.killed_ms >= 0 && m->at_ms > failover.killed_ms) {
+        note_served(s.channel);
     }
 }
 
@@ -222,8 +278,7 @@ static void received(struct connection *c, struct slice reply)
             counts.disordered += number + 1 != expected;
         }
         for (; expected < number; expected++) {
-            counts.lost++;
-            trouble(times[slot][expected]);
+            messages[slot][expected].lost++; /* how it was answered is perhaps not known yet */
         }
         c->expects[publisher] = MAX(c->expects[publisher], number + 1);
         counts.delivered++;
@@ -261,12 +316,35 @@ static void take_in(struct connection *c)
     c->in.len -= at;
 }
 
+static void say(const char *line)
+{
+    printf("%s\n", line);
+    fflush(stdout);
+}
+
+static void hear_caller(void)
+{
+    char line[64];
+    if (fgets(line, sizeof(line), stdin) == NULL) {
+        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+    } else if (strcmp(line, "killing\n") == 0) {
+        failover.killing_ms = passed_ms();
+        say("killing");
+    } else if (strcmp(line, "killed\n") == 0) {
+        failover.killed_ms = passed_ms();
+    }
+}
+
 static void turn(int timeout_ms)
 {
     struct epoll_event events[EVENTS];
     int n = epoll_wait(epoll_fd, events, EVENTS, timeout_ms);
     for (int i = 0; i < n; i++) {
         struct connection *c = events[i].data.ptr;
+        if (c == NULL) {
+            hear_caller();
+            continue;
+        }
         if ((events[i].events & EPOLLOUT) != 0) {
             flush(c);
         }
@@ -281,8 +359,9 @@ static void turn(int timeout_ms)
 static void start(void)
 {
     connections = mem_zalloc((size_t)(opt.subscribers + opt.publishers) * sizeof(*connections));
-    times = mem_zalloc((size_t)(opt.publishers * opt.channels) * sizeof(*times));
-    times_cap = mem_zalloc((size_t)(opt.publishers * opt.channels) * sizeof(*times_cap));
+    messages = mem_zalloc((size_t)(opt.publishers * opt.channels) * sizeof(*messages));
+    messages_cap = mem_zalloc((size_t)(opt.publishers * opt.channels) * sizeof(*messages_cap));
+    failover.served = mem_zalloc((size_t)opt.channels * sizeof(*failover.served));
     for (int i = 0; i < opt.subscribers + opt.publishers; i++) {
         struct connection *c = &connections[i];
         char name[32];
@@ -313,10 +392,9 @@ static void stream_messages(void)
     int64_t sent = 0;
     int channel = 0;
     began_ms = now_ms();
-    printf("started\n");
-    fflush(stdout);
+    say("started");
     for (;;) {
-        int64_t passed = now_ms() - began_ms;
+        int64_t passed = passed_ms();
         if (passed >= opt.seconds * 1000) {
             return;
         }
@@ -351,11 +429,33 @@ static void finish(void)
             int channel = i % opt.channels;
             uint32_t last = connections[opt.subscribers + p].next[channel];
             for (uint32_t n = c->expects[p]; n < last; n++) {
-                counts.lost++;
-                trouble(times[p * opt.channels + channel][n]);
+                messages[p * opt.channels + channel][n].lost++;
             }
         }
     }
+}
+
+static void count_lost(void)
+{
+    for (int i = 0; i < opt.publishers; i++) {
+        counts.unanswered += connections[opt.subscribers + i].n;
+    }
+    for (int i = 0; i < opt.publishers * opt.channels; i++) {
+        uint32_t n = connections[opt.subscribers + i / opt.channels].next[i % opt.channels];
+        for (const struct message *m = messages[i]; m < messages[i] + n; m++) {
+            for (int lost = 0; lost < m->lost; lost++) {
+                trouble(&counts.lost, m->at_ms);
+                counts.lost_answered += m->counted;
+            }
+        }
+    }
+}
+
+static void print_trouble(const char *name, const struct trouble *t)
+{
+    printf("%s %llu\n%s-before %llu\n%s-during %llu\n%s-after %llu\n", name,
+           (unsigned long long)t->all, name, (unsigned long long)t->in[BEFORE], name,
+           (unsigned long long)t->in[DURING], name, (unsigned long long)t->in[AFTER]);
 }
 
 static void read_options(int argc, char **argv)
@@ -388,15 +488,31 @@ int main(int argc, char **argv)
 {
     read_options(argc, argv);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event caller = {.events = EPOLLIN};
+    setvbuf(stdin, NULL, _IONBF, 0); /* epoll knows of all that was not read */
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &caller);
     start();
     stream_messages();
     finish();
-    printf("published %llu\ndelivered %llu\nrefused %llu\nlost %llu\ntwice %llu\ndisordered %llu\n"
-           "miscounted %llu\ntrouble-first-ms %lld\ntrouble-last-ms %lld\nbroken %llu\n",
+    count_lost();
+    printf("published %llu\ndelivered %llu\ntwice %llu\ndisordered %llu\nbroken %llu\n",
            (unsigned long long)counts.published, (unsigned long long)counts.delivered,
-           (unsigned long long)counts.refused, (unsigned long long)counts.lost,
            (unsigned long long)counts.twice, (unsigned long long)counts.disordered,
-           (unsigned long long)counts.miscounted, (long long)counts.trouble_first,
-           (long long)counts.trouble_last, (unsigned long long)counts.broken);
-    return counts.twice > 0 || counts.disordered > 0 || counts.broken > 0;
+           (unsigned long long)counts.broken);
+    print_trouble("lost", &counts.lost);
+    print_trouble("refused", &counts.refused);
+    print_trouble("miscounted", &counts.miscounted);
+    printf(
+        "unanswered %llu\nlost-answered %llu\nrefused-early %llu\nkilled-ms %lld\nended-ms %lld\n"
+        "trouble-first-ms %lld\ntrouble-last-ms %lld\n",
+        (unsigned long long)counts.unanswered, (unsigned long long)counts.lost_answered,
+        (unsigned long long)counts.refused_early, (long long)failover.killed_ms,
+        (long long)failover.ended_ms, (long long)counts.trouble_first,
+        (long long)counts.trouble_last);
+    uint64_t after = counts.lost.in[AFTER] + counts.refused.in[AFTER] + counts.miscounted.in[AFTER];
+    bool ended = failover.killing_ms < 0 || failover.ended_ms >= 0;
+    return counts.twice + counts.disordered + counts.broken + after + counts.unanswered +
+                   counts.lost_answered + counts.refused_early >
+               0 ||
+           !ended;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Lists, hashes and SORT: what they answer, what they ask to wait for, and what they tell of. */
+/* Lists, hashes, sorted sets and SORT: what they answer, what they ask to wait for, and what they
+ * tell of. */
 #include "node/keyspace/notify.h"
 #include "node/types/limits.h"
 
@@ -196,6 +197,27 @@ static void test_large_hashes(void **state)
     fixture_close(&f);
 }
 
+/* With Redis a copy is a listpack up to the first member that does not fit. */
+static void test_negative_zeros_end_in_listpacks(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct type_limits normal = *type_limits();
+    struct type_limits small = normal;
+    small.zset_value = 4;
+    fixture_open(&f);
+    type_limits_set(&small);
+    EXPECT(&f, "zadd z -1 long-one -0 a 1 long-two", ":3");
+    EXPECT(&f, "zscore z a", "$2 -0");
+    EXPECT(&f, "zrangestore y z 0 -1", ":3");
+    EXPECT(&f, "zscore y a", "$2 -0");
+    EXPECT(&f, "zrangestore y z 1 -1", ":2");
+    EXPECT(&f, "object encoding y", "$8 skiplist");
+    EXPECT(&f, "zscore y a", "$1 0");
+    type_limits_set(&normal);
+    fixture_close(&f);
+}
+
 static void test_sort(void **state)
 {
     (void)state;
@@ -345,10 +367,15 @@ static void test_large_values_are_freed_in_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists),        cmocka_unit_test(test_hashes),
-        cmocka_unit_test(test_resp3_shapes), cmocka_unit_test(test_large_hashes),
-        cmocka_unit_test(test_sort),         cmocka_unit_test(test_sort_by_keys_of_other_nodes),
-        cmocka_unit_test(test_events),       cmocka_unit_test(test_large_values_are_freed_in_steps),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_resp3_shapes),
+        cmocka_unit_test(test_large_hashes),
+        cmocka_unit_test(test_negative_zeros_end_in_listpacks),
+        cmocka_unit_test(test_sort),
+        cmocka_unit_test(test_sort_by_keys_of_other_nodes),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_large_values_are_freed_in_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
