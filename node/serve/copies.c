@@ -82,8 +82,8 @@ void copies_settle(struct server *s)
 
 /* ---- how much of the time ---- */
 
-#define SLICE_US   500   /* of a turn */
-#define REST_TIMES 3     /* of a slice, between two, while others are served */
+#define SLICE_US   200   /* of a turn */
+#define REST_TIMES 4     /* of a slice, between two, while others are served */
 #define SERVED_US  20000 /* they are, so long behind what was done for them last */
 
 bool copies_time(void *arg)
