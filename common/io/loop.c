@@ -338,6 +338,12 @@ void loop_defer(struct loop *l, struct loop_task *t)
     }
 }
 
+void loop_defer_first(struct loop *l, struct loop_task *t)
+{
+    list_remove(&t->link);
+    list_prepend(&l->tasks, &t->link);
+}
+
 void loop_undefer(struct loop_task *t)
 {
     list_remove(&t->link);

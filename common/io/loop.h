@@ -81,6 +81,8 @@ void loop_task_init(struct loop_task *t, loop_task_fn fn);
 /* Order: tasks run in the order in which they were deferred; a task deferred by a task runs in the
  * same phase. */
 void loop_defer(struct loop *l, struct loop_task *t);
+/* Before all that were deferred, also if it was one of them. */
+void loop_defer_first(struct loop *l, struct loop_task *t);
 void loop_undefer(struct loop_task *t);
 
 /* Runs `fn` in each turn after the events' callbacks and before the deferred phase (a node:

@@ -531,6 +531,15 @@ void stream_flush_later(struct stream *s)
     }
 }
 
+void stream_flush_first(struct stream *s)
+{
+    CHECK_OBJ(s, STREAM_MAGIC);
+    if (!s->impl->closed) {
+        s->impl->due |= DUE_FLUSH;
+        loop_defer_first(s->loop, &s->impl->task);
+    }
+}
+
 void stream_flush_now(struct stream *s)
 {
     CHECK_OBJ(s, STREAM_MAGIC);

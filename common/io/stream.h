@@ -72,6 +72,8 @@ void stream_free(struct stream **s);
 void stream_abort(struct stream **s);
 
 void stream_flush_later(struct stream *s);
+/* The same, before those of all other streams that are to be flushed. */
+void stream_flush_first(struct stream *s);
 /* Tries to write now (start of shutdown, out of turn); the callbacks still come from the loop. */
 void stream_flush_now(struct stream *s);
 /* Backpressure: paused streams are not read; bytes already in `in` stay there. Resuming calls

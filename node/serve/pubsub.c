@@ -58,6 +58,9 @@ static void hear(void *arg, struct subscriber *sub, const struct slice *pattern)
     }
     outbuf_append_from(out, m->tail, m->tail->data, m->tail->len);
     client_pushed(c);
+    if (out == &c->stream->out) {
+        stream_flush_first(c->stream); /* what was counted has left before the count does */
+    }
 }
 
 static uint64_t tell(struct server *s, struct slice channel, struct slice text, bool shard)

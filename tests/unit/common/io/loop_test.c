@@ -73,6 +73,11 @@ static void test_deferred_work_runs_once_in_order_in_the_same_turn(void **state)
     loop_undefer(&a.task);
     loop_turn(l, false);
     assert_string_equal(trace, "abc");
+    loop_defer(l, &b.task);
+    loop_defer(l, &c.task);
+    loop_defer_first(l, &c.task);
+    loop_turn(l, false);
+    assert_string_equal(trace, "abccb");
 }
 
 static void on_fd(struct loop_fd *f, int events)
