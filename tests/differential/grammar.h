@@ -5,7 +5,7 @@
  *              %  the same pairs in any order                 #  the same, but numbers may be a
  *              ?  both an error, or both none                    little apart (times)
  *              !  behind the letter: never with a word too many, too few or a wrong one
- *              c  a cursor and elements: compared where both walks are complete
+ *              c  key, cursor, elements: compared where both walks begin at 0 and are complete
  *   in it      word   $name $name:2 (one of a pool, see grammar.c)
  *              ( a | b | c )   one of them      [ a ]   perhaps      { a }   one to three times
  *

@@ -484,17 +484,8 @@ static void read_options(int argc, char **argv)
     }
 }
 
-int main(int argc, char **argv)
+static void print_counts(void)
 {
-    read_options(argc, argv);
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event caller = {.events = EPOLLIN};
-    setvbuf(stdin, NULL, _IONBF, 0); /* epoll knows of all that was not read */
-    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &caller);
-    start();
-    stream_messages();
-    finish();
-    count_lost();
     printf("published %llu\ndelivered %llu\ntwice %llu\ndisordered %llu\nbroken %llu\n",
            (unsigned long long)counts.published, (unsigned long long)counts.delivered,
            (unsigned long long)counts.twice, (unsigned long long)counts.disordered,
@@ -509,10 +500,28 @@ int main(int argc, char **argv)
         (unsigned long long)counts.refused_early, (long long)failover.killed_ms,
         (long long)failover.ended_ms, (long long)counts.trouble_first,
         (long long)counts.trouble_last);
+}
+
+static bool is_good(void)
+{
     uint64_t after = counts.lost.in[AFTER] + counts.refused.in[AFTER] + counts.miscounted.in[AFTER];
     bool ended = failover.killing_ms < 0 || failover.ended_ms >= 0;
-    return counts.twice + counts.disordered + counts.broken + after + counts.unanswered +
-                   counts.lost_answered + counts.refused_early >
-               0 ||
-           !ended;
+    return ended && counts.twice == 0 && counts.disordered == 0 && counts.broken == 0 &&
+           after == 0 && counts.unanswered == 0 && counts.lost_answered == 0 &&
+           counts.refused_early == 0;
+}
+
+int main(int argc, char **argv)
+{
+    read_options(argc, argv);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event caller = {.events = EPOLLIN};
+    setvbuf(stdin, NULL, _IONBF, 0); /* epoll knows of all that was not read */
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &caller);
+    start();
+    stream_messages();
+    finish();
+    count_lost();
+    print_counts();
+    return !is_good();
 }
