@@ -92,6 +92,11 @@ static void put(struct end *e, const char *bytes, size_t len)
     loop_turn(e->loop, false);
 }
 
+static void say(struct end *e, const char *text)
+{
+    put(e, text, strlen(text));
+}
+
 static void test_messages_arrive_however_they_are_cut(void **state)
 {
     (void)state;
@@ -114,7 +119,7 @@ static void check_refused(const char *text, int err)
 {
     struct end e;
     end_init(&e);
-    put(&e, text, strlen(text));
+    say(&e, text);
     loop_turn(e.loop, false);
     assert_int_equal(e.messages, 0);
     assert_int_equal(e.downs, 1);
@@ -139,12 +144,12 @@ static void test_a_big_message_passes_a_too_big_one_does_not(void **state)
     end_init(&e);
     size_t len = 5 * 1000 * 1000;
     char *bytes = mem_zalloc(len);
-    put(&e, "*2\r\n$7\r\npayload\r\n$5000000\r\n", 27);
+    say(&e, "*2\r\n$7\r\npayload\r\n$5000000\r\n");
     put(&e, bytes, len);
-    put(&e, "\r\n", 2);
+    say(&e, "\r\n");
     assert_int_equal(e.messages, 1);
     assert_int_equal(e.bytes, len + 7);
-    put(&e, "$99000000\r\n", 11);
+    say(&e, "$99000000\r\n");
     for (int i = 0; i < 20 && e.downs == 0; i++) {
         for (size_t sent = 0; sent < len && e.downs == 0;) {
             ssize_t n = send(e.fd, bytes + sent, len - sent, MSG_NOSIGNAL);
@@ -165,7 +170,7 @@ static void test_a_stranger_may_be_allowed_less(void **state)
     end_init(&e);
     char *bytes = mem_zalloc(100000);
     resp_link_limit(e.link, 50000);
-    put(&e, "*2\r\n+one\r\n$99000\r\n", 20);
+    say(&e, "*2\r\n+one\r\n$99000\r\n");
     put(&e, bytes, 40000);
     assert_int_equal(e.downs, 0);
     put(&e, bytes, 20000);
@@ -181,7 +186,7 @@ static void test_a_link_may_be_freed_in_its_message(void **state)
     struct end e;
     end_init(&e);
     e.free_it = true;
-    put(&e, "+one\r\n+two\r\n", 12);
+    say(&e, "+one\r\n+two\r\n");
     assert_int_equal(e.messages, 1);
     assert_int_equal(e.downs, 0);
     end_fini(&e);
