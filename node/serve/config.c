@@ -81,6 +81,12 @@ void config_run(struct server *s, bool local, const struct slice *argv, size_t a
     config_command(&context, argv, argc, w);
 }
 
+static bool is_secret(struct slice name)
+{
+    const struct option *o = options_find(settings_options(), name);
+    return o != NULL && (o->flags & OPT_SECRET) != 0;
+}
+
 void config_set_for_all(struct server *s, bool local, const struct slice *argv, size_t argc,
                         struct resp_writer *w)
 {
@@ -89,19 +95,26 @@ void config_set_for_all(struct server *s, bool local, const struct slice *argv, 
         resp_error(w, "ERR SHOAL SETTINGS takes a version, names and values");
         return;
     }
-    if (version < s->settings_version) { /* what was set later is here already */
-        resp_ok(w);
-        return;
-    }
     struct slice *words = mem_alloc(argc * sizeof(*words));
+    size_t n = 2;
     size_t errors = w->errors;
     words[0] = SLICE("CONFIG");
     words[1] = SLICE("SET");
-    memcpy(words + 2, argv + 3, (argc - 3) * sizeof(*words));
-    config_run(s, local, words, argc - 1, w);
+    for (size_t i = 3; i < argc; i += 2) {
+        /* What was set later is here already, or comes; but no record has secrets. */
+        if (version >= s->settings_version || is_secret(argv[i])) {
+            words[n++] = argv[i];
+            words[n++] = argv[i + 1];
+        }
+    }
+    if (n == 2) {
+        resp_ok(w);
+    } else {
+        config_run(s, local, words, n, w);
+    }
     mem_free(words);
     if (w->errors == errors) {
-        s->settings_version = version;
+        s->settings_version = MAX(s->settings_version, version);
     }
 }
 

@@ -151,6 +151,21 @@ def test_what_one_node_refuses_none_has():
     assert setting(cluster.nodes["C"], "maxmemory") == "0"
 
 
+def test_a_worker_that_lags_behind_the_record_sets_passwords_all_the_same():
+    """What else it sets comes with the record; a password is in none."""
+    cluster = Cluster(min_nodes=1, shards=4, lease="1s")
+    node = cluster.start_node("A")
+    cluster.wait_even()
+    assert through(cluster, "CONFIG", "SET", "maxmemory", "1gb") == b"OK"
+    wait_setting(node, "maxmemory", str(1 << 30))
+    with node.wire(limit=5) as wire:
+        assert wire.command("SHOAL", "SETTINGS", "0", "maxmemory", "2gb") == b"OK"
+        assert wire.command("CONFIG", "GET", "maxmemory")[1] == str(1 << 30).encode()
+        assert wire.command("SHOAL", "SETTINGS", "0", "maxmemory", "2gb", "requirepass", "new") == b"OK"
+        assert wire.command("CONFIG", "GET", "maxmemory")[1] == str(1 << 30).encode()
+        assert wire.command("CONFIG", "GET", "requirepass")[1] == b"new"
+
+
 def test_a_transaction_is_refused_where_its_node_is_out_of_memory():
     cluster = Cluster(min_nodes=2, shards=4, lease="1s", workers=2)
     for name in "AB":
