@@ -255,6 +255,9 @@ static void do_shoal(struct call *k)
         "    Return the shards held here, and how far their copies are.",
         "SUBSCRIBE (CHANNEL|PATTERN|SHARD) <name> <count> [<kind> <name> <count> ...]",
         "    So many of the ear's clients are subscribed to that.",
+        "TRACK <shard> <term> <version> <key> [<key> ...]",
+        "    On a lane that tracks: these were read elsewhere, and nothing has changed up to "
+        "there.",
         "UNBLOCK <lane> [TIMEOUT|ERROR]",
         "    End the waiting of the command on that lane.",
         "UNPARK <number> DROP|TIMEOUT|ERROR",
@@ -278,6 +281,8 @@ static void do_shoal(struct call *k)
         unblock_lane(k);
     } else if (slice_is(k->argv[1], "unpark")) {
         unpark(k);
+    } else if (slice_is(k->argv[1], "track")) {
+        tracking_take_over(client_of(k), k);
     } else if (slice_is(k->argv[1], "pause-expiry")) {
         hold_expiry(k);
     } else if (slice_is(k->argv[1], "room")) {

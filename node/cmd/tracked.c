@@ -107,12 +107,12 @@ static bool add_client(struct tracked_key *k, uint64_t client)
     return true;
 }
 
-void tracked_add(struct tracked *t, struct slice key, uint32_t shard, uint64_t client)
+bool tracked_add(struct tracked *t, struct slice key, uint32_t shard, uint64_t client)
 {
     struct tracked_key *k = find(t, key);
     if (k == NULL) {
         if (key.len > UINT32_MAX) {
-            return;
+            return false;
         }
         k = mem_alloc(sizeof(*k) + key.len);
         *k = (struct tracked_key){.shard = shard, .len = (uint32_t)key.len};
@@ -120,7 +120,9 @@ void tracked_add(struct tracked *t, struct slice key, uint32_t shard, uint64_t c
         list_append(&t->order, &k->link);
         hmap_insert(&t->keys, &k->node, hash_of(key));
     }
-    t->items += add_client(k, client);
+    bool added = add_client(k, client);
+    t->items += added;
+    return added;
 }
 
 static void take(struct tracked *t, struct tracked_key *k, tracked_fn *fn, void *arg)

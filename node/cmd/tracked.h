@@ -14,7 +14,8 @@ struct tracked;
 struct tracked *tracked_new(void);
 void tracked_free(struct tracked **t);
 
-void tracked_add(struct tracked *t, struct slice key, uint32_t shard, uint64_t client);
+/* True: it was not remembered for that client yet. */
+bool tracked_add(struct tracked *t, struct slice key, uint32_t shard, uint64_t client);
 
 /* Told of a key's clients, all n of them at a time; the key is forgotten already and its bytes are
  * valid during the call. */

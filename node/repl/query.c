@@ -141,6 +141,12 @@ void repl_touch_all(struct repl *r, int shard)
     }
 }
 
+uint64_t repl_touched(const struct repl *r, int shard, uint64_t hash)
+{
+    const struct repl_shard *s = r->shards[shard];
+    return s == NULL ? UINT64_MAX : MAX(s->touch[(hash >> 32) & s->touch_mask], s->touch_all);
+}
+
 static bool waits(const struct repl *r, const struct repl_shard *s)
 {
     return s != NULL && repl_leases(r) && !PLANTED(READ_UNCOMMITTED) &&

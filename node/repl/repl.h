@@ -120,6 +120,8 @@ enum repl_reads repl_reads(struct repl *r, int64_t now_us);
 /* The entry that is being made, or applied, changes this key. */
 void repl_touch(struct repl *r, int shard, uint64_t hash);
 void repl_touch_all(struct repl *r, int shard);
+/* The key has not changed by an entry behind this version; it may well have changed before. */
+uint64_t repl_touched(const struct repl *r, int shard, uint64_t hash);
 /* Commit version for which the reply to a read of that key, just executed, has to wait; 0: none. */
 uint64_t repl_barrier(const struct repl *r, int shard, uint64_t hash);
 uint64_t repl_barrier_all(const struct repl *r, int shard);

@@ -122,10 +122,11 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
     if (loses(was, now)) {
         holds_lost(s->holds, shard);
         pubsub_shard_lost(s, shard);
-        tracking_shard_lost(s, shard);
+        tracking_shard_lost(s, shard, was == REPL_SERVE || was == REPL_FENCED);
     }
     if (now == REPL_SERVE) {
         parked_shard_serves(s, shard);
+        tracking_shard_serves(s, shard);
     }
     if (now == REPL_SERVE && s->agent != NULL) {
         agent_report(s->agent, WIRE_SERVING, shard, repl_term(r->core, shard), s->id);

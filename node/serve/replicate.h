@@ -39,6 +39,10 @@ bool replicate_held(const struct server *s, int shard, uint64_t *term, uint64_t 
  * nothing is known, and all is whole. */
 const struct history *replicate_history(const struct server *s, int shard);
 bool replicate_whole(const struct server *s, int shard);
+/* Its primary is here, and may answer reads now. With replication only, as the next. */
+bool replicate_serves(struct server *s, int shard);
+/* No entry behind this version has changed the key. */
+uint64_t replicate_touched(const struct server *s, int shard, uint64_t hash);
 /* After CONFIG SET of what the core keeps. */
 void replicate_settings_changed(struct server *s);
 

@@ -38,6 +38,18 @@ enum repl_answer replicate_may(struct server *s, const struct client *c, int sha
     return (enum repl_answer)a->read;
 }
 
+bool replicate_serves(struct server *s, int shard)
+{
+    struct replication *r = s->repl;
+    return repl_state(r->core, shard) == REPL_SERVE &&
+           repl_may_read(r->core, shard, replicate_now(r)) == REPL_YES;
+}
+
+uint64_t replicate_touched(const struct server *s, int shard, uint64_t hash)
+{
+    return repl_touched(s->repl->core, shard, hash);
+}
+
 static void tell_moved(struct server *s, const struct client *c, int shard, uint32_t slot,
                        bool write, struct str *to)
 {

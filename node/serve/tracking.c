@@ -6,6 +6,7 @@
 #include "node/serve/client.h"
 #include "node/serve/pubsub.h"
 #include "node/serve/server.h"
+#include "node/serve/tracking_priv.h"
 
 #include "common/base/hash.h"
 #include "common/base/hmap.h"
@@ -51,30 +52,10 @@ struct listener {
     struct prefix *prefix;
 };
 
-struct tracking {
-    uint64_t flushed;    /* trackers.flushes when it was told to forget everything */
-    uint32_t flags;      /* enum client_tracking_flag, TRACK_* */
-    uint64_t redirect;   /* 0: to itself */
-    struct list listens; /* struct listener.of_client, by the prefixes' text */
-    size_t n_listens;
-};
-
 /* How many prefixes there are of a length. */
 struct length {
     size_t len;
     size_t n;
-};
-
-struct trackers {
-    uint64_t flushes;
-    struct tracked *keys;
-    size_t clients;
-    size_t effort;
-    bool script_read; /* the script under way has read something */
-    struct hmap prefixes;
-    struct list changed;
-    struct length *lengths;
-    size_t n_lengths;
 };
 
 /* --- telling --- */
@@ -265,6 +246,7 @@ static void broadcast(const struct prefix *p)
             continue;
         }
         size_t n = count_keys(p, c);
+        c->tracking->told = c->server->trackers->told = true; /* NOLOOP's silence counts as well */
         if (n == p->n) {
             tell_text(c, str_slice(&all));
         } else if (n > 0) {
@@ -285,6 +267,9 @@ void tracking_turn(struct server *s)
         broadcast(p);
         forget_changes(p);
     }
+    if (UNLIKELY(t->n_touched > 0)) {
+        tracking_tell_positions(s);
+    }
 }
 
 /* --- told by the keyspace --- */
@@ -295,6 +280,9 @@ static void on_changed(void *arg, const struct db *db, const struct probe *probe
     struct trackers *t = s->trackers;
     bool copied = !keyspace_serves(s->ks, (int)probe->shard);
     (void)db;
+    if (t->n_lengths > 0 && !copied) {
+        tracking_touch(s, probe->shard);
+    }
     for (size_t i = 0; i < t->n_lengths; i++) {
         if (key.len >= t->lengths[i].len) {
             struct prefix *p = find_prefix(t, slice_of(key.ptr, t->lengths[i].len));
@@ -306,22 +294,78 @@ static void on_changed(void *arg, const struct db *db, const struct probe *probe
     tracked_take(t->keys, key, tell_clients, s);
 }
 
+static bool listens_to_all(const struct client *c)
+{
+    return c->tracking != NULL && (c->tracking->flags & CLIENT_TRACKING_BCAST) != 0 &&
+           (c->flags & CLIENT_CLOSING) == 0;
+}
+
 static void tell_broadcasters(struct server *s, bool lanes)
 {
     LIST_FOREACH(it, &s->clients) {
         struct client *c = container_of(it, struct client, link);
-        if ((lanes || (c->flags & CLIENT_LANE) == 0) && c->tracking != NULL &&
-            (c->tracking->flags & CLIENT_TRACKING_BCAST) != 0 && (c->flags & CLIENT_CLOSING) == 0) {
+        if (listens_to_all(c) && (lanes || (c->flags & CLIENT_LANE) == 0)) {
             tell_everything(c);
+            c->tracking->told = s->trackers->told = true;
         }
     }
 }
 
-void tracking_shard_lost(struct server *s, int shard)
+/* Proxies compare what they were told with what the next primary says where it begins. */
+static void tell_broadcasters_gone(struct server *s, uint32_t shard, bool served)
 {
+    LIST_FOREACH(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        if (served && listens_to_all(c) && (c->flags & CLIENT_LANE) != 0) {
+            tracking_tell_gone(s, c, shard); /* of a copy lanes heard from its primary */
+        }
+    }
+    tell_broadcasters(s, false);
+}
+
+void tracking_shard_serves(struct server *s, int shard)
+{
+    if (s->trackers->n_lengths == 0) {
+        return;
+    }
+    LIST_FOREACH(it, &s->clients) {
+        struct client *c = container_of(it, struct client, link);
+        if (listens_to_all(c) && (c->flags & CLIENT_LANE) != 0) {
+            tracking_tell_told(s, c, (uint32_t)shard);
+        }
+    }
+}
+
+/* A lane's proxy knows what was remembered for it: it asks the next primary whether that is still
+ * so. Others are told that all of it has changed. */
+struct leaving {
+    struct server *s;
+    uint32_t shard;
+};
+
+static void tell_leaving(void *arg, struct slice key, const uint64_t *clients, size_t n)
+{
+    const struct leaving *l = arg;
+    for (size_t i = 0; i < n; i++) {
+        struct client *c = server_client(l->s, clients[i]);
+        if (c == NULL || (c->flags & CLIENT_LANE) == 0) {
+            tell_clients(l->s, key, &clients[i], 1);
+        } else if (c->tracking != NULL && (c->flags & CLIENT_CLOSING) == 0 &&
+                   c->tracking->gone != l->s->trackers->gone) {
+            c->tracking->gone = l->s->trackers->gone;
+            tracking_tell_gone(l->s, c, l->shard);
+        }
+    }
+}
+
+void tracking_shard_lost(struct server *s, int shard, bool served)
+{
+    struct leaving l = {.s = s, .shard = (uint32_t)shard};
     if (s->trackers->clients > 0) {
-        tracked_take_shard(s->trackers->keys, (uint32_t)shard, tell_clients, s);
-        tell_broadcasters(s, true);
+        s->trackers->gone++;
+        tracking_turn(s); /* what was changed while it was served is told before */
+        tracked_take_shard(s->trackers->keys, l.shard, tell_leaving, &l);
+        tell_broadcasters_gone(s, l.shard, served);
     }
 }
 
@@ -346,7 +390,11 @@ static void shard_flushed(struct server *s, int shard)
 {
     s->trackers->flushes++;
     tracked_take_shard(s->trackers->keys, (uint32_t)shard, tell_flushed, s);
-    tell_broadcasters(s, keyspace_serves(s->ks, shard));
+    bool serves = keyspace_serves(s->ks, shard);
+    if (serves) {
+        tracking_touch(s, (uint32_t)shard);
+    }
+    tell_broadcasters(s, serves);
 }
 
 static void on_changed_db(void *arg, int db, int shard)
@@ -411,7 +459,7 @@ static bool wants(const struct tracking *t)
            !((t->flags & CLIENT_TRACKING_OPTOUT) != 0 && caching);
 }
 
-static void remember(struct server *s, const struct client *c, const struct call *k)
+static void remember(struct server *s, struct client *c, const struct call *k)
 {
     if (!wants(c->tracking) || (k->cmd->flags & CF_PUBSUB) != 0 ||
         keys_find(k->cmd, k->argv, k->argc, s->keys) != KEYS_OK) {
@@ -420,14 +468,17 @@ static void remember(struct server *s, const struct client *c, const struct call
     for (uint32_t i = 0; i < s->keys->count; i++) {
         struct slice key = k->argv[s->keys->keys[i].index];
         uint32_t shard = (uint32_t)keyspace_shard_of(s->ks, (int)slot_of(key));
-        tracked_add(s->trackers->keys, key, shard, c->id);
+        bool added = tracked_add(s->trackers->keys, key, shard, c->id);
+        if (added && (c->flags & CLIENT_LANE) != 0) {
+            tracking_tell_remembered(s, c, shard, key);
+        }
     }
 }
 
 void tracking_after(struct server *s, const struct call *k)
 {
     struct trackers *t = s->trackers;
-    const struct client *c = s->current;
+    struct client *c = s->current;
     if (c == NULL || c->tracking == NULL) {
         return;
     }
@@ -598,6 +649,9 @@ bool tracking_set(struct client *c, const struct client_tracking *wish, struct r
         for (size_t i = 0; i < wish->n_prefixes; i++) {
             listen_to(c, wish->prefixes[i]);
         }
+        if ((c->flags & CLIENT_LANE) != 0) {
+            tracking_tell_begin(c->server, c);
+        }
     }
     return true;
 }
@@ -724,6 +778,7 @@ void tracking_init(struct server *s)
     s->trackers = mem_zalloc(sizeof(*s->trackers));
     s->trackers->keys = tracked_new();
     list_init(&s->trackers->changed);
+    s->trackers->turn = 1;
 }
 
 void tracking_fini(struct server *s)
@@ -733,6 +788,8 @@ void tracking_fini(struct server *s)
     tracked_free(&t->keys);
     hmap_fini(&t->prefixes);
     mem_free(t->lengths);
+    mem_free(t->touched);
+    mem_free(t->touched_turn);
     mem_free(t);
     s->trackers = NULL;
 }

@@ -46,8 +46,14 @@ void tracking_command_over(struct client *c, const struct call *k);
 void tracking_limit(struct server *s);
 /* The end of a turn: broadcasts. */
 void tracking_turn(struct server *s);
-/* The shard is no longer served or held here: all that was read of it is told. */
-void tracking_shard_lost(struct server *s, int shard);
+/* The shard is no longer served, or (`served` is false) held here: all that was read of it is told;
+ * by lanes, that the next primary is to be asked. */
+void tracking_shard_lost(struct server *s, int shard, bool served);
+/* The shard is served here from now on. */
+void tracking_shard_serves(struct server *s, int shard);
+/* SHOAL TRACK, all of it: what was read at a former primary of the shard is remembered here from
+ * now on, unless it may have changed since. */
+void tracking_take_over(struct client *c, struct call *k);
 
 struct tracking_stats {
     size_t clients;

@@ -403,6 +403,8 @@ void own_check(struct exec *x, struct own *own);
 void own_lost(struct exec *x, struct lane *l);
 /* False: that push is none of tracking. */
 bool own_pushed(struct exec *x, struct lane *l, const char *ptr, size_t len);
+/* The answer to a CALL_TRACK; the call is freed. */
+void own_answered(struct exec *x, struct lane *l, struct call *question, struct slice reply);
 /* Replies left. */
 void own_replied(struct exec *x, struct session *s);
 /* A request of a tracking session was accepted. */

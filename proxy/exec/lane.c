@@ -158,7 +158,7 @@ bool lane_ready(struct exec *x, struct lane *l)
     l->counted = false;
     l->pinged = false;
     l->acked = l->said = 0;
-    l->fresh = false;
+    l->fresh = l->bare = l->whole = false;
     l->heard_us = x->now_us;
     resp_skip_init(&l->skip);
     list_append(&x->lanes, &l->link);
@@ -367,7 +367,7 @@ static bool is_harmless(const struct call *c)
 static void lost_call(struct exec *x, struct lane *l, struct call *c, uint64_t written)
 {
     bool left = c->out_end <= written;
-    if (c->kind == CALL_HANDSHAKE) {
+    if (c->kind == CALL_HANDSHAKE || c->kind == CALL_TRACK) {
         mem_free(c);
         return;
     }
@@ -622,6 +622,7 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
                        size_t len)
 {
     struct call *c = l->head;
+    l->bare = false;
     if (UNLIKELY(*ptr == '>')) {
         if (busy_pushed(x, l, ptr, len)) {
             return true;
@@ -653,8 +654,15 @@ static bool lane_reply(struct exec *x, struct lane *l, struct chunk *chunk, cons
         fate_answered(x, c, chunk, ptr, len);
         return true;
     }
+    if (UNLIKELY(c->kind == CALL_TRACK)) {
+        own_answered(x, l, c, slice_of(ptr, len));
+        return true;
+    }
     account_gone(x, c);
-    l->fresh |= l->own != NULL && (c->request->command->flags & CF_WRITE) == 0;
+    if (UNLIKELY(l->own != NULL) && (c->request->command->flags & CF_WRITE) == 0) {
+        l->fresh = l->bare = true;
+        exec_wake(x, x->now_us + TICK_US);
+    }
     if (UNLIKELY(*ptr == '-')) {
         call_answered_error(x, c, chunk, ptr, len);
         return true;

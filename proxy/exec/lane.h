@@ -70,7 +70,9 @@ struct lane {
     int64_t heard_us;     /* when bytes came last */
     struct own *own;      /* OWN: whose; NULL: it is leaving */
     uint64_t said;        /* OWN: number of the last of its own words */
-    bool fresh;          /* OWN: something was read by it since its client was told to forget all */
+    bool fresh; /* OWN: something was read by it since its client was told to forget all */
+    bool bare;  /* OWN: what came last was a read's reply: what is to be said of it may follow */
+    bool whole; /* OWN, BCAST: it has listened for as long as its client does */
     uint64_t acked;      /* EAR, OWN: number of the last of its commands that was answered */
     struct list stopped; /* session.wait */
     struct list link;    /* in exec's lanes */

@@ -76,6 +76,16 @@ static void tell(struct exec *x, struct own *own, struct slice value)
     }
 }
 
+void own_tell_key(struct exec *x, struct own *own, struct slice key)
+{
+    struct str value = {0};
+    str_printf(&value, "*1\r\n$%zu\r\n", key.len);
+    str_append_slice(&value, key);
+    str_appendz(&value, "\r\n");
+    tell(x, own, str_slice(&value));
+    str_fini(&value);
+}
+
 void exec_redirect_broken(struct exec *x, struct session *s)
 {
     struct own *own = s->own;
@@ -111,23 +121,51 @@ static void tell_all(struct exec *x, struct own *own, struct lane *l)
     for (uint32_t i = 0; i < own->n_lanes; i++) {
         own->lanes[i]->fresh = false;
     }
+    if (!(own->flags & OWN_BCAST)) {
+        own_keys_clear(own);
+    }
     tell(x, own, SLICE("_\r\n"));
+}
+
+/* Whatever others have said: what was missed may have been read since. With BCAST once more behind
+ * the last of several. */
+void own_tell_all(struct exec *x, struct own *own)
+{
+    if (own->n_lanes > 0) {
+        own->lanes[0]->fresh |= (own->flags & OWN_BCAST) == 0;
+        tell_all(x, own, own->lanes[0]);
+    }
+}
+
+static bool begins(const char *ptr, size_t len, struct slice head)
+{
+    return len > head.len && memcmp(ptr, head.ptr, head.len) == 0;
 }
 
 bool own_pushed(struct exec *x, struct lane *l, const char *ptr, size_t len)
 {
-    static const char head[] = ">2\r\n$10\r\ninvalidate\r\n";
-    const size_t n = sizeof(head) - 1;
-    if (len <= n || memcmp(ptr, head, n) != 0) {
+    const struct slice head = SLICE(">2\r\n$10\r\ninvalidate\r\n");
+    bool about = begins(ptr, len, SLICE(">5\r\n$5\r\ntrack\r\n")) ||
+                 begins(ptr, len, SLICE(">4\r\n$7\r\nuntrack\r\n")) ||
+                 begins(ptr, len, SLICE(">4\r\n$4\r\ntold\r\n"));
+    if (!about && !begins(ptr, len, head)) {
         return false;
     }
     if (l->own == NULL) {
         return true;
     }
-    struct slice value = slice_of(ptr + n, len - n);
+    if (about) {
+        own_told(x, l, slice_of(ptr, len));
+        return true;
+    }
+    struct slice value = slice_of(ptr + head.len, len - head.len);
     if (*value.ptr == '*' && value.ptr[1] != '-') {
+        own_keys_changed(l->own, value);
         tell(x, l->own, value);
     } else {
+        if (!(l->own->flags & OWN_BCAST)) {
+            own_keys_of_lane(x, l->own, l, true);
+        }
         tell_all(x, l->own, l);
     }
     return true;
@@ -224,6 +262,9 @@ void own_check(struct exec *x, struct own *own)
     struct request *r = own->request;
     if (r != NULL && is_settled(own)) {
         own->request = NULL;
+        for (uint32_t i = 0; i < own->n_lanes; i++) {
+            own->lanes[i]->whole = own->lanes[i]->state == LANE_UP;
+        }
         local_finish_slice(x, r, SLICE("+OK\r\n"));
     }
 }
@@ -234,10 +275,11 @@ void own_lost(struct exec *x, struct lane *l)
     if (own == NULL) {
         return;
     }
-    if (l->fresh || (own->flags & OWN_BCAST)) {
-        l->fresh = true; /* whatever others have just said */
+    if (l->bare && !(own->flags & OWN_BCAST)) {
+        l->fresh = true;
         tell_all(x, own, l);
     }
+    own_keys_of_lane(x, own, l, false);
     exec_wake(x, x->now_us + 1000);
     own_check(x, own);
 }
@@ -253,6 +295,26 @@ static void open_all(struct exec *x, struct own *own)
     }
 }
 
+uint64_t own_say(struct exec *x, struct lane *l, const struct slice *words, size_t n)
+{
+    const struct call *c = lane_say(x, l, words, n, CALL_TRACK);
+    l->pinged |= l->head == c; /* it has a clock: the lane may be silent because it is dead */
+    return c->number;
+}
+
+/* What the node remembers of a read it says behind the reply, and of a key that it remembers
+ * already nothing: the answer to anything else tells that there was nothing. */
+static void ask_whether_all(struct exec *x, const struct own *own)
+{
+    static const struct slice words[1] = {SLICE("PING")};
+    for (uint32_t i = 0; i < own->n_lanes; i++) {
+        struct lane *l = own->lanes[i];
+        if (l->bare && l->state == LANE_UP && l->head == NULL) {
+            (void)own_say(x, l, words, 1);
+        }
+    }
+}
+
 void owns_tick(struct exec *x)
 {
     LIST_FOREACH(it, &x->owns) {
@@ -260,6 +322,8 @@ void owns_tick(struct exec *x)
         if (own->flags & OWN_BCAST) {
             open_all(x, own);
         }
+        own_keys_tick(x, own);
+        ask_whether_all(x, own);
         if (own->again && x->now_us - own->all_us >= ALL_US) {
             own->again = false;
             own->all_us = x->now_us;
@@ -313,6 +377,7 @@ static struct own *own_new(struct exec *x, struct session *s)
 {
     struct own *own = s->own = mem_zalloc(sizeof(*own));
     own->session = s;
+    own_keys_init(own);
     list_append(&x->owns, &own->link);
     return own;
 }
@@ -321,6 +386,7 @@ void exec_track(struct exec *x, struct session *s, uint32_t flags, uint64_t redi
                 const struct slice *prefixes, size_t n, struct request *r)
 {
     const struct slice all = SLICE("");
+    const struct slice ping = SLICE("PING");
     struct own *own = s->own == NULL ? own_new(x, s) : s->own;
     if ((flags & OWN_BCAST) && n == 0) {
         prefixes = &all;
@@ -329,6 +395,9 @@ void exec_track(struct exec *x, struct session *s, uint32_t flags, uint64_t redi
     own->flags = flags;
     own->redirect = redirect;
     own->broken = false;
+    if ((flags & OWN_BCAST) && n > 0 && own->n_prefixes == 0) {
+        own_keys_clear(own); /* what was read before is not told any more */
+    }
     struct slice *fresh = mem_alloc((n + 1) * sizeof(*fresh));
     size_t n_fresh = 0;
     for (size_t i = 0; i < n; i++) {
@@ -344,6 +413,9 @@ void exec_track(struct exec *x, struct session *s, uint32_t flags, uint64_t redi
         struct lane *l = own->lanes[i];
         if (l->state != LANE_DOWN) {
             l->said = lane_say(x, l, words, n_words, CALL_HANDSHAKE)->number;
+            if (flags & OWN_BCAST) { /* what the node says behind its answer belongs to it */
+                l->said = own_say(x, l, &ping, 1);
+            }
         }
     }
     mem_free(words);
@@ -371,6 +443,7 @@ void exec_untrack(struct exec *x, struct session *s)
         retire(x, own, own->n_lanes - 1);
     }
     outbuf_splice(s->out, &own->late);
+    own_keys_fini(own);
     s->own = NULL;
     list_remove(&own->link);
     for (size_t i = 0; i < own->n_prefixes; i++) {

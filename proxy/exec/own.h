@@ -5,8 +5,8 @@
  * invalidation comes behind the very reply that it is about. They end with the tracking.
  *
  * Always: the client hears of every change of what it read while it tracked, behind the reply by
- * which it read it; where that can't be promised any more (a lane broke) it is told to forget all.
- */
+ * which it read it. When a shard has another primary that is asked to go on (own_keys.c); what may
+ * have changed in between counts as changed, and where not even that is known, everything does. */
 #pragma once
 
 #include "common/base/slice.h"

@@ -28,6 +28,7 @@ enum call_kind {
     CALL_PART,      /* one of several calls of a request: split, all nodes, transaction */
     CALL_HANDSHAKE, /* a lane's own words: HELLO, AUTH; no request */
     CALL_FATE,      /* what became of a broken lane's writes; no request */
+    CALL_TRACK,     /* whether what a client has read is still so; no request */
 };
 
 /* Values of call.shard for calls that do not belong to just one. */

@@ -316,6 +316,70 @@ def test_a_replica_tells_what_the_log_changes(pair):
         assert cache.command("GET", key) == b"2"
 
 
+def tracking_lane(node, number, *mode):
+    wire = node.wire(limit=10)
+    wire.command("HELLO", 3)
+    assert wire.command("SHOAL", "LANE", LANE + number) == 16
+    assert wire.command("CLIENT", "TRACKING", "ON", *mode) == b"OK"
+    return wire
+
+
+def test_what_a_lane_has_read_another_may_go_on_with(pair):
+    key, other = pair.keys_of("A", 2)
+    a, b = pair.nodes["A"], pair.nodes["B"]
+    with a.wire() as writer, tracking_lane(a, 30) as first, tracking_lane(a, 31) as next_one, \
+            tracking_lane(b, 32) as elsewhere:
+        assert writer.command("SET", key, 1) == b"OK"
+        assert first.command("GET", key) == b"1"
+        (track,) = messages(first, 1)
+        assert track[0] == b"track" and track[4] == key.encode()
+        shard, term, version = track[1:4]
+        assert first.command("GET", key) == b"1"
+        assert first.command("ECHO", "x") == b"x"  # of what is remembered already nothing is said
+        # Nothing has changed since: it is remembered here as well.
+        assert next_one.command("SHOAL", "TRACK", shard, term, version, key) == [term, version, []]
+        assert writer.command("INCR", key) == 2
+        for wire in (first, next_one):
+            assert messages(wire, 1) == [[b"invalidate", [key.encode()]]]
+        # It has changed, or who can know?
+        assert next_one.command("SHOAL", "TRACK", shard, term, version, key)[2] == [key.encode()]
+        assert next_one.command("SHOAL", "TRACK", shard, term + 1, version, key)[2] == [key.encode()]
+        assert next_one.command("SHOAL", "TRACK", shard, term, version + 100, key)[2] == [key.encode()]
+        # Not by whom it does not concern.
+        assert elsewhere.command("SHOAL", "TRACK", shard, term, version, key).startswith("TRYAGAIN")
+        assert isinstance(writer.command("SHOAL", "TRACK", shard, term, version, key), Error)
+        for words in ([], [shard], [shard, term, version], [SHARDS, term, version, key], [-1, term, version, key]):
+            assert isinstance(next_one.command("SHOAL", "TRACK", *words), Error)
+        # Handed over: which entry was the last.
+        assert writer.command("SET", other, 1) == b"OK"
+        assert first.command("GET", other) == b"1"
+        (track,) = messages(first, 1)
+        assert pair.proxy.cli("CLUSTER", "FAILOVER", pair.row("A")["id"])[1].strip() == "OK"
+        (untrack,) = messages(first, 1)
+        assert untrack == [b"untrack"] + track[1:4]
+        wait_until(lambda: elsewhere.command("SHOAL", "TRACK", *track[1:])[:2] == track[2:4], 10, "the other to serve")
+
+
+def test_broadcasts_say_how_far_they_go(pair):
+    key = pair.keys_of("A", 1)[0]
+    a, b = pair.nodes["A"], pair.nodes["B"]
+    with a.wire() as writer, tracking_lane(a, 40, "BCAST", "NOLOOP") as lane, tracking_lane(b, 41, "BCAST") as next_one:
+        begins = {tuple(push[:2]): push[2:] for push in messages(lane, SHARDS // 2) + messages(next_one, SHARDS // 2)}
+        assert set(begins) == {(b"told", shard) for shard in range(SHARDS)}
+        assert writer.command("SET", key, 1) == b"OK"
+        invalid, told = messages(lane, 2)
+        assert invalid == [b"invalidate", [key.encode()]] and told[0] == b"told"
+        shard, term, version = told[1:]
+        assert [term, version] > begins[b"told", shard]
+        assert lane.command("SET", key, 2) == b"OK"  # NOLOOP: only how far it goes
+        assert messages(lane, 1) == [[b"told", shard, term, version + 1]]
+        assert pair.proxy.cli("CLUSTER", "FAILOVER", pair.row("A")["id"])[1].strip() == "OK"
+        gone = [push for push in messages(lane, SHARDS // 2) if push[1] == shard]
+        assert gone == [[b"untrack", shard, term, version + 1]]
+        came = [push for push in messages(next_one, SHARDS // 2) if push[1] == shard]
+        assert came == [[b"told", shard, term, version + 1]]
+
+
 def test_broadcasts_are_gathered_and_leave_out_ones_own(node):
     with node.wire() as all_of_it, node.wire() as others, node.wire() as writer:
         for wire, more in ((all_of_it, []), (others, ["PREFIX", "user:", "NOLOOP"])):

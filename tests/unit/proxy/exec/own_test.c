@@ -221,6 +221,195 @@ static void test_another_protocol(void **state)
     end();
 }
 
+/* --- another primary --- */
+
+/* Shard 0 belongs to node 1 from now on. */
+static void move_shard(void)
+{
+    struct map *m = map_of(2, false);
+    assert_true(map_build_add_member(&m->shards[0], 1));
+    map_build_set_primary(&m->shards[0], 1);
+    m->epoch = 2;
+    give_map(m);
+}
+
+#define TRACK(key)       ">5\r\n$5\r\ntrack\r\n:0\r\n:3\r\n:70\r\n$2\r\n" key "\r\n"
+#define UNTRACK          ">4\r\n$7\r\nuntrack\r\n:0\r\n:3\r\n:75\r\n"
+#define TOLD(n, version) ">4\r\n$4\r\ntold\r\n:" n "\r\n:3\r\n:" version "\r\n"
+#define INVALID2(key)    ">2\r\n$10\r\ninvalidate\r\n*1\r\n$2\r\n" key "\r\n"
+
+/* The client has read k2 and k6, both of shard 0, from node 0. */
+static void read_two(void)
+{
+    begin(2);
+    assert_string_equal(key_of(0, 0), "k2");
+    assert_string_equal(key_of(0, 1), "k6");
+    SAY(&a, "CLIENT TRACKING ON");
+    SAY(&a, "GET k2");
+    SAY(&a, "GET k6");
+    own_up(0, "CLIENT TRACKING ON");
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), "$1\r\n1\r\n" TRACK("k2") "$1\r\n2\r\n" TRACK("k6")));
+    HEARD(&a, "+OK\r\n$1\r\n1\r\n$1\r\n2\r\n");
+}
+
+/* What its node said it remembers the shard's next primary is asked for: only what may have changed
+ * is told. */
+static void test_the_next_primary_goes_on(void **state)
+{
+    (void)state;
+    for (int planned = 0; planned <= 1; planned++) {
+        read_two();
+        if (planned) {
+            assert_true(answer(wire_to(0, LANE_OWN), UNTRACK));
+        } else {
+            snap(wire_to(0, LANE_OWN), LANE_BROKEN);
+        }
+        move_shard();
+        pass_time(100000);
+        own_up(1, "CLIENT TRACKING ON");
+        SENT(wire_to(1, LANE_OWN), "SHOAL TRACK 0 3 %d k2 k6;", planned ? 75 : 70);
+        HEARD(&a, "%s", "");
+        assert_true(answer(wire_to(1, LANE_OWN), "*3\r\n:4\r\n:80\r\n*1\r\n$2\r\nk6\r\n"));
+        HEARD(&a, INVALID2("k6"));
+        assert_true(answer(wire_to(1, LANE_OWN), INVALID2("k2")));
+        HEARD(&a, INVALID2("k2"));
+        pass_time(100000);
+        SENT(wire_to(1, LANE_OWN), "%s", "");
+        end();
+    }
+}
+
+static void test_the_next_primary_is_asked_until_it_serves(void **state)
+{
+    (void)state;
+    read_two();
+    assert_true(answer(wire_to(0, LANE_OWN), INVALID2("k6") UNTRACK));
+    HEARD(&a, INVALID2("k6")); /* it is not asked for any more */
+    pass_time(60000);
+    SENT(wire_to(0, LANE_OWN), "SHOAL TRACK 0 3 75 k2;"); /* the map does not know yet */
+    assert_true(answer(wire_to(0, LANE_OWN), "-TRYAGAIN no\r\n"));
+    move_shard();
+    pass_time(60000);
+    own_up(1, "CLIENT TRACKING ON");
+    SENT(wire_to(1, LANE_OWN), "SHOAL TRACK 0 3 75 k2;");
+    snap(wire_to(1, LANE_OWN), LANE_BROKEN);
+    pass_time(500000);
+    own_up(1, "CLIENT TRACKING ON");
+    SENT(wire_to(1, LANE_OWN), "SHOAL TRACK 0 3 75 k2;");
+    HEARD(&a, "%s", "");
+    /* What was read again is the other one's already. */
+    SAY(&a, "GET k2");
+    (void)sent(wire_to(1, LANE_OWN));
+    assert_true(answer(wire_to(1, LANE_OWN), "*3\r\n:4\r\n:80\r\n*1\r\n$2\r\nk2\r\n"
+                                             "$1\r\n1\r\n" TRACK("k2")));
+    HEARD(&a, INVALID2("k2") "$1\r\n1\r\n");
+    end();
+}
+
+static void test_nobody_serves_it_for_too_long(void **state)
+{
+    (void)state;
+    read_two();
+    snap(wire_to(0, LANE_OWN), LANE_BROKEN);
+    struct map *m = map_of(2, false);
+    lose_shard(m, 0);
+    m->epoch = 2;
+    give_map(m);
+    pass_time(world.settings.failover_hold_us - 1000);
+    HEARD(&a, "%s", "");
+    pass_time(2000);
+    HEARD(&a, INVALID2("k2") INVALID2("k6"));
+    end();
+}
+
+/* Behind a reply what is remembered of it may have been lost; behind the next answer it can't. */
+static void test_a_reply_that_came_last(void **state)
+{
+    (void)state;
+    for (int asked = 0; asked <= 1; asked++) {
+        read_two();
+        SAY(&a, "GET k2");
+        (void)sent(wire_to(0, LANE_OWN));
+        assert_true(answer(wire_to(0, LANE_OWN), "$1\r\n1\r\n"));
+        (void)heard(&a);
+        if (asked) {
+            pass_time(60000);
+            SENT(wire_to(0, LANE_OWN), "PING;");
+            assert_true(answer(wire_to(0, LANE_OWN), "+PONG\r\n"));
+        }
+        snap(wire_to(0, LANE_OWN), LANE_BROKEN);
+        HEARD(&a, asked ? "%s" : ALL "%s", "");
+        end();
+    }
+}
+
+/* A client of broadcasts at both nodes; shard 0 is at entry 70. */
+static void listen_to_both(void)
+{
+    begin(2);
+    SAY(&a, "CLIENT TRACKING ON BCAST");
+    for (int node = 0; node < 2; node++) {
+        SENT(wire_to(node, LANE_OWN), "HELLO 3;CLIENT TRACKING ON BCAST PREFIX ;");
+    }
+    assert_true(answer(wire_to(0, LANE_OWN), "%0\r\n+OK\r\n" TOLD("0", "70")));
+    assert_true(answer(wire_to(1, LANE_OWN), "%0\r\n+OK\r\n"));
+    HEARD(&a, "+OK\r\n");
+    assert_true(answer(wire_to(0, LANE_OWN), INVALID2("k2") TOLD("0", "71")));
+    HEARD(&a, INVALID2("k2"));
+}
+
+static void test_broadcasts_go_on_where_they_ended(void **state)
+{
+    (void)state;
+    static const char *const begins[] = {TOLD("0", "71"), TOLD("0", "72")};
+    for (int missed = 0; missed <= 1; missed++) {
+        for (int early = 0; early <= 1; early++) { /* the next one is heard first */
+            listen_to_both();
+            if (early) {
+                assert_true(answer(wire_to(1, LANE_OWN), begins[missed]));
+                assert_true(answer(wire_to(1, LANE_OWN), INVALID2("k6") TOLD("0", "90")));
+                HEARD(&a, INVALID2("k6"));
+            }
+            snap(wire_to(0, LANE_OWN), LANE_BROKEN);
+            if (!early) {
+                HEARD(&a, "%s", "");
+                assert_true(answer(wire_to(1, LANE_OWN), begins[missed]));
+            }
+            HEARD(&a, missed ? ALL "%s" : "%s", "");
+            end();
+        }
+    }
+}
+
+static void test_a_shard_that_nobody_broadcasts(void **state)
+{
+    (void)state;
+    listen_to_both();
+    snap(wire_to(0, LANE_OWN), LANE_BROKEN);
+    pass_time(world.settings.failover_hold_us + 1000);
+    HEARD(&a, ALL);
+    end();
+}
+
+/* Its node may have served a shard before it listened there. */
+static void test_a_late_listener(void **state)
+{
+    (void)state;
+    for (int late = 0; late <= 1; late++) {
+        listen_to_both();
+        if (late) {
+            snap(wire_to(1, LANE_OWN), LANE_BROKEN);
+            pass_time(500000);
+            SENT(wire_to(1, LANE_OWN), "HELLO 3;CLIENT TRACKING ON BCAST PREFIX ;");
+            assert_true(answer(wire_to(1, LANE_OWN), "%0\r\n+OK\r\n"));
+        }
+        assert_true(answer(wire_to(1, LANE_OWN), TOLD("1", "5")));
+        HEARD(&a, late ? ALL "%s" : "%s", "");
+        end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +420,13 @@ int main(void)
         cmocka_unit_test(test_who_is_told_instead),
         cmocka_unit_test(test_caching_is_of_the_next_command),
         cmocka_unit_test(test_another_protocol),
+        cmocka_unit_test(test_the_next_primary_goes_on),
+        cmocka_unit_test(test_the_next_primary_is_asked_until_it_serves),
+        cmocka_unit_test(test_nobody_serves_it_for_too_long),
+        cmocka_unit_test(test_a_reply_that_came_last),
+        cmocka_unit_test(test_broadcasts_go_on_where_they_ended),
+        cmocka_unit_test(test_a_shard_that_nobody_broadcasts),
+        cmocka_unit_test(test_a_late_listener),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
