@@ -359,8 +359,8 @@ static void read_for_group(struct giving *g, size_t key)
         give_history(g, &given);
     }
     db_edit_end(&c->db, &s->p, &e, g->changed || g->made);
-    if (s->is_new && given > 0) {
-        stream_say_group(c, g->key, s->group); /* XCLAIM tells not how many were read */
+    if (g->r->no_ack && s->is_new && given > 0) {
+        stream_say_group(c, g->key, s->group);
     }
     say_given(g, key, given);
     c->changes += given;

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 from support.cluster import Cluster
-from support.followed import in_words_of_7_0
 from support.process import temp_dir
 from support.programs import Node, Proxy, RedisServer
 from support.wait import PATIENCE, wait_until
@@ -241,7 +240,7 @@ def told(server):
     said = []
     while not said or b"last" not in said[-1]:
         said.append([word.lower() for word in stream.wire.reply()])
-    return [["*" if word.isdigit() and len(word) == 13 else word for word in words] for words in in_words_of_7_0(said)]
+    return [["*" if word.isdigit() and len(word) == 13 else word for word in words] for words in said]
 
 
 def test_the_stream_is_that_of_redis():

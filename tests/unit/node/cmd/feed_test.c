@@ -156,8 +156,7 @@ static void test_streams_are_told_entry_by_entry(void **state)
     TELLS(&w, "xtrim x maxlen 2", "xtrim x maxlen 2");
     TELLS(&w, "xgroup create x g 0", "xgroup create x g 0");
     TELLS(&w, "xreadgroup group g c count 1 streams x >",
-          "MULTI | XCLAIM x g c 0 1000001-0 TIME 1000000 RETRYCOUNT 1 FORCE JUSTID LASTID 1000001-0"
-          " | XGROUP SETID x g 1000001-0 ENTRIESREAD 2 | EXEC");
+          "XCLAIM x g c 0 1000001-0 TIME 1000000 RETRYCOUNT 1 FORCE JUSTID LASTID 1000001-0");
     TELLS(&w, "xreadgroup group g d noack streams x >",
           "MULTI | XGROUP CREATECONSUMER x g d | XGROUP SETID x g 1000001-1 ENTRIESREAD 3 | EXEC");
     TELLS(&w, "xreadgroup group g e streams x 0", "XGROUP CREATECONSUMER x g e");
