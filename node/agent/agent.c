@@ -47,6 +47,7 @@ struct agent {
     uint32_t magic;
     struct loop *loop;
     struct agent_settings settings;
+    char *password; /* settings.password */
     struct agent_port port;
     struct rng rng; /* jitter only */
     enum agent_state state;
@@ -687,6 +688,7 @@ struct agent *agent_new(struct loop *l, const struct agent_settings *s,
     a->magic = AGENT_MAGIC;
     a->loop = l;
     a->settings = *s;
+    agent_password(a, s->password);
     a->port = *port;
     a->self = NODE_NONE;
     a->heard_ms = -1;
@@ -724,6 +726,7 @@ void agent_free(struct agent **ap)
     mem_free(a->changes.items);
     map_unref(&a->map);
     a->magic = 0;
+    mem_free(a->password);
     mem_free(a);
 }
 
@@ -796,6 +799,14 @@ const char *agent_why(const struct agent *a)
 int64_t agent_heard_ms(const struct agent *a)
 {
     return a->heard_ms < 0 ? -1 : loop_now_ms(a->loop) - a->heard_ms;
+}
+
+void agent_password(struct agent *a, const char *password)
+{
+    CHECK_OBJ(a, AGENT_MAGIC);
+    mem_free(a->password);
+    a->password = mem_strdup(password == NULL ? "" : password);
+    a->settings.password = a->password;
 }
 
 void agent_set(struct agent *a, uint32_t weight, const char *zone)

@@ -73,7 +73,7 @@ struct agent_settings {
     uint32_t weight;
     char zone[ZONE_MAX];  /* may be "" */
     bool durable;         /* see REGISTER in wire/messages.def */
-    const char *password; /* ours, borrowed, read at each registration; "": none */
+    const char *password; /* ours, copied; "" or NULL: none */
 };
 
 struct agent *agent_new(struct loop *l, const struct agent_settings *s,
@@ -119,3 +119,5 @@ bool agent_reset(struct agent *a) MUSTCHECK;
 void agent_alive(struct agent *a);
 /* Weight or zone was changed by CONFIG SET: registers again with them. */
 void agent_set(struct agent *a, uint32_t weight, const char *zone);
+/* Ours is another one now: for registrations to come. Copied; "" or NULL: none. */
+void agent_password(struct agent *a, const char *password);

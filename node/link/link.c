@@ -54,6 +54,7 @@ struct link {
 struct links {
     struct loop *loop;
     struct links_settings settings;
+    char *password; /* settings.password */
     struct links_port port;
     struct list all;
     struct rng rng; /* jitter */
@@ -533,6 +534,7 @@ struct links *links_new(struct loop *l, const struct links_settings *s,
     struct links *all = mem_zalloc(sizeof(*all));
     all->loop = l;
     all->settings = *s;
+    links_password(all, s->password);
     all->port = *port;
     list_init(&all->all);
     rng_init(&all->rng, s->incarnation ^ (uint64_t)loop_now_us(l));
@@ -551,5 +553,13 @@ void links_free(struct links **lp)
         l->announced = false; /* nobody is told */
         end_link(&l);
     }
+    mem_free(all->password);
     mem_free(all);
+}
+
+void links_password(struct links *all, const char *password)
+{
+    mem_free(all->password);
+    all->password = mem_strdup(password == NULL ? "" : password);
+    all->settings.password = all->password;
 }

@@ -45,7 +45,7 @@ struct links_settings {
     char id[NODE_ID_LEN + 1];
     uint64_t incarnation;
     char cluster_id[NODE_ID_LEN + 1];
-    const char *password; /* borrowed, read at each connect; "": none */
+    const char *password; /* copied; "" or NULL: none */
 };
 
 /* A node to be linked with. */
@@ -59,6 +59,8 @@ struct link_target {
 struct links *links_new(struct loop *l, const struct links_settings *s,
                         const struct links_port *port);
 void links_free(struct links **l); /* without down() */
+/* Another one now: for connections to come. Copied. */
+void links_password(struct links *l, const char *password);
 /* The cluster is known or another one now: all links end. */
 void links_cluster(struct links *l, const char *cluster_id);
 /* From now on just these; others end. */

@@ -54,6 +54,7 @@ static bool on_change(void *arg, const struct option *o, struct errmsg *err)
     }
     if (strcmp(o->name, "requirepass") == 0) {
         access_requirepass(s);
+        membership_password_changed(s);
     }
     server_settings_changed(s);
     return true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/membership.h"
 
+#include "node/link/link.h"
 #include "node/serve/config.h"
 #include "node/serve/dispatch.h"
 #include "node/serve/durable.h"
@@ -174,6 +175,16 @@ void membership_changed(struct server *s)
 {
     if (s->agent != NULL) {
         agent_set(s->agent, (uint32_t)s->settings->weight, s->settings->zone);
+    }
+}
+
+void membership_password_changed(struct server *s)
+{
+    if (s->agent != NULL) {
+        agent_password(s->agent, s->settings->requirepass);
+    }
+    if (s->links != NULL) {
+        links_password(s->links, s->settings->requirepass);
     }
 }
 

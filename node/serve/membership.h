@@ -16,6 +16,8 @@ void membership_stop(struct server *s);
 bool membership_join(struct server *s, struct slice host, int port, struct errmsg *err) MUSTCHECK;
 /* Weight or zone is another one now. */
 void membership_changed(struct server *s);
+/* requirepass is. */
+void membership_password_changed(struct server *s);
 /* The cluster's seed of hashes, in digits: it is this node's, too, as long as it has no data. */
 void membership_take_seed(struct server *s, struct slice text);
 /* Lines for INFO cluster. */

@@ -166,6 +166,30 @@ def test_a_worker_that_lags_behind_the_record_sets_passwords_all_the_same():
         assert wire.command("CONFIG", "GET", "requirepass")[1] == b"new"
 
 
+def test_a_new_password_is_for_connections_to_come():
+    """Of nodes to the coordinator and to each other, and of the proxy to nodes: each breaks here, and is made anew."""
+    cluster = Cluster(min_nodes=2, shards=4, lease="1s")
+    for name in "AB":
+        cluster.start_node(name)
+    cluster.wait_even()
+    assert through(cluster, "CONFIG", "SET", "requirepass", "of now") == b"OK"
+    cluster.proxy.kill()
+    cluster.proxy.argv += ["--requirepass", "of now"]
+    cluster.proxy.start()
+
+    def told(*command):
+        with cluster.proxy.wire(limit=30) as wire:
+            assert wire.command("AUTH", "of now") == b"OK"
+            return wire.command(*command)
+
+    wait_until(lambda: told("SET", "a", "1") == b"OK", 30, "the cluster to take writes")
+    cluster.nodes["B"].kill()
+    cluster.nodes["B"].argv += ["--requirepass", "of now"]
+    cluster.start_node("B")
+    wait_until(lambda: all(b"in-sync=2" in line for line in told("PROXY", "SHARDS")), 30, "two copies")
+    assert told("GET", "a") == b"1"
+
+
 def test_a_transaction_is_refused_where_its_node_is_out_of_memory():
     cluster = Cluster(min_nodes=2, shards=4, lease="1s", workers=2)
     for name in "AB":

@@ -92,7 +92,7 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
     assert_int_equal(type, '*');
     if (f->is_a_node) {
         if (slice_is(argv[0], "auth")) {
-            f->names_password = true;
+            f->names_password = argc == 2 && slice_is(argv[1], "secret");
             resp_link_send_raw(l, SLICE("+OK\r\n"));
         } else if (f->closes && !f->names_password) {
             resp_link_send_raw(l,
@@ -637,10 +637,13 @@ static void test_a_node_that_asks_for_a_password_tells_it_too(void **state)
     str_printf(&f->info, "$%d\r\n%s\r\n", n, line);
     f->is_a_node = true;
     f->closes = true;
-    struct agent_settings s = {.id = SELF, .incarnation = 9, .port = 7001, .password = "secret"};
+    struct agent_settings s = {.id = SELF, .incarnation = 9, .port = 7001, .password = "another"};
     struct agent_port port = port_of(f);
     agent_free(&f->agent);
     f->agent = agent_new(f->loop, &s, &port);
+    char *secret = mem_strdup("secret");
+    agent_password(f->agent, secret);
+    mem_free(secret);
     assert_true(agent_join(f->agent, "127.0.0.1", listener_port(f->listener), &err));
     assert_true(agent_await(f->agent, take_reply, f) != 0);
     wait_until(f, two_links_then_registered);

@@ -233,8 +233,13 @@ static void test_a_link_that_breaks_is_made_anew_as_another_session(void **state
     want(&w);
     WAIT_FOR(&w, w.a.ups == 1 && w.b.ups == 1);
     say(w.a.link, 100);
+    assert_null(strstr(w.heard, "AUTH"));
+    char *secret = mem_strdup("secret");
+    links_password(w.a.links, secret);
+    mem_free(secret);
     link_cut(w.a.link, "a test");
     WAIT_FOR(&w, w.a.ups == 2 && w.b.ups == 2);
+    assert_non_null(strstr(w.heard, "AUTH\r\n$6\r\nsecret\r\n"));
     assert_int_equal(w.a.downs, 1);
     assert_int_equal(w.b.downs, 1);
     links_want(w.b.links, NULL, 0);
