@@ -177,11 +177,11 @@ static uint64_t lane_written(void *env, const struct lane *l)
     return b->stream == NULL ? 0 : b->stream->bytes_out;
 }
 
-static void refused(void *env, const char *node_id)
+static void refused(void *env, const char *node_id, const char *answer)
 {
     struct back *back = env;
     if (back->control != NULL) {
-        control_report_refused(back->control, node_id);
+        control_report_refused(back->control, node_id, answer);
     }
 }
 

@@ -32,6 +32,7 @@ enum { IN_REFUSED = 1, IN_ADMIN, IN_SET, IN_STOP };
 struct refused_mail {
     struct mail mail;
     char id[NODE_ID_LEN + 1];
+    char answer[TURNED_AWAY_MAX];
 };
 
 struct admin_mail {
@@ -356,6 +357,7 @@ static void on_mail(void *arg, struct mail *mail)
     case IN_REFUSED: {
         struct refused_mail *m = container_of(mail, struct refused_mail, mail);
         if (c->started) {
+            coordinator_turned_away(c->core, loop_now_ms(c->loop), m->id, m->answer);
             coordinator_suspect(c->core, loop_now_ms(c->loop), m->id);
         }
         mem_free(m);
@@ -568,12 +570,13 @@ void control_free(struct control **cp)
 
 /* ---- doors for other threads ---- */
 
-void control_report_refused(struct control *c, const char *node_id)
+void control_report_refused(struct control *c, const char *node_id, const char *answer)
 {
     INVARIANT(strlen(node_id) == NODE_ID_LEN);
     struct refused_mail *m = mem_zalloc(sizeof(*m));
     m->mail.kind = IN_REFUSED;
     memcpy(m->id, node_id, sizeof(m->id));
+    (void)snprintf(m->answer, sizeof(m->answer), "%s", answer);
     mailbox_send(c->mailbox, &m->mail);
 }
 

@@ -79,8 +79,9 @@ void control_start(struct control *c);
 void control_stop(struct control *c);
 void control_free(struct control **c);
 
-/* Any thread: a worker's connection to a node was refused or reset; the coordinator probes it. */
-void control_report_refused(struct control *c, const char *node_id);
+/* Any thread: a worker's connection to a node was refused or reset; the coordinator probes it, and
+ * shows what the node answered, if it did ("": not). */
+void control_report_refused(struct control *c, const char *node_id, const char *answer);
 /* Any thread: an admin request (CLUSTER MEET/FORGET/REBALANCE/DRAIN/FAILOVER, PROXY
  * INFO/NODES/SHARDS/PLAN, SETTINGS reply (KEEP|LEND name value) ... after CONFIG SET and ACL
  * SETUSER) with its arguments copied; the answer comes to `reply_to` with that id.

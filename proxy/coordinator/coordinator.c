@@ -7,6 +7,8 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+#include <stdio.h>
+
 #define COORDINATOR_MAGIC 0x434f4f52u
 #define SHOW_MS_MAX       250  /* so long proxies wait for new primaries to know that they are */
 #define RESEND_MS         1000 /* a map that is not confirmed goes out again */
@@ -347,6 +349,21 @@ void coordinator_link_down(struct coordinator *c, int64_t now_ms, uint64_t link)
     p->suspect_ms = p->suspect_ms == 0 ? now_ms : p->suspect_ms;
     membership_probe(c, now_ms, p);
     coordinator_settle(c, now_ms);
+}
+
+void coordinator_turned_away(struct coordinator *c, int64_t now_ms, const char *id,
+                             const char *answer)
+{
+    CHECK_OBJ(c, COORDINATOR_MAGIC);
+    struct peer *p = registry_find(&c->registry, id);
+    if (p == NULL || answer[0] == '\0') {
+        return;
+    }
+    if (!peer_turns_away(p, now_ms) || strcmp(p->turned_away, answer) != 0) {
+        log_event(LOG_WARNING, AREA, "node turns proxies away node=%s answer=\"%s\"", id, answer);
+    }
+    (void)snprintf(p->turned_away, sizeof(p->turned_away), "%s", answer);
+    p->turned_away_ms = now_ms;
 }
 
 void coordinator_suspect(struct coordinator *c, int64_t now_ms, const char *id)

@@ -56,6 +56,11 @@ void coordinator_recorded(struct coordinator *c, int64_t now_ms, uint64_t revisi
 void coordinator_message(struct coordinator *c, int64_t now_ms, uint64_t link, const char *peer_ip,
                          const struct wire_message *m);
 void coordinator_link_down(struct coordinator *c, int64_t now_ms, uint64_t link);
+/* The node answered a proxy's connection with an error (protected mode, a password): it lives, and
+ * serves nobody. Shown, and logged when it is another one. "": it said nothing. */
+#define TURNED_AWAY_MAX 64
+void coordinator_turned_away(struct coordinator *c, int64_t now_ms, const char *id,
+                             const char *answer);
 /* A proxy's connection to the node was refused or reset. */
 void coordinator_suspect(struct coordinator *c, int64_t now_ms, const char *id);
 enum probe_result {

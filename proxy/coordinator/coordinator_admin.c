@@ -214,6 +214,9 @@ static void show_nodes(struct coordinator *c, struct asked *a)
                    p == NULL ? 0ULL : (unsigned long long)p->ops,
                    p == NULL ? 0ULL : (unsigned long long)p->clients, draining,
                    p == NULL ? 0ULL : (unsigned long long)p->confirmed);
+        if (p != NULL && peer_turns_away(p, a->now_ms)) {
+            str_printf(&l.text, " turns-away=\"%s\"", p->turned_away);
+        }
         end_line(&l);
     }
     send_lines(a, &l);

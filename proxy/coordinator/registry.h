@@ -3,6 +3,7 @@
  * sent and confirmed. None of it is durable; what is, is in the map. Pure. */
 #pragma once
 
+#include "proxy/coordinator/coordinator.h"
 #include "proxy/coordinator/detector.h"
 
 #include "common/wire/wire.h"
@@ -31,14 +32,23 @@ struct peer {
     struct wire_copies copies;  /* as it told of its replicas, by shard and node; owned */
     struct wire_changes orders; /* to be sent at the end of the event; owned */
     int64_t suspect_ms;         /* first sign that it may be gone; 0: none */
-    int64_t dead_ms;            /* found dead, or we started */
-    bool replaced;              /* dead for so long that its copies are made elsewhere */
+    int64_t turned_away_ms;     /* when a proxy's connection was answered with an error last */
+    char turned_away[TURNED_AWAY_MAX]; /* that error; "": never */
+    int64_t dead_ms;                   /* found dead, or we started */
+    bool replaced;                     /* dead for so long that its copies are made elsewhere */
 };
 
 struct registry {
     struct peer **peers;
     int count;
 };
+
+/* As long as proxies go on trying, and a little longer. */
+#define TURNED_AWAY_MS 30000
+static inline bool peer_turns_away(const struct peer *p, int64_t now_ms)
+{
+    return p->turned_away[0] != '\0' && now_ms - p->turned_away_ms < TURNED_AWAY_MS;
+}
 
 void registry_fini(struct registry *r);
 struct peer *registry_find(const struct registry *r, const char *id);

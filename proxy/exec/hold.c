@@ -61,7 +61,8 @@ static void hold_error(struct exec *x, struct call *c)
         call_error(x, c, text);
         return;
     }
-    call_error(x, c, ERR_CLUSTERDOWN);
+    const struct target *t = c->shard >= 0 ? x->routes[c->shard].chosen : NULL;
+    call_error(x, c, t == NULL || t->refusal[0] == '\0' ? ERR_CLUSTERDOWN : t->refusal);
 }
 
 static void unhold(struct exec *x, const struct call *c)

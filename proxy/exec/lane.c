@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #define SETTLE_US (100 * 1000)
+#define REFUSAL   "CLUSTERDOWN The node refused this proxy: "
 
 struct lane *lane_make(struct target *t, enum lane_kind kind, int proto)
 {
@@ -414,7 +415,8 @@ void exec_lane_down(struct exec *x, struct lane *l, enum lane_end how, uint64_t 
         log_event(LOG_VERBOSE, "lane", "%s node=%s kind=%s", stood ? "lost" : "refused", t->id,
                   kind_name(l));
         x->counters.lanes_lost++;
-        x->port.refused(x->port.back, t->id);
+        size_t skip = stood || t->refusal[0] == '\0' ? 0 : sizeof(REFUSAL) - 1;
+        x->port.refused(x->port.back, t->id, skip == 0 ? "" : t->refusal + skip);
         if (!stood) {
             note_failure(x, t);
         }
@@ -560,8 +562,7 @@ static bool word_answered(struct exec *x, struct lane *l, struct call *c, const 
         return --l->words > 0 || words_over(x, l, ptr, len);
     }
     struct target *t = l->target;
-    snprintf(t->refusal, sizeof(t->refusal), "CLUSTERDOWN The node refused this proxy: %.*s",
-             (int)MIN(len - 3, 50u), ptr + 1);
+    snprintf(t->refusal, sizeof(t->refusal), REFUSAL "%.*s", (int)MIN(len - 3, 50u), ptr + 1);
     log_event(LOG_WARNING, "lane", "refused node=%s answer=%.*s", t->id, (int)MIN(len - 2, 60u),
               ptr);
     return false;

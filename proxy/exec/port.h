@@ -50,6 +50,7 @@ struct exec_port {
     void (*error_reply)(void *front, const char *reply, size_t len);
     /* The session's user may not run this; `object` is the command, key or channel. May be NULL. */
     void (*not_allowed)(void *front, struct session *s, enum acl_answer why, struct slice object);
-    /* A node refused or reset a connection: worth a probe by the coordinator. */
-    void (*refused)(void *back, const char *node_id);
+    /* A node refused or reset a connection: worth a probe by the coordinator. `answer`: what it
+     * said to a lane's own words, without the code's '-'; "": nothing. */
+    void (*refused)(void *back, const char *node_id, const char *answer);
 };

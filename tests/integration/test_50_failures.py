@@ -96,6 +96,30 @@ def test_other_shards_go_on_while_a_node_hangs(cluster):
             assert wire.command("GET", key) is None
 
 
+def test_a_node_that_lives_but_turns_proxies_away_says_why(cluster):
+    """Protected mode, another password: it goes on registering, and clients learn what is wrong with it."""
+    node, key = cluster.nodes["A"], cluster.keys_of("A", 1)[0]
+    with node.wire() as wire, cluster.proxy.wire(limit=60) as client:
+        assert client.command("SET", key, 1) == b"OK"
+        assert "turns-away" not in cluster.row("A")
+        assert wire.command("CONFIG", "SET", "requirepass", "another") == b"OK"
+        wire.command("AUTH", "another")
+        for line in wire.command("CLIENT", "LIST").decode().splitlines():
+            words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+            if words["id"] != str(wire.command("CLIENT", "ID")):
+                wire.command("CLIENT", "KILL", "ID", words["id"])
+
+        def refused():
+            reply = client.command("GET", key)
+            return isinstance(reply, Error) and "NOAUTH" in reply and cluster.row("A").get("turns-away")
+
+        assert "NOAUTH" in wait_until(refused, 30, "the refusal to be told")
+        assert cluster.state("A") == "healthy"
+        assert "node turns proxies away" in cluster.proxy.output()
+        assert wire.command("CONFIG", "SET", "requirepass", "") == b"OK"
+        wait_until(lambda: client.command("GET", key) == b"1", 30, "it to serve again")
+
+
 def test_a_pipeline_over_a_hanging_node_ends_in_order(cluster):
     """Replies behind the one that is late wait for it, and none is lost or changes place."""
     a, b, c = (cluster.keys_of(name, 5) for name in "ABC")

@@ -335,7 +335,7 @@ static void test_a_workers_report_is_enough(void **state)
     node_register(f, 1);
     wait_until(f, assigned);
     listener_free(&f->nodes[1].service); /* its link stays up */
-    control_report_refused(f->control, "0000000000000000000000000000000000000002");
+    control_report_refused(f->control, "0000000000000000000000000000000000000002", "");
     wait_until(f, second_is_dead);
 }
 

@@ -385,6 +385,33 @@ static void test_wrong_cursors_are_refused(void **state)
     world_end();
 }
 
+/* Else it would be done before a write that is refused, and sent again. */
+static void test_a_change_of_all_nodes_waits_for_the_clients_writes(void **state)
+{
+    (void)state;
+    struct person a;
+    world_setup(2);
+    person_init(&a);
+    SAY(&a, "FCALL f 1 %s", key_of(0, 0));
+    SAY_STOPS(&a, "FUNCTION DELETE l");
+    sent(wire_to(0, LANE_WRITE));
+    answer(wire_to(0, LANE_WRITE), ":1\r\n");
+    assert_int_equal(world.resumed, 1);
+    SAY(&a, "FUNCTION DELETE l");
+    SENT(wire_to(0, LANE_WRITE), "FUNCTION DELETE l;");
+    SENT(wire_to(1, LANE_WRITE), "FUNCTION DELETE l;");
+    /* And what is behind it waits for it. */
+    SAY_STOPS(&a, "FCALL f 1 %s", key_of(0, 0));
+    answer(wire_to(0, LANE_WRITE), "+OK\r\n");
+    assert_int_equal(world.resumed, 1);
+    answer(wire_to(1, LANE_WRITE), "+OK\r\n");
+    assert_int_equal(world.resumed, 2);
+    SAY(&a, "FCALL f 1 %s", key_of(0, 0));
+    SENT(wire_to(0, LANE_WRITE), "FCALL f 1 %s;", key_of(0, 0));
+    person_fini(&a);
+    world_end();
+}
+
 static void test_a_write_over_all_waits_for_the_clients_reads(void **state)
 {
     (void)state;
@@ -854,6 +881,7 @@ int main(void)
         cmocka_unit_test(test_scan_stays_in_its_database),
         cmocka_unit_test(test_scan_makes_a_bounded_number_of_hops),
         cmocka_unit_test(test_wrong_cursors_are_refused),
+        cmocka_unit_test(test_a_change_of_all_nodes_waits_for_the_clients_writes),
         cmocka_unit_test(test_a_write_over_all_waits_for_the_clients_reads),
         cmocka_unit_test(test_a_thousand_keys_stay_in_order),
         cmocka_unit_test(test_local_replies_keep_their_place),

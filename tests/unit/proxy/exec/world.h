@@ -106,8 +106,9 @@ static void fake_wake(void *front, int64_t at_us)
     world.wake_us = at_us;
 }
 
-static void fake_refused(void *back, const char *node_id)
+static void fake_refused(void *back, const char *node_id, const char *answer)
 {
+    (void)answer;
     (void)back;
     (void)node_id;
     world.refused++;
