@@ -9,7 +9,7 @@
 static bool must_stop(struct exec *x, struct session *s, const struct command *c)
 {
     /* Nothing may be refused behind which this was done: FCALL before FUNCTION LOAD REPLACE. */
-    if (s->pending > 0 && !(c->flags & CF_READONLY) && !s->inner) {
+    if (s->pending > 0 && (c->flags & CF_WRITE) && !s->inner) {
         session_stop(x, s, STOP_EMPTY);
         return true;
     }
@@ -18,15 +18,6 @@ static bool must_stop(struct exec *x, struct session *s, const struct command *c
         return true;
     }
     return false;
-}
-
-/* What the client says next waits for it, as it has waited for what was before: a part that is
- * refused, or whose node dies, is sent again, and nothing may have passed it by then. */
-static void stand_alone(const struct exec *x, struct session *s, const struct command *c)
-{
-    if (!(c->flags & CF_READONLY) && !s->inner) {
-        s->routes_seen = x->routes_version - 1;
-    }
 }
 
 /* Primaries of at least one shard, or all nodes alive, marked with this walk. False: a shard has
@@ -127,7 +118,6 @@ enum exec_verdict exec_all(struct exec *x, struct session *s, const struct comma
         call_send_to(x, &g->parts[i]->call, g->parts[i]->call.target, LANE_WRITE);
     }
     gather_end(x, r);
-    stand_alone(x, s, c);
     return EXEC_TAKEN;
 }
 
@@ -180,7 +170,6 @@ enum exec_verdict exec_each(struct exec *x, struct session *s, const struct comm
         call_send(x, &g->parts[i]->call);
     }
     gather_end(x, r);
-    stand_alone(x, s, c);
     return EXEC_TAKEN;
 }
 

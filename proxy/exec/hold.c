@@ -411,6 +411,9 @@ static bool is_split(const struct call *c)
  * was split happens in pieces anyway: only its own keys tell. */
 static bool order_matters(const struct exec *x, const struct call *a, const struct call *b)
 {
+    if (a->shard == CALL_NODE && a->target != b->target) {
+        return false; /* what a node lacks concerns no other */
+    }
     if (!shards_touch(a->shard, b->shard) || (!a->write && !b->write)) {
         return false;
     }
