@@ -6,8 +6,8 @@
  * member of its shard, in sync, active and not stale; primary term <= term; a node is at most once
  * in a shard; node indexes are valid. From one map to the next (map_check_next): epoch, terms and
  * primary terms never shrink; whatever changes about a shard's copies makes its term grow; a member
- * that stays has the same `since`, one that came has a newer one than the former map's term; another
- * primary, or the same one restarted, is one in a new primary term. */
+ * that stays has the same `since`, one that came has a newer one than the former map's term;
+ * another primary, or the same one restarted, is one in a new primary term. */
 #pragma once
 
 #include "common/base/obj.h"
@@ -42,7 +42,7 @@ struct map_member {
     enum replica_state state;
     bool in_sync;
     uint64_t since; /* the term in which it became a member: out and in again is another one */
-    bool stale; /* in sync as recorded, but restarted since: may lack what it acknowledged */
+    bool stale;     /* in sync as recorded, but restarted since: may lack what it acknowledged */
 };
 
 struct map_shard {

@@ -23,7 +23,7 @@
 #define TOUCH_SLOTS_FEW 16 /* of a node with very many shards */
 #define SHARDS_MANY     2048
 #define NEVER           INT64_MIN
-#define TICK_US         5000       /* while something is not as it should be */
+#define TICK_US         5000 /* while something is not as it should be */
 #define DEAF_TURNS      2
 #define STALLS_MAX      8 /* in a row, behind which silence counts though we hardly run */
 #define FENCE_US_MAX    200000

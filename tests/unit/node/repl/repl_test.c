@@ -461,7 +461,8 @@ static void test_a_member_that_knows_older_maps_than_its_primary(void **state)
     end_with_maps(&c, maps);
 }
 
-/* Its primary hears of the last map alone: what it has counted for nothing since the one between. */
+/* Its primary hears of the last map alone: what it has counted for nothing since the one between.
+ */
 static void test_a_member_that_went_and_came_between_two_maps_of_its_primary(void **state)
 {
     (void)state;
