@@ -335,13 +335,19 @@ static void unjoin(struct repl *r, struct repl_shard *s, struct member *m)
     s->read_turn = 0;
 }
 
-void primary_down(struct repl *r, struct repl_shard *s, int peer)
+/* Its JOIN of a primary term below that one, should we come to be primary in it. */
+static void forget_early(struct repl_shard *s, int peer, uint64_t below)
 {
     for (int i = 0; i < s->n_early; i++) {
-        if (s->early[i].peer == peer) {
+        if (s->early[i].peer == peer && s->early[i].term < below) {
             s->early[i--] = s->early[--s->n_early];
         }
     }
+}
+
+void primary_down(struct repl *r, struct repl_shard *s, int peer)
+{
+    forget_early(s, peer, UINT64_MAX);
     struct member *m = shard_is_primary(s) ? primary_member(s, peer) : NULL;
     if (m != NULL) {
         unjoin(r, s, m);
@@ -350,6 +356,8 @@ void primary_down(struct repl *r, struct repl_shard *s, int peer)
 
 void primary_revoked(struct repl *r, struct repl_shard *s, int peer, uint64_t term)
 {
+    /* What it promises from now on is not for the primary terms that it has left. */
+    forget_early(s, peer, term == REVOKE_LEFT ? UINT64_MAX : term);
     /* Of the present term: the answer to what we sent in the one before, which has come late. */
     if (!shard_is_primary(s) || (term != REVOKE_LEFT && term <= s->pterm)) {
         return;

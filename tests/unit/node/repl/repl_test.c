@@ -481,6 +481,40 @@ static void test_a_member_that_went_and_came_between_two_maps_of_its_primary(voi
     end_with_maps(&c, maps);
 }
 
+/* Node 1 is told that it is primary when the other one has joined it and left it again: that JOIN
+ * is worth nothing, though promises go on coming. */
+static void test_a_join_that_was_taken_back_before_its_map_came(void **state)
+{
+    (void)state;
+    struct cluster c;
+    struct map *maps[2];
+    cluster_init(&c, 12, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    assert_int_equal(c.map->shards[0].primary, 0);
+    c.stop_coordinator = true;
+    for (int i = 0; i < 2; i++) {
+        maps[i] = map_build_from(i == 0 ? c.map : maps[0]);
+        maps[i]->epoch++;
+        map_build_set_primary(&maps[i]->shards[0], 1 - i);
+        take_map(&c, 0, maps[i]);
+        run_for(&c, 2 * LEASE_US, 0);
+    }
+    take_map(&c, 1, maps[0]);
+    run_for(&c, 4 * LEASE_US, 0);
+    assert_int_equal(repl_state(c.nodes[1].r, 0), REPL_RECOVER);
+    take_map(&c, 1, maps[1]);
+    map_unref(&c.map);
+    c.map = map_ref(maps[1]);
+    map_unref(&maps[0]);
+    map_unref(&maps[1]);
+    c.stop_coordinator = false;
+    run_for(&c, LEASE_US, 1);
+    heal(&c);
+    cluster_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_copies_go_on_when_there_is_time),
         cmocka_unit_test(test_a_member_that_knows_newer_maps_than_its_primary),
         cmocka_unit_test(test_a_member_that_knows_older_maps_than_its_primary),
+        cmocka_unit_test(test_a_join_that_was_taken_back_before_its_map_came),
         cmocka_unit_test(test_a_member_that_went_and_came_between_two_maps_of_its_primary),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
