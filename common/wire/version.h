@@ -6,7 +6,8 @@
  *   2  replication: primary terms and stale members in the map, REPORT, PROGRESS, ORDER; the node's
  *      password and durability in REGISTER, settings in WELCOME
  *   3  ASK and ANSWER: an operator talks to any node
- *   4  SETTINGS; the memory limit in HEARTBEAT */
+ *   4  SETTINGS; the memory limit in HEARTBEAT
+ *   5  in the map since when each member is one; HOLLOW */
 #pragma once
 
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5

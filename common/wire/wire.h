@@ -22,7 +22,15 @@ struct wire_shards {
     size_t count;
 };
 
-enum wire_op { WIRE_ADD, WIRE_REMOVE, WIRE_HANDED, WIRE_SERVING, WIRE_HANDOVER, WIRE_DROP };
+enum wire_op {
+    WIRE_ADD,
+    WIRE_REMOVE,
+    WIRE_HANDED,
+    WIRE_SERVING,
+    WIRE_HOLLOW,
+    WIRE_HANDOVER,
+    WIRE_DROP
+};
 
 /* What is asked of a shard, or was done: see REPORT and ORDER in messages.def. */
 struct wire_change {

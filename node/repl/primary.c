@@ -526,6 +526,7 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
 void primary_enter(struct repl *r, struct repl_shard *s)
 {
     handover_stop(s);
+    s->hollow_us = 0;
     for (int i = 0; i < s->n_members; i++) {
         s->members[i].joined_us = r->now_us;
     }
@@ -559,8 +560,24 @@ void primary_leave(struct repl *r, struct repl_shard *s)
 
 /* -- what time and news demand ---------------------------------------------------------------- */
 
+/* It was chosen for what the coordinator believed it has, when no member that is surely whole was
+ * left: one of the others may have more. */
+static void say_hollow(struct repl *r, struct repl_shard *s)
+{
+    if (s->hollow_us == 0 || r->now_us - s->hollow_us >= HOLLOW_US) {
+        s->hollow_us = r->now_us;
+        log_event(LOG_WARNING, "repl", "primary of what it dropped for a full copy shard=%d",
+                  s->shard);
+        r->env.report(r->env.arg, REPL_HOLLOW, s->shard, s->pterm, r->id);
+    }
+}
+
 static bool try_serve(struct repl *r, struct repl_shard *s)
 {
+    if (s->hollow) {
+        say_hollow(r, s);
+        return false;
+    }
     pull_most(r, s);
     for (int i = 0; i < s->n_members; i++) {
         const struct member *m = &s->members[i];

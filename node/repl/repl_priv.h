@@ -29,6 +29,7 @@
 #define FENCE_US_MAX    200000
 #define REOPEN_US       1000000
 #define HANDED_US       200000 /* HANDED is repeated */
+#define HOLLOW_US       200000 /* and HOLLOW */
 #define HANDOVER_US_MAX 10000000
 #define UNWANTED_US     3000000      /* not repeated for so long: it is wanted again */
 #define COPY_SLICE      (128 * 1024) /* encoded in a turn, for all copies; and taken in one */
@@ -110,16 +111,17 @@ struct early {
 struct repl_shard {
     int shard;
     enum repl_state state;
-    uint64_t term;          /* of the shard, in the map */
-    uint64_t since;         /* the term in which we became a member */
-    uint64_t pterm;         /* the primary term that we take part in */
-    int primary;            /* peer; -1: nobody, or this node */
-    bool self_primary;      /* as the map says */
-    bool nobody;            /* the map says that nobody is primary */
-    bool whole;             /* the data is a state of the log */
-    uint64_t revoked;       /* a newer primary term that we only heard of */
-    int64_t since_us;       /* in this state */
-    int64_t defer_us;       /* promises to former primaries stand until then */
+    uint64_t term;     /* of the shard, in the map */
+    uint64_t since;    /* the term in which we became a member */
+    uint64_t pterm;    /* the primary term that we take part in */
+    int primary;       /* peer; -1: nobody, or this node */
+    bool self_primary; /* as the map says */
+    bool nobody;       /* the map says that nobody is primary */
+    bool whole;        /* the data is a state of the log */
+    bool hollow;      /* what it had was dropped for a full copy, and none has become whole since */
+    uint64_t revoked; /* a newer primary term that we only heard of */
+    int64_t since_us; /* in this state */
+    int64_t defer_us; /* promises to former primaries stand until then */
     int64_t defer_other_us; /* the same, without the one to promised_to */
     bool left;              /* promised_to was told that we left it: its promise grows no more */
     int64_t hold_us;        /* promises that we gave as primary in a former term */
@@ -145,6 +147,7 @@ struct repl_shard {
     int handing;  /* peer; -1 */
     int64_t handing_us;
     int64_t handed_us; /* last told */
+    int64_t hollow_us; /* last told; 0: not in this primary term */
 
     /* as replica */
     int promised_to;        /* peer that our promises cover, or covered, this shard for; -1: none */

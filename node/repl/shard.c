@@ -59,13 +59,14 @@ void shard_move(struct repl *r, struct repl_shard *s, enum repl_state to)
 {
     enum repl_state was = s->state;
     INVARIANT((moves[was] & TO(to)) != 0);
-    INVARIANT(to != REPL_SERVE || s->whole);
+    INVARIANT(to != REPL_SERVE || (s->whole && !s->hollow));
     INVARIANT(to != REPL_FOLLOW || s->whole);
     s->state = to;
     r->taking += (to == REPL_COPY) - (was == REPL_COPY);
     s->since_us = r->now_us;
     s->read_turn = 0;
     s->unsure_lost = true;
+    s->hollow = to == REPL_COPY || (s->hollow && to != REPL_FOLLOW);
     s->counted = s->counted && to == REPL_FOLLOW;
     LOG_DEBUG_EVENT("repl", "shard changes state shard=%d was=%s now=%s term=%llu version=%llu",
                     s->shard, repl_state_name(was), repl_state_name(to),
@@ -141,6 +142,7 @@ static void leave_shard(struct repl *r, struct repl_shard *s, uint64_t pterm)
     s->history = (struct history){0};
     s->durable = s->commit = s->commit_told = 0;
     s->whole = true;
+    s->hollow = false;
     s->trouble = false;
     s->n_early = 0;
     forget_touches(s);

@@ -154,8 +154,10 @@ static void env_whole(void *arg, int shard, const struct history *h)
 
 static void env_report(void *arg, enum repl_report what, int shard, uint64_t term, const char *node)
 {
-    static const enum wire_op ops[] = {
-        [REPL_ADD] = WIRE_ADD, [REPL_REMOVE] = WIRE_REMOVE, [REPL_HANDED] = WIRE_HANDED};
+    static const enum wire_op ops[] = {[REPL_ADD] = WIRE_ADD,
+                                       [REPL_REMOVE] = WIRE_REMOVE,
+                                       [REPL_HANDED] = WIRE_HANDED,
+                                       [REPL_HOLLOW] = WIRE_HOLLOW};
     const struct server *s = arg;
     if (s->agent != NULL) {
         agent_report(s->agent, ops[what], shard, term, node == NULL ? "" : node);

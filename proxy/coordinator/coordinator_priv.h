@@ -163,6 +163,9 @@ void failover_dead(struct coordinator *c, int64_t now_ms, int node);
 void failover_restarted(struct coordinator *c, int64_t now_ms, int node, bool durable);
 /* The same process is there again. */
 void failover_back(struct coordinator *c, int64_t now_ms, int node);
+/* The shard's primary has dropped what it was chosen for: another one, or nobody until one comes.
+ */
+void failover_hollow(struct coordinator *c, int64_t now_ms, int shard, int node);
 struct takeover {
     int shards; /* that waited for the node */
     int served; /* of these, by what another node has */

@@ -19,12 +19,13 @@ struct election {
     int elected;
     int risky; /* of these, by whole sets that restarted */
     int waiting;
+    int hollow; /* has nothing of the shard; or NODE_NONE */
 };
 
 static void begin(struct election *e, struct coordinator *c, int64_t now_ms)
 {
     const struct map *m = coordinator_latest(c);
-    *e = (struct election){.c = c, .now_ms = now_ms};
+    *e = (struct election){.c = c, .now_ms = now_ms, .hollow = NODE_NONE};
     e->primaries = mem_zalloc(sizeof(int) * (size_t)MAX(m->n_nodes, 1));
     for (int i = 0; i < m->n_shards; i++) {
         if (m->shards[i].primary != NODE_NONE) {
@@ -165,8 +166,9 @@ static bool elect(struct election *e, int shard)
         crown(e, shard, node, false);
         return true;
     }
-    if (whole_set_is_back(e, s)) {
-        crown(e, shard, best_data(e, shard), true);
+    node = whole_set_is_back(e, s) ? best_data(e, shard) : NODE_NONE;
+    if (node != NODE_NONE && node != e->hollow) {
+        crown(e, shard, node, true);
         e->risky++;
         return true;
     }
@@ -348,6 +350,32 @@ void failover_back(struct coordinator *c, int64_t now_ms, int node)
                   coordinator_latest(c)->nodes[node].id, e.elected,
                   (unsigned long long)coordinator_latest(c)->epoch);
     }
+    end(&e);
+}
+
+void failover_hollow(struct coordinator *c, int64_t now_ms, int shard, int node)
+{
+    struct election e;
+    begin(&e, c, now_ms);
+    e.hollow = node;
+    struct peer *p = registry_find(&c->registry, coordinator_latest(c)->nodes[node].id);
+    for (size_t i = 0; p != NULL && i < p->held.count; i++) {
+        struct wire_shard *held = &p->held.items[i];
+        if (held->shard == shard) {
+            held->term = held->version = 0;
+        }
+    }
+    depose(&e, shard);
+    if (another_in_sync(&coordinator_latest(c)->shards[shard], node)) {
+        leave_in_sync(c, shard, node);
+    } else {
+        map_build_set_stale(&coordinator_edit(c)->shards[shard], node);
+    }
+    bool elected = elect(&e, shard);
+    log_event(LOG_WARNING, AREA,
+              "a primary had dropped its copy for another one, which it did not get whole shard=%d "
+              "node=%s elected=%s",
+              shard, coordinator_latest(c)->nodes[node].id, elected ? "yes" : "no");
     end(&e);
 }
 

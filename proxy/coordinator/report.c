@@ -98,6 +98,15 @@ static void serving(struct coordinator *c, int64_t now_ms, const struct wire_cha
               (long long)took_ms);
 }
 
+static void hollow(struct coordinator *c, int64_t now_ms, const struct wire_change *k, int self)
+{
+    if (k->term != coordinator_latest(c)->shards[k->shard].primary_term) {
+        refuse(c, k);
+        return;
+    }
+    failover_hollow(c, now_ms, k->shard, self);
+}
+
 void report_take(struct coordinator *c, int64_t now_ms, const struct peer *p,
                  const struct wire_changes *l)
 {
@@ -123,6 +132,9 @@ void report_take(struct coordinator *c, int64_t now_ms, const struct peer *p,
             break;
         case WIRE_SERVING:
             serving(c, now_ms, k);
+            break;
+        case WIRE_HOLLOW:
+            hollow(c, now_ms, k, self);
             break;
         case WIRE_HANDOVER:
         case WIRE_DROP:

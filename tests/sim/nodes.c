@@ -305,7 +305,11 @@ static void env_report(void *arg, enum repl_report what, int shard, uint64_t ter
     if (!n->registered || n->coordinator == NULL) {
         return;
     }
-    enum wire_op op = what == REPL_ADD ? WIRE_ADD : what == REPL_REMOVE ? WIRE_REMOVE : WIRE_HANDED;
+    static const enum wire_op ops[] = {[REPL_ADD] = WIRE_ADD,
+                                       [REPL_REMOVE] = WIRE_REMOVE,
+                                       [REPL_HANDED] = WIRE_HANDED,
+                                       [REPL_HOLLOW] = WIRE_HOLLOW};
+    enum wire_op op = ops[what];
     world_say(&n->sim->world, "node %d shard %d: reports %s, term %llu, %.2s", n->index, shard,
               wire_op_name(op), (unsigned long long)term, node);
     wire_changes_add(&n->reports, op, shard, term, node);

@@ -515,6 +515,50 @@ static void test_a_join_that_was_taken_back_before_its_map_came(void **state)
     cluster_fini(&c);
 }
 
+/* The coordinator believes that it has what it had before its copy began. */
+static void test_who_dropped_its_data_for_a_copy_does_not_serve(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 13, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    kill_node(&c, 1);
+    run_for(&c, 3 * LEASE_US, 1);
+    fail_over(&c, 1, true);
+    c.nodes[0].no_copy_time = true;
+    start_node(&c, 1, false);
+    connect_nodes(&c, 1, 0);
+    run_for(&c, 10 * LEASE_US, 1);
+    int shard = 0;
+    while (repl_state(c.nodes[1].r, shard) != REPL_COPY) {
+        shard++;
+        assert_true(shard < N_SHARDS);
+    }
+    c.stop_coordinator = true;
+    c.n_requests = 0;
+    struct map *m = map_build_from(c.map);
+    m->epoch++;
+    for (int i = 0; i < 3; i++) {
+        if (i != 1 && map_shard_member(&m->shards[shard], i) >= 0) {
+            map_build_no_primary(&m->shards[shard]);
+            map_build_set_in_sync(&m->shards[shard], i, false);
+        }
+    }
+    map_build_set_primary(&m->shards[shard], 1);
+    take_map(&c, 1, m);
+    run_for(&c, 3 * LEASE_US, 0);
+    assert_int_equal(repl_state(c.nodes[1].r, shard), REPL_RECOVER);
+    int told = 0;
+    for (int i = 0; i < c.n_requests; i++) {
+        told += c.requests[i].what == REPL_HOLLOW && c.requests[i].shard == shard &&
+                c.requests[i].from == 1;
+    }
+    assert_true(told > 0);
+    map_unref(&m);
+    cluster_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_a_member_that_knows_older_maps_than_its_primary),
         cmocka_unit_test(test_a_join_that_was_taken_back_before_its_map_came),
         cmocka_unit_test(test_a_member_that_went_and_came_between_two_maps_of_its_primary),
+        cmocka_unit_test(test_who_dropped_its_data_for_a_copy_does_not_serve),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),

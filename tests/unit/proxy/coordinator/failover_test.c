@@ -164,6 +164,41 @@ static void test_when_all_in_sync_restarted_the_best_copy_serves_once_they_are_b
     stop(&f);
 }
 
+static void test_a_primary_that_has_nothing_after_all_gives_way(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(2);
+    coordinator_link_down(f->core, f->now, 1);
+    coordinator_link_down(f->core, f->now, 2);
+    struct wire_shards held[2] = {{0}, {0}};
+    for (int i = 0; i < 12; i++) {
+        wire_shards_add(&held[0], (struct wire_shard){.shard = i, .term = 3, .version = 100});
+        wire_shards_add(&held[1], (struct wire_shard){.shard = i, .term = 3, .version = 101});
+    }
+    enlist(f, 1, 2, &held[0]);
+    enlist(f, 2, 2, &held[1]);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(map_of(f)->shards[i].primary, index_of(f, 2));
+    }
+    report(f, 2, WIRE_HOLLOW, 1, map_of(f)->shards[1].primary_term - 1, 2); /* of another term */
+    report(f, 1, WIRE_HOLLOW, 2, map_of(f)->shards[2].primary_term, 1);     /* is no primary */
+    assert_int_equal(map_of(f)->shards[1].primary, index_of(f, 2));
+    assert_int_equal(map_of(f)->shards[2].primary, index_of(f, 2));
+    report(f, 2, WIRE_HOLLOW, 0, map_of(f)->shards[0].primary_term, 2);
+    const struct map_shard *s = &map_of(f)->shards[0];
+    assert_int_equal(s->primary, index_of(f, 1));
+    assert_int_equal(map_shard_in_sync(s), 1);
+    /* That has nothing either: whoever comes back with something is waited for. */
+    report(f, 1, WIRE_HOLLOW, 0, s->primary_term, 1);
+    assert_int_equal(map_of(f)->shards[0].primary, NODE_NONE);
+    coordinator_link_down(f->core, f->now, 2);
+    enlist(f, 2, 3, &held[1]);
+    assert_int_equal(map_of(f)->shards[0].primary, index_of(f, 2));
+    mem_free(held[0].items);
+    mem_free(held[1].items);
+    stop(&f);
+}
+
 static void test_a_single_copy_that_restarted_serves_again_in_a_new_primary_term(void **state)
 {
     (void)state;
@@ -267,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_an_add_from_before_a_restart_counts_for_nothing),
         cmocka_unit_test(test_reports_count_only_from_the_primary_and_under_their_term),
         cmocka_unit_test(test_when_all_in_sync_restarted_the_best_copy_serves_once_they_are_back),
+        cmocka_unit_test(test_a_primary_that_has_nothing_after_all_gives_way),
         cmocka_unit_test(test_a_single_copy_that_restarted_serves_again_in_a_new_primary_term),
         cmocka_unit_test(test_a_durable_member_of_a_set_that_is_down_need_not_wait_for_the_others),
         cmocka_unit_test(test_takeover_gives_up_what_only_a_dead_node_has),
