@@ -518,7 +518,8 @@ class Everything:
     def __init__(self):
         options = {"enable_debug_command": "yes"}
         self.alone = Node(**options).ready()
-        self.cluster = Cluster(min_nodes=3, **options)
+        # Not so quick to call a node dead: PFSELFTEST takes its time where a sanitizer looks on.
+        self.cluster = Cluster(min_nodes=3, heartbeat_interval="2s", **options)
         for name in "ABC":
             self.cluster.start_node(name, **options)
         self.cluster.wait_even()
