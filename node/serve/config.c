@@ -102,7 +102,8 @@ void config_set_for_all(struct server *s, bool local, const struct slice *argv, 
     words[0] = SLICE("CONFIG");
     words[1] = SLICE("SET");
     for (size_t i = 3; i < argc; i += 2) {
-        /* What was set later is here already, or comes; but no record has secrets. */
+        /* What was set later is here already, or comes. A password is to hold before the proxy's
+         * next connection names it. */
         if (version >= s->settings_version || is_secret(argv[i])) {
             words[n++] = argv[i];
             words[n++] = argv[i + 1];

@@ -302,15 +302,13 @@ static void accept_set(struct local_call *c, struct node_set *s)
     struct set_run *r = s->run;
     struct later *l = r->later;
     c->fanned = true;
-    /* SHOAL SETTINGS version name value ... */
+    /* SHOAL SETTINGS version name value ...; what is lent is not stored, passwords neither, but
+     * told to nodes that this worker's map has not got yet. */
     r->record = mem_alloc((2 + l->argc / 2 * 3) * sizeof(*r->record));
     r->record[r->n_record++] = SLICE("SETTINGS");
     r->record[r->n_record++] = SLICE("+OK\r\n");
     for (size_t i = THEIRS_HEAD; i + 1 < l->argc; i += 2) {
         const struct option *o = options_find(proxy_options_table(), l->argv[i]);
-        if (o != NULL && (o->flags & OPT_SECRET)) {
-            continue; /* without the right password a node can't even register */
-        }
         r->record[r->n_record++] = o == NULL ? SLICE("KEEP") : SLICE("LEND");
         r->record[r->n_record++] = l->argv[i];
         r->record[r->n_record++] = l->argv[i + 1];

@@ -152,7 +152,7 @@ def test_what_one_node_refuses_none_has():
 
 
 def test_a_worker_that_lags_behind_the_record_sets_passwords_all_the_same():
-    """What else it sets comes with the record; a password is in none."""
+    """What else it sets comes with the record; a password is needed at once."""
     cluster = Cluster(min_nodes=1, shards=4, lease="1s")
     node = cluster.start_node("A")
     cluster.wait_even()
