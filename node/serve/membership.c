@@ -54,6 +54,7 @@ void membership_take_seed(struct server *s, struct slice text)
                   "over, cursors of SCAN may miss keys");
         return;
     }
+    dispatch_run(s); /* what waits was decoded for the keyspace before */
     replicate_stop(s);
     s->hash_seed = seed;
     server_make_keyspace(s, s->ks->n_shards);

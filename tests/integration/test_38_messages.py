@@ -251,7 +251,7 @@ def test_what_is_served_elsewhere_is_left(pair):
         assert listener.reply() == [b"sunsubscribe", key.encode(), 0]
         assert messages(cache, 1) == [[b"invalidate", [key.encode()]]]
         with other.wire(10) as wire:
-            assert wire.command("RPUSH", key, "x") == 1
+            wait_until(lambda: wire.command("RPUSH", key, "x") == 1, 20, "the other one to serve")
             assert wire.command("SPUBLISH", key, "said") == 1
         assert messages(heard, 1) == [[b"smessage", key.encode(), b"said"]]
 
