@@ -50,6 +50,12 @@ int map_shard_member(const struct map_shard *s, int node)
     return -1;
 }
 
+bool map_shard_has_primary(const struct map_shard *s)
+{
+    int at = s->primary == NODE_NONE ? -1 : map_shard_member(s, s->primary);
+    return at >= 0 && s->members[at].in_sync && !s->members[at].stale;
+}
+
 int map_shard_in_sync(const struct map_shard *s)
 {
     int n = 0;

@@ -3,11 +3,12 @@
  * every thread may read the snapshot it holds without a lock. Made by map_build only.
  *
  * Always (map_check proves it): shards cover all 16384 slots in contiguous ranges; a primary is a
- * member of its shard, in sync, active and not stale; primary term <= term; a node is at most once
- * in a shard; node indexes are valid. From one map to the next (map_check_next): epoch, terms and
- * primary terms never shrink; whatever changes about a shard's copies makes its term grow; a member
- * that stays has the same `since`, one that came has a newer one than the former map's term;
- * another primary, or the same one restarted, is one in a new primary term. */
+ * member of its shard, in sync, active and not stale, or it was chosen by guess and does not serve
+ * (map_build_guess_primary); primary term <= term; a node is at most once in a shard; node indexes
+ * are valid. From one map to the next (map_check_next): epoch, terms and primary terms never
+ * shrink; whatever changes about a shard's copies makes its term grow; a member that stays has the
+ * same `since`, one that came has a newer one than the former map's term; another primary, or the
+ * same one restarted, is one in a new primary term. */
 #pragma once
 
 #include "common/base/obj.h"
@@ -102,6 +103,12 @@ bool map_build_add_member(struct map_shard *s, int node) MUSTCHECK;
 void map_build_drop_member(struct map_shard *s, int node);
 /* Makes a member the primary: active, in sync, not stale, in a new term and primary term. */
 void map_build_set_primary(struct map_shard *s, int node);
+/* Makes a member the primary for want of one that surely has all: members and in-sync set stay as
+ * they are, and it is not to serve before map_build_trust_primary. In a new term and primary term.
+ */
+void map_build_guess_primary(struct map_shard *s, int node);
+/* It has what it was chosen for: from now on it alone is in sync. In a new term. */
+void map_build_trust_primary(struct map_shard *s);
 /* Nobody is primary now: a new term, the in-sync set as it is. */
 void map_build_no_primary(struct map_shard *s);
 /* Takes a member into the in-sync set (active) or out of it (syncing), in a new term. */
@@ -109,6 +116,8 @@ void map_build_set_in_sync(struct map_shard *s, int node, bool in_sync);
 /* A member of the in-sync set that is not the primary: its data is in doubt from now on. */
 void map_build_set_stale(struct map_shard *s, int node);
 
+/* There is a primary, and it was not chosen by guess. */
+bool map_shard_has_primary(const struct map_shard *s);
 /* Members in sync, the primary and stale ones included. */
 int map_shard_in_sync(const struct map_shard *s);
 

@@ -119,6 +119,28 @@ void map_build_set_primary(struct map_shard *s, int node)
     s->primary_term = s->term;
 }
 
+void map_build_guess_primary(struct map_shard *s, int node)
+{
+    INVARIANT(s->primary == NODE_NONE && map_shard_member(s, node) >= 0);
+    s->primary = node;
+    s->term++;
+    s->primary_term = s->term;
+}
+
+void map_build_trust_primary(struct map_shard *s)
+{
+    for (int i = 0; i < s->n_members; i++) {
+        struct map_member *e = &s->members[i];
+        bool primary = e->node == s->primary;
+        if (primary || e->in_sync) {
+            e->state = primary ? REPLICA_ACTIVE : REPLICA_SYNCING;
+        }
+        e->in_sync = primary;
+        e->stale = false;
+    }
+    s->term++;
+}
+
 void map_build_no_primary(struct map_shard *s)
 {
     s->primary = NODE_NONE;

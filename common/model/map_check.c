@@ -119,8 +119,8 @@ static const char *check_shard(const struct map *m, int i)
         if (at < 0) {
             return say("shard %d: primary is no member", i);
         }
-        if (!s->members[at].in_sync || s->members[at].state != REPLICA_ACTIVE) {
-            return say("shard %d: primary is not in sync", i);
+        if (map_shard_has_primary(s) && s->members[at].state != REPLICA_ACTIVE) {
+            return say("shard %d: primary is not active", i);
         }
         if (m->nodes[s->primary].state == NODE_DEAD || m->nodes[s->primary].state == NODE_LEFT) {
             return say("shard %d: primary is dead", i);

@@ -7,7 +7,8 @@
  *      password and durability in REGISTER, settings in WELCOME
  *   3  ASK and ANSWER: an operator talks to any node
  *   4  SETTINGS; the memory limit in HEARTBEAT
- *   5  in the map since when each member is one; HOLLOW */
+ *   5  in the map since when each member is one; HOLLOW
+ *   6  primaries by guess in the map; WHOLE */
 #pragma once
 
-#define WIRE_VERSION 5
+#define WIRE_VERSION 6

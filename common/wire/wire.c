@@ -116,8 +116,8 @@ void wire_copies_add(struct wire_copies *l, const struct wire_copy *c)
     l->items[l->count++] = *c;
 }
 
-static const char *const op_names[] = {"ADD",    "REMOVE",   "HANDED", "SERVING",
-                                       "HOLLOW", "HANDOVER", "DROP"};
+static const char *const op_names[] = {"ADD",    "REMOVE", "HANDED",   "SERVING",
+                                       "HOLLOW", "WHOLE",  "HANDOVER", "DROP"};
 
 const char *wire_op_name(enum wire_op op)
 {

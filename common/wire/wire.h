@@ -28,6 +28,7 @@ enum wire_op {
     WIRE_HANDED,
     WIRE_SERVING,
     WIRE_HOLLOW,
+    WIRE_WHOLE,
     WIRE_HANDOVER,
     WIRE_DROP
 };

@@ -7,7 +7,7 @@
 #include "node/log/entry.h"
 #include "node/repl/message.h"
 
-enum repl_report { REPL_ADD, REPL_REMOVE, REPL_HANDED, REPL_HOLLOW };
+enum repl_report { REPL_ADD, REPL_REMOVE, REPL_HANDED, REPL_HOLLOW, REPL_WHOLE };
 
 enum repl_state {
     REPL_NONE,        /* not a member */
@@ -121,7 +121,8 @@ struct repl_env {
 
     /* -- the coordinator ---------------------------------------------------------------------- */
 
-    /* Repeated until a map answers it. `term` is the shard's, of the map; of HANDED and HOLLOW the
-     * primary term. `node`: whom it is about; of HANDED the one that it was handed to. */
+    /* Repeated until a map answers it. `term` is the shard's, of the map; of HANDED, HOLLOW and
+     * WHOLE the primary term. `node`: whom it is about; of HANDED the one that it was handed to.
+     */
     void (*report)(void *arg, enum repl_report what, int shard, uint64_t term, const char *node);
 };

@@ -28,7 +28,9 @@
     X(HALF_COPY, "a copy that broke off counts as whole")                                          \
     X(NO_PULL, "a new primary ignores what others are ahead")                                      \
     X(REMOVE_AT_ONCE, "a member leaves the commit set before the coordinator recorded it")         \
-    X(LANE_OPEN, "the end of a lane is known to the node that told its fate, not in the log")
+    X(LANE_OPEN, "the end of a lane is known to the node that told its fate, not in the log")      \
+    X(EARLY_KEPT, "a JOIN that waits for its map counts though its sender has left that term")     \
+    X(HOLLOW_SERVES, "a primary serves though it dropped what it was chosen for")
 
 enum repl_plant {
     PLANT_NONE,

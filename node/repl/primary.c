@@ -196,6 +196,9 @@ static bool is_ahead(const struct repl_shard *s, const struct member *m)
  * a copy (never while it is in the commit set: first the coordinator takes it out). */
 static void match(struct repl *r, struct repl_shard *s, struct member *m)
 {
+    if (s->doubted) {
+        return; /* it may have more than we; nobody is to drop anything for us yet */
+    }
     bool has = history_has(&s->history, m->last_term, m->last_version) ||
                (PLANTED(TRUST_JOIN) && m->last_version <= s->history.version);
     if (has && backlog_has(r->backlog, s->shard, m->last_version + 1)) {
@@ -213,6 +216,16 @@ static void match(struct repl *r, struct repl_shard *s, struct member *m)
     }
     if (!m->in_set) {
         copy_want(r, s, m);
+    }
+}
+
+static void match_joined(struct repl *r, struct repl_shard *s)
+{
+    for (int i = 0; i < s->n_members; i++) {
+        struct member *m = &s->members[i];
+        if (m->joined && m->flow == FLOW_NONE) {
+            match(r, s, m);
+        }
     }
 }
 
@@ -274,12 +287,7 @@ void primary_pulled(struct repl *r, struct repl_shard *s, int peer, struct slice
         return;
     }
     m->pulling = false;
-    for (int i = 0; i < s->n_members; i++) {
-        struct member *o = &s->members[i];
-        if (o->joined && o->flow == FLOW_NONE) {
-            match(r, s, o);
-        }
-    }
+    match_joined(r, s);
     repl_kick(r, s);
 }
 
@@ -357,7 +365,9 @@ void primary_down(struct repl *r, struct repl_shard *s, int peer)
 void primary_revoked(struct repl *r, struct repl_shard *s, int peer, uint64_t term)
 {
     /* What it promises from now on is not for the primary terms that it has left. */
-    forget_early(s, peer, term == REVOKE_LEFT ? UINT64_MAX : term);
+    if (!PLANTED(EARLY_KEPT)) {
+        forget_early(s, peer, term == REVOKE_LEFT ? UINT64_MAX : term);
+    }
     /* Of the present term: the answer to what we sent in the one before, which has come late. */
     if (!shard_is_primary(s) || (term != REVOKE_LEFT && term <= s->pterm)) {
         return;
@@ -519,6 +529,11 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
         }
     }
     primary_count_set(s);
+    bool doubted = s->doubted;
+    s->doubted = !map_shard_has_primary(ms);
+    if (doubted && !s->doubted && !anew) {
+        match_joined(r, s);
+    }
     s->trouble = true;
     repl_kick(r, s);
 }
@@ -526,7 +541,7 @@ void primary_map(struct repl *r, struct repl_shard *s, const struct map *m,
 void primary_enter(struct repl *r, struct repl_shard *s)
 {
     handover_stop(s);
-    s->hollow_us = 0;
+    s->said_us = NEVER;
     for (int i = 0; i < s->n_members; i++) {
         s->members[i].joined_us = r->now_us;
     }
@@ -560,12 +575,27 @@ void primary_leave(struct repl *r, struct repl_shard *s)
 
 /* -- what time and news demand ---------------------------------------------------------------- */
 
+static bool is_time_to_say(const struct repl *r, struct repl_shard *s)
+{
+    bool is = s->said_us == NEVER || r->now_us - s->said_us >= SAID_US;
+    s->said_us = is ? r->now_us : s->said_us;
+    return is;
+}
+
+/* It was chosen by guess, and is what it was chosen for. Before it serves that is to be over:
+ * should it die after it has acknowledged something, nobody else may be chosen by guess. */
+static void say_whole(struct repl *r, struct repl_shard *s)
+{
+    if (is_time_to_say(r, s)) {
+        r->env.report(r->env.arg, REPL_WHOLE, s->shard, s->pterm, r->id);
+    }
+}
+
 /* It was chosen for what the coordinator believed it has, when no member that is surely whole was
  * left: one of the others may have more. */
 static void say_hollow(struct repl *r, struct repl_shard *s)
 {
-    if (s->hollow_us == 0 || r->now_us - s->hollow_us >= HOLLOW_US) {
-        s->hollow_us = r->now_us;
+    if (is_time_to_say(r, s)) {
         log_event(LOG_WARNING, "repl", "primary of what it dropped for a full copy shard=%d",
                   s->shard);
         r->env.report(r->env.arg, REPL_HOLLOW, s->shard, s->pterm, r->id);
@@ -574,8 +604,12 @@ static void say_hollow(struct repl *r, struct repl_shard *s)
 
 static bool try_serve(struct repl *r, struct repl_shard *s)
 {
-    if (s->hollow) {
+    if (s->hollow && !PLANTED(HOLLOW_SERVES)) {
         say_hollow(r, s);
+        return false;
+    }
+    if (s->doubted) {
+        say_whole(r, s);
         return false;
     }
     pull_most(r, s);
@@ -589,12 +623,7 @@ static bool try_serve(struct repl *r, struct repl_shard *s)
         return false;
     }
     shard_move(r, s, REPL_SERVE);
-    for (int i = 0; i < s->n_members; i++) {
-        struct member *m = &s->members[i];
-        if (m->joined && m->flow == FLOW_NONE) {
-            match(r, s, m);
-        }
-    }
+    match_joined(r, s);
     primary_commit(r, s);
     repl_dirty(r, s);
     return true;
@@ -613,6 +642,9 @@ static void ask(struct repl *r, struct repl_shard *s, struct member *m, enum rep
 
 static void check_removal(struct repl *r, struct repl_shard *s, struct member *m)
 {
+    if (s->doubted) {
+        return; /* nothing of the set is ours to change */
+    }
     if (r->deaf > 0) {
         return; /* what it has said may not have been heard yet */
     }

@@ -29,7 +29,7 @@
 #define FENCE_US_MAX    200000
 #define REOPEN_US       1000000
 #define HANDED_US       200000 /* HANDED is repeated */
-#define HOLLOW_US       200000 /* and HOLLOW */
+#define SAID_US         200000 /* and HOLLOW, and WHOLE */
 #define HANDOVER_US_MAX 10000000
 #define UNWANTED_US     3000000      /* not repeated for so long: it is wanted again */
 #define COPY_SLICE      (128 * 1024) /* encoded in a turn, for all copies; and taken in one */
@@ -147,7 +147,8 @@ struct repl_shard {
     int handing;  /* peer; -1 */
     int64_t handing_us;
     int64_t handed_us; /* last told */
-    int64_t hollow_us; /* last told; 0: not in this primary term */
+    bool doubted;      /* primary by guess, until we have said that we are whole */
+    int64_t said_us;   /* the one or the other; NEVER: not in this primary term */
 
     /* as replica */
     int promised_to;        /* peer that our promises cover, or covered, this shard for; -1: none */

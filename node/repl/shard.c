@@ -59,7 +59,7 @@ void shard_move(struct repl *r, struct repl_shard *s, enum repl_state to)
 {
     enum repl_state was = s->state;
     INVARIANT((moves[was] & TO(to)) != 0);
-    INVARIANT(to != REPL_SERVE || (s->whole && !s->hollow));
+    INVARIANT(to != REPL_SERVE || (s->whole && (!s->hollow || PLANTED(HOLLOW_SERVES))));
     INVARIANT(to != REPL_FOLLOW || s->whole);
     s->state = to;
     r->taking += (to == REPL_COPY) - (was == REPL_COPY);

@@ -157,7 +157,8 @@ static void env_report(void *arg, enum repl_report what, int shard, uint64_t ter
     static const enum wire_op ops[] = {[REPL_ADD] = WIRE_ADD,
                                        [REPL_REMOVE] = WIRE_REMOVE,
                                        [REPL_HANDED] = WIRE_HANDED,
-                                       [REPL_HOLLOW] = WIRE_HOLLOW};
+                                       [REPL_HOLLOW] = WIRE_HOLLOW,
+                                       [REPL_WHOLE] = WIRE_WHOLE};
     const struct server *s = arg;
     if (s->agent != NULL) {
         agent_report(s->agent, ops[what], shard, term, node == NULL ? "" : node);

@@ -156,6 +156,18 @@ static void crown(struct election *e, int shard, int node, bool alone)
     e->c->measures.failovers++;
 }
 
+/* Nobody is left of whom it is known that it has everything: who seems to have most is asked. The
+ * in-sync set stays as it is until that one has said that it is so (WHOLE): it may have dropped all
+ * meanwhile, or go before it can answer. */
+static void guess(struct election *e, int shard, int node)
+{
+    map_build_guess_primary(&coordinator_edit(e->c)->shards[shard], node);
+    e->primaries[node]++;
+    e->elected++;
+    e->risky++;
+    e->c->measures.failovers++;
+}
+
 /* A primary for a shard that has none, if there can be one now. */
 static bool elect(struct election *e, int shard)
 {
@@ -168,8 +180,7 @@ static bool elect(struct election *e, int shard)
     }
     node = whole_set_is_back(e, s) ? best_data(e, shard) : NODE_NONE;
     if (node != NODE_NONE && node != e->hollow) {
-        crown(e, shard, node, true);
-        e->risky++;
+        guess(e, shard, node);
         return true;
     }
     e->waiting++;
@@ -208,11 +219,12 @@ void failover_dead(struct coordinator *c, int64_t now_ms, int node)
     for (int i = 0; i < coordinator_latest(c)->n_shards; i++) {
         const struct map_shard *s = &coordinator_latest(c)->shards[i];
         int at = map_shard_member(s, node);
-        if (at < 0 || !s->members[at].in_sync) {
+        bool was_primary = s->primary == node;
+        if (at < 0 || (!s->members[at].in_sync && !was_primary)) {
             continue;
         }
-        if (s->primary != NODE_NONE && s->primary != node && failover_there(c, s->primary)) {
-            if (refused) {
+        if (s->primary != NODE_NONE && !was_primary && failover_there(c, s->primary)) {
+            if (refused && map_shard_has_primary(s)) {
                 leave_in_sync(c, i, node); /* the primary need not ask for it */
             } else {
                 /* Only silent to us. If it is silent to its primary too, that asks it out, and
@@ -221,12 +233,13 @@ void failover_dead(struct coordinator *c, int64_t now_ms, int node)
             }
             continue;
         }
-        bool was_primary = s->primary == node;
         if (was_primary) {
             depose(&e, i);
             lost++;
         }
-        coordinator_edit(c)->shards[i].members[at].state = REPLICA_FAILED;
+        if (coordinator_latest(c)->shards[i].members[at].in_sync) {
+            coordinator_edit(c)->shards[i].members[at].state = REPLICA_FAILED;
+        }
         if (was_primary) {
             (void)elect(&e, i);
         }
@@ -239,10 +252,12 @@ void failover_dead(struct coordinator *c, int64_t now_ms, int node)
     end(&e);
 }
 
-static bool another_in_sync(const struct map_shard *s, int node)
+/* One that is there: of one that is not nobody knows whether it will come back with less. */
+static bool another_in_sync(const struct coordinator *c, const struct map_shard *s, int node)
 {
     for (int j = 0; j < s->n_members; j++) {
-        if (s->members[j].node != node && s->members[j].in_sync && !s->members[j].stale) {
+        const struct map_member *k = &s->members[j];
+        if (k->node != node && k->in_sync && !k->stale && failover_there(c, k->node)) {
             return true;
         }
     }
@@ -255,23 +270,22 @@ static void restart_member(struct election *e, int shard, int node, bool durable
     struct coordinator *c = e->c;
     const struct map_shard *s = &coordinator_latest(c)->shards[shard];
     int at = map_shard_member(s, node);
+    if (s->primary == node) {
+        depose(e, shard);
+        s = &coordinator_latest(c)->shards[shard];
+    }
     if (!s->members[at].in_sync) {
         /* What its former process had acknowledged may be on its way to us as a request for ADD:
          * in a new term that counts for nothing. */
         coordinator_edit(c)->shards[shard].term++;
         return;
     }
-    bool was_primary = s->primary == node;
-    if (was_primary) {
-        depose(e, shard);
-        s = &coordinator_latest(c)->shards[shard];
-    }
     if (durable && !s->members[at].stale) {
         coordinator_edit(c)->shards[shard].term++;
         coordinator_edit(c)->shards[shard].members[at].state = REPLICA_ACTIVE;
         return; /* it has all that it ever acknowledged */
     }
-    if (another_in_sync(s, node)) {
+    if (another_in_sync(c, s, node)) {
         leave_in_sync(c, shard, node);
     } else if (!s->members[at].stale) {
         map_build_set_stale(&coordinator_edit(c)->shards[shard], node);
@@ -285,13 +299,7 @@ static void restart_member(struct election *e, int shard, int node, bool durable
 static bool pass_to_another(struct election *e, int shard, int node)
 {
     struct map_shard *s = &coordinator_edit(e->c)->shards[shard];
-    int at = map_shard_member(s, node);
-    bool others = false;
-    for (int j = 0; j < s->n_members; j++) {
-        others |= j != at && s->members[j].in_sync && !s->members[j].stale &&
-                  failover_there(e->c, s->members[j].node);
-    }
-    if (!s->members[at].in_sync || !others) {
+    if (!s->members[map_shard_member(s, node)].in_sync || !another_in_sync(e->c, s, node)) {
         return false;
     }
     leave_in_sync(e->c, shard, node);
@@ -327,6 +335,18 @@ void failover_restarted(struct coordinator *c, int64_t now_ms, int node, bool du
     end(&e);
 }
 
+/* Members that restarted while their primary was not there, and so stayed in the set. */
+static void let_stale_go(struct coordinator *c, int shard)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    for (int j = 0; j < s->n_members; j++) {
+        if (s->members[j].in_sync && s->members[j].stale) {
+            leave_in_sync(c, shard, s->members[j].node);
+            s = &coordinator_latest(c)->shards[shard];
+        }
+    }
+}
+
 void failover_back(struct coordinator *c, int64_t now_ms, int node)
 {
     struct election e;
@@ -341,7 +361,9 @@ void failover_back(struct coordinator *c, int64_t now_ms, int node)
             s->members[at].state == REPLICA_FAILED) {
             coordinator_edit(c)->shards[i].members[at].state = REPLICA_ACTIVE;
         }
-        if (s->primary == NODE_NONE && map_shard_home(s) != NODE_NONE) {
+        if (s->primary == node && map_shard_has_primary(s)) {
+            let_stale_go(c, i);
+        } else if (s->primary == NODE_NONE && map_shard_home(s) != NODE_NONE) {
             (void)elect(&e, i);
         }
     }
@@ -366,9 +388,11 @@ void failover_hollow(struct coordinator *c, int64_t now_ms, int shard, int node)
         }
     }
     depose(&e, shard);
-    if (another_in_sync(&coordinator_latest(c)->shards[shard], node)) {
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    int at = map_shard_member(s, node);
+    if (s->members[at].in_sync && another_in_sync(c, s, node)) {
         leave_in_sync(c, shard, node);
-    } else {
+    } else if (s->members[at].in_sync && !s->members[at].stale) {
         map_build_set_stale(&coordinator_edit(c)->shards[shard], node);
     }
     bool elected = elect(&e, shard);

@@ -296,7 +296,7 @@ static void step_shard(struct stepping *x, int shard, bool repairs)
         }
         return;
     }
-    if (s->primary == NODE_NONE) {
+    if (!map_shard_has_primary(s)) { /* what any of the others has may be all that there is */
         set_state(x, shard, MOVE_IDLE, MOVE_NO_REASON);
         return;
     }

@@ -28,7 +28,7 @@ static void add(struct coordinator *c, const struct wire_change *k, int node)
     const struct map_shard *s = &m->shards[k->shard];
     int at = map_shard_member(s, node);
     if ((k->term != s->term && !COORD_PLANTED(REPORT_TERM)) || at < 0 || s->members[at].in_sync ||
-        !failover_there(c, node)) {
+        !map_shard_has_primary(s) || !failover_there(c, node)) {
         refuse(c, k);
         return;
     }
@@ -44,7 +44,8 @@ static void remove_from(struct coordinator *c, const struct wire_change *k, int 
 {
     const struct map_shard *s = &coordinator_latest(c)->shards[k->shard];
     int at = map_shard_member(s, node);
-    if ((k->term != s->term && !COORD_PLANTED(REPORT_TERM)) || at < 0 || s->primary == node) {
+    if ((k->term != s->term && !COORD_PLANTED(REPORT_TERM)) || at < 0 || s->primary == node ||
+        !map_shard_has_primary(s)) {
         refuse(c, k);
         return;
     }
@@ -68,7 +69,7 @@ static void handed(struct coordinator *c, const struct wire_change *k, int node)
     const struct map_shard *s = &m->shards[k->shard];
     int at = map_shard_member(s, node);
     bool whole = at >= 0 && s->members[at].in_sync && !s->members[at].stale;
-    if (k->term != s->primary_term || at < 0 || s->primary == node ||
+    if (k->term != s->primary_term || at < 0 || s->primary == node || !map_shard_has_primary(s) ||
         !(whole || COORD_PLANTED(HANDED_STALE)) || m->nodes[node].state == NODE_DEAD) {
         refuse(c, k);
         return;
@@ -107,6 +108,21 @@ static void hollow(struct coordinator *c, int64_t now_ms, const struct wire_chan
     failover_hollow(c, now_ms, k->shard, self);
 }
 
+static void whole(struct coordinator *c, const struct wire_change *k)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[k->shard];
+    if (k->term != s->primary_term || map_shard_has_primary(s)) {
+        refuse(c, k);
+        return;
+    }
+    int in_sync = map_shard_in_sync(s);
+    map_build_trust_primary(&coordinator_edit(c)->shards[k->shard]);
+    if (in_sync > 1) {
+        c->measures.removed += (uint64_t)in_sync - 1;
+        c->news[k->shard].in_sync_changes += (uint32_t)in_sync - 1;
+    }
+}
+
 void report_take(struct coordinator *c, int64_t now_ms, const struct peer *p,
                  const struct wire_changes *l)
 {
@@ -135,6 +151,9 @@ void report_take(struct coordinator *c, int64_t now_ms, const struct peer *p,
             break;
         case WIRE_HOLLOW:
             hollow(c, now_ms, k, self);
+            break;
+        case WIRE_WHOLE:
+            whole(c, k);
             break;
         case WIRE_HANDOVER:
         case WIRE_DROP:

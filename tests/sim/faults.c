@@ -349,7 +349,7 @@ void faults_end(struct sim *s)
 {
     struct world *w = &s->world;
     s->storm = false;
-    s->aim.armed = false;
+    s->aim.moment = AIM_NONE;
     world_say(w, "the faults end");
     set_paths(s, PEACE_LOW_US, PEACE_HIGH_US);
     restart_coordinator(s, 0);

@@ -268,6 +268,9 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
         wire_changes_add(&n->reports, WIRE_SERVING, shard, repl_term(n->repl, shard), n->id);
     }
     n->sim->counts.handovers += now == REPL_RESIGNED;
+    if (now == REPL_COPY) {
+        schemes_copies(n->sim, shard);
+    }
 }
 
 static void env_discard(void *arg, int shard)
@@ -308,7 +311,8 @@ static void env_report(void *arg, enum repl_report what, int shard, uint64_t ter
     static const enum wire_op ops[] = {[REPL_ADD] = WIRE_ADD,
                                        [REPL_REMOVE] = WIRE_REMOVE,
                                        [REPL_HANDED] = WIRE_HANDED,
-                                       [REPL_HOLLOW] = WIRE_HOLLOW};
+                                       [REPL_HOLLOW] = WIRE_HOLLOW,
+                                       [REPL_WHOLE] = WIRE_WHOLE};
     enum wire_op op = ops[what];
     world_say(&n->sim->world, "node %d shard %d: reports %s, term %llu, %.2s", n->index, shard,
               wire_op_name(op), (unsigned long long)term, node);

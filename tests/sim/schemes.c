@@ -88,11 +88,11 @@ static void strike(void *arg, uint64_t i)
 void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about)
 {
     struct sim_aim *a = &s->aim;
-    if (!a->armed || a->election || a->node != node || a->shard != shard || a->what != what ||
+    if (a->moment != AIM_REPORT || a->node != node || a->shard != shard || a->what != what ||
         (a->victim >= 0 && a->victim != about)) {
         return;
     }
-    a->armed = false;
+    a->moment = AIM_NONE;
     world_say(&s->world, "node %d is to be hit before that arrives", about);
     world_after(&s->world, world_between(&s->world, 0, a->slow_us / 2), strike, s, (uint64_t)about);
 }
@@ -104,7 +104,7 @@ static void take_aim(struct sim *s, const struct place *p, enum repl_report what
     struct world *w = &s->world;
     int c = coordinators_host(s->coordinator)->index;
     int64_t slow = world_between(w, s->set.lease_us / 4, 3 * s->set.lease_us);
-    s->aim = (struct sim_aim){.armed = true,
+    s->aim = (struct sim_aim){.moment = AIM_REPORT,
                               .node = p->primary,
                               .shard = p->shard,
                               .what = what,
@@ -166,21 +166,49 @@ static void forget_promise(struct sim *s)
     }
     world_say(&s->world, "who follows %d will start anew", p.primary);
     lose_coordinator(s, p.primary, 4 * s->set.lease_us);
-    s->aim = (struct sim_aim){.armed = true,
-                              .election = true,
+    s->aim = (struct sim_aim){.moment = AIM_ELECTION,
                               .node = p.primary,
                               .shard = p.shard,
                               .down_us = world_between(&s->world, 500, 5000)};
 }
 
+/* A primary is back before anybody has missed it; who follows it learns so late that yet another
+ * one has been elected meanwhile: does what was said to it in between still count? */
+static void late_election(struct sim *s)
+{
+    struct place p;
+    if (!find_place(s, 2, &p)) {
+        return;
+    }
+    world_say(&s->world, "who follows %d will hear of it late", p.primary);
+    s->aim = (struct sim_aim){.moment = AIM_UNHEARD, .node = p.primary, .shard = p.shard};
+    faults_crash(s, p.primary, false, world_between(&s->world, 2, 80) * US_PER_MS);
+}
+
+static void elect_unheard(struct sim *s, int to)
+{
+    struct world *w = &s->world;
+    int c = coordinators_host(s->coordinator)->index;
+    int64_t dead = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+    int64_t slow = dead + world_between(w, 0, 6 * s->set.lease_us);
+    world_say(w, "%d will hear of its election in %.3f s", to, (double)slow / 1e6);
+    faults_slow(s, c, to, slow, slow, slow);
+    faults_cut(s, to, c, dead + s->set.lease_us);
+}
+
 void schemes_elected(struct sim *s, int shard, int from, int to)
 {
     struct sim_aim *a = &s->aim;
-    if (!s->storm || !a->armed || !a->election || a->shard != shard || a->node != from ||
-        !node_is_up(s->nodes[to])) {
+    bool unheard = a->moment == AIM_UNHEARD;
+    if (!s->storm || (!unheard && a->moment != AIM_ELECTION) || a->shard != shard ||
+        a->node != from || !node_is_up(s->nodes[to])) {
         return;
     }
-    a->armed = false;
+    a->moment = AIM_NONE;
+    if (unheard) {
+        elect_unheard(s, to);
+        return;
+    }
     faults_cut(s, from, to, 2 * s->set.lease_us);
     faults_cut(s, to, from, 2 * s->set.lease_us);
     world_after(&s->world, world_between(&s->world, 0, 2000), strike, s, (uint64_t)to);
@@ -261,6 +289,52 @@ static void blackout(struct sim *s)
     }
 }
 
+/* --- copies --- */
+
+/* A primary that only proxies reach writes on, unheard; nobody writes to who follows it. So it
+ * comes back with more than that one has, and drops it for a copy; in that moment the source starts
+ * anew, and who has most is to be primary. */
+static void lose_source(struct sim *s)
+{
+    struct world *w = &s->world;
+    struct place p;
+    if (s->set.fsync == FSYNC_ALWAYS || !find_place(s, 1, &p)) {
+        return;
+    }
+    int64_t t = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) +
+                world_between(w, 2 * s->set.lease_us, 6 * s->set.lease_us);
+    int64_t longer = t + world_between(w, 0, 4 * s->set.lease_us);
+    int c = coordinators_host(s->coordinator)->index;
+    world_say(w, "only proxies reach %d, and nobody else, for %.3f s", p.primary, (double)t / 1e6);
+    faults_cut(s, p.primary, c, t);
+    faults_cut(s, c, p.primary, t);
+    for (int i = 0; i < s->n_nodes; i++) {
+        if (i == p.primary) {
+            continue;
+        }
+        faults_cut(s, p.primary, i, t);
+        faults_cut(s, i, p.primary, t);
+        for (int k = 0; k < s->set.proxies; k++) {
+            faults_cut(s, proxy_host(s->proxies[k])->index, i, longer);
+        }
+    }
+    s->aim = (struct sim_aim){
+        .moment = AIM_COPY, .shard = p.shard, .down_us = world_between(w, 5, 60) * US_PER_MS};
+}
+
+void schemes_copies(struct sim *s, int shard)
+{
+    const struct map *m = coordinators_map(s->coordinator);
+    const struct map_shard *ms = &m->shards[shard];
+    if (s->aim.moment != AIM_COPY || s->aim.shard != shard || ms->primary == NODE_NONE) {
+        return;
+    }
+    s->aim.moment = AIM_NONE;
+    world_say(&s->world, "a copy of shard %d has begun: its source will go", shard);
+    world_after(&s->world, world_between(&s->world, 0, 5000), strike, s,
+                (uint64_t)m->nodes[ms->primary].port - 7000);
+}
+
 /* --- what becomes of a lane's bytes --- */
 
 static void break_lanes(void *arg, uint64_t pair)
@@ -327,8 +401,8 @@ static void late_question(struct sim *s)
 void schemes_one(struct sim *s)
 {
     static void (*const all[])(struct sim *) = {
-        apart,         apart,     apart,         overtake_add,  overtake_handover,
-        hold_back,     hold_back, late_question, late_question, forget_promise,
-        late_promises, half_open, blink,         blackout};
+        apart,     apart,         apart,         overtake_add,   overtake_handover, hold_back,
+        hold_back, late_question, late_question, forget_promise, late_promises,     half_open,
+        blink,     blackout,      late_election, lose_source,    lose_source};
     all[rng_below(&s->world.rng, ARRAY_LEN(all))](s);
 }

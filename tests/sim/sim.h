@@ -160,9 +160,15 @@ struct sim_counts {
 };
 
 /* A fault that waits for its moment, see schemes.c. */
+enum sim_moment {
+    AIM_NONE,
+    AIM_REPORT,   /* `node` asks the coordinator for something */
+    AIM_ELECTION, /* of another primary than `node` */
+    AIM_UNHEARD,  /* the same; the elected one is to learn of it late */
+    AIM_COPY,     /* a member of the shard drops what it has for a full copy */
+};
 struct sim_aim {
-    bool armed;
-    bool election; /* of another primary than `node`; else a report of `node` */
+    enum sim_moment moment;
     int node;
     int shard;
     enum repl_report what;
@@ -291,6 +297,8 @@ void faults_crash(struct sim *s, int node, bool power, int64_t down_us);
 void schemes_one(struct sim *s);
 /* Recorded: another primary. */
 void schemes_elected(struct sim *s, int shard, int from, int to);
+/* A member drops what it has for a full copy. */
+void schemes_copies(struct sim *s, int shard);
 /* A node asks the coordinator for something about another one. */
 void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about);
 

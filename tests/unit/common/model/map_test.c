@@ -319,6 +319,44 @@ static void test_every_change_of_the_copies_is_a_new_term(void **state)
     map_unref(&old);
 }
 
+static void test_a_primary_by_guess_changes_no_member_until_it_is_trusted(void **state)
+{
+    (void)state;
+    struct map *old = make(8, 4);
+    struct map *next = map_build_from(old);
+    next->epoch++;
+    struct map_shard *s = &next->shards[0];
+    int had = s->primary;
+    int replica = s->members[0].node == had ? s->members[1].node : s->members[0].node;
+    map_build_set_in_sync(s, replica, false);
+    assert_true(map_shard_has_primary(s));
+    map_build_no_primary(s);
+    assert_false(map_shard_has_primary(s));
+    map_build_set_stale(s, had);
+    map_build_guess_primary(s, replica);
+    assert_int_equal(s->primary_term, s->term);
+    assert_false(map_shard_has_primary(s));
+    assert_int_equal(map_shard_in_sync(s), 1);
+    assert_null(map_check_next(old, next));
+    struct str bytes = {0};
+    map_encode(next, &bytes);
+    struct map *back = map_decode(str_slice(&bytes));
+    assert_non_null(back);
+    assert_same(next, back);
+    uint64_t term = s->primary_term;
+    map_build_trust_primary(s);
+    assert_true(map_shard_has_primary(s));
+    assert_int_equal(map_shard_in_sync(s), 1);
+    assert_false(s->members[map_shard_member(s, had)].in_sync);
+    assert_int_equal(s->primary_term, term);
+    assert_true(s->term > term);
+    assert_null(map_check_next(old, next));
+    map_unref(&back);
+    map_unref(&next);
+    map_unref(&old);
+    str_fini(&bytes);
+}
+
 static void test_removing_a_node_shifts_indexes_and_changes_nobody_else(void **state)
 {
     (void)state;
@@ -364,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_a_member_that_comes_again_is_another_one),
         cmocka_unit_test(test_a_primarys_term_is_its_own),
         cmocka_unit_test(test_every_change_of_the_copies_is_a_new_term),
+        cmocka_unit_test(test_a_primary_by_guess_changes_no_member_until_it_is_trusted),
         cmocka_unit_test(test_removing_a_node_shifts_indexes_and_changes_nobody_else),
         cmocka_unit_test(test_counts_of_a_node),
     };

@@ -515,6 +515,16 @@ static void test_a_join_that_was_taken_back_before_its_map_came(void **state)
     cluster_fini(&c);
 }
 
+static int times_said(const struct cluster *c, enum repl_report what, int shard, int from)
+{
+    int n = 0;
+    for (int i = 0; i < c->n_requests; i++) {
+        n += c->requests[i].what == what && c->requests[i].shard == shard &&
+             c->requests[i].from == from;
+    }
+    return n;
+}
+
 /* The coordinator believes that it has what it had before its copy began. */
 static void test_who_dropped_its_data_for_a_copy_does_not_serve(void **state)
 {
@@ -549,12 +559,54 @@ static void test_who_dropped_its_data_for_a_copy_does_not_serve(void **state)
     take_map(&c, 1, m);
     run_for(&c, 3 * LEASE_US, 0);
     assert_int_equal(repl_state(c.nodes[1].r, shard), REPL_RECOVER);
-    int told = 0;
-    for (int i = 0; i < c.n_requests; i++) {
-        told += c.requests[i].what == REPL_HOLLOW && c.requests[i].shard == shard &&
-                c.requests[i].from == 1;
+    assert_true(times_said(&c, REPL_HOLLOW, shard, 1) > 0);
+    map_unref(&m);
+    cluster_fini(&c);
+}
+
+/* It may lack what others have: it neither serves nor makes them drop anything until its word that
+ * it is whole is recorded. */
+static void test_a_primary_by_guess_waits_for_its_record(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 14, 2);
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    int shard = 0;
+    while (c.map->shards[shard].primary == 1 || map_shard_member(&c.map->shards[shard], 1) < 0) {
+        shard++;
+        assert_true(shard < N_SHARDS);
     }
-    assert_true(told > 0);
+    int other = c.map->shards[shard].primary;
+    c.stop_coordinator = true;
+    c.n_requests = 0;
+    struct map *m = map_build_from(c.map);
+    m->epoch++;
+    map_build_no_primary(&m->shards[shard]);
+    map_build_set_stale(&m->shards[shard], other);
+    map_build_set_stale(&m->shards[shard], 1);
+    map_build_guess_primary(&m->shards[shard], 1);
+    assert_null(map_check_next(c.map, m));
+    take_map(&c, 1, m);
+    take_map(&c, other, m);
+    run_for(&c, 5 * LEASE_US, 0);
+    assert_int_equal(repl_state(c.nodes[1].r, shard), REPL_RECOVER);
+    assert_int_equal(repl_state(c.nodes[other].r, shard), REPL_MEMBER_JOIN);
+    assert_true(times_said(&c, REPL_WHOLE, shard, 1) > 1);
+    assert_int_equal(times_said(&c, REPL_REMOVE, shard, 1), 0);
+    struct map *next = map_build_from(m);
+    next->epoch++;
+    map_build_trust_primary(&next->shards[shard]);
+    assert_null(map_check_next(m, next));
+    assert_int_equal(map_shard_in_sync(&next->shards[shard]), 1);
+    take_map(&c, 1, next);
+    take_map(&c, other, next);
+    run_for(&c, 5 * LEASE_US, 0);
+    assert_int_equal(repl_state(c.nodes[1].r, shard), REPL_SERVE);
+    assert_int_equal(repl_state(c.nodes[other].r, shard), REPL_FOLLOW);
+    assert_int_equal(times_said(&c, REPL_HOLLOW, shard, 1), 0);
+    map_unref(&next);
     map_unref(&m);
     cluster_fini(&c);
 }
@@ -570,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_a_join_that_was_taken_back_before_its_map_came),
         cmocka_unit_test(test_a_member_that_went_and_came_between_two_maps_of_its_primary),
         cmocka_unit_test(test_who_dropped_its_data_for_a_copy_does_not_serve),
+        cmocka_unit_test(test_a_primary_by_guess_waits_for_its_record),
         cmocka_unit_test(test_what_was_missed_comes_from_the_backlog),
         cmocka_unit_test(test_a_handover_is_short),
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),

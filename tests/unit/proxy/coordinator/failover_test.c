@@ -146,15 +146,26 @@ static void test_when_all_in_sync_restarted_the_best_copy_serves_once_they_are_b
     enlist(f, 1, 2, &held[0]);
     for (int i = 0; i < 12; i++) { /* node 2 has not restarted, as far as we know */
         assert_int_not_equal(map_of(f)->shards[i].primary, index_of(f, 1));
-        assert_int_equal(map_shard_in_sync(&map_of(f)->shards[i]), 1);
+        assert_int_equal(map_shard_in_sync(&map_of(f)->shards[i]), 2);
     }
     enlist(f, 2, 2, &held[1]);
     for (int i = 0; i < 12; i++) {
         const struct map_shard *s = &map_of(f)->shards[i];
         assert_int_equal(s->primary, index_of(f, i < 6 ? 1 : 2));
-        assert_int_equal(map_shard_in_sync(s), 1);
+        assert_false(map_shard_has_primary(s)); /* by guess: it has not said so yet */
     }
     assert_non_null(strstr(f->warning, "every node in sync restarted"));
+    report(f, 1, WIRE_WHOLE, 0, map_of(f)->shards[0].primary_term - 1, 1); /* of another term */
+    report(f, 2, WIRE_WHOLE, 0, map_of(f)->shards[0].primary_term, 2);     /* is no primary */
+    assert_false(map_shard_has_primary(&map_of(f)->shards[0]));
+    vouch(f, 1);
+    vouch(f, 2);
+    for (int i = 0; i < 12; i++) {
+        const struct map_shard *s = &map_of(f)->shards[i];
+        assert_int_equal(s->primary, index_of(f, i < 6 ? 1 : 2));
+        assert_true(map_shard_has_primary(s));
+        assert_int_equal(map_shard_in_sync(s), 1);
+    }
     work(f, 2, 5);
     for (int i = 0; i < 12; i++) {
         assert_int_equal(map_shard_in_sync(&map_of(f)->shards[i]), 2);
@@ -187,13 +198,79 @@ static void test_a_primary_that_has_nothing_after_all_gives_way(void **state)
     report(f, 2, WIRE_HOLLOW, 0, map_of(f)->shards[0].primary_term, 2);
     const struct map_shard *s = &map_of(f)->shards[0];
     assert_int_equal(s->primary, index_of(f, 1));
-    assert_int_equal(map_shard_in_sync(s), 1);
     /* That has nothing either: whoever comes back with something is waited for. */
     report(f, 1, WIRE_HOLLOW, 0, s->primary_term, 1);
     assert_int_equal(map_of(f)->shards[0].primary, NODE_NONE);
     coordinator_link_down(f->core, f->now, 2);
     enlist(f, 2, 3, &held[1]);
     assert_int_equal(map_of(f)->shards[0].primary, index_of(f, 2));
+    mem_free(held[0].items);
+    mem_free(held[1].items);
+    stop(&f);
+}
+
+static void test_who_restarts_stays_in_the_set_until_its_primary_is_known_to_be_there(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(3);
+    int shard = shard_of(f, 1, true);
+    int replica = number_of(f, map_of(f)->shards[shard].members[0].node);
+    replica = replica == 1 ? number_of(f, map_of(f)->shards[shard].members[1].node) : replica;
+    coordinator_link_down(f->core, f->now, 1); /* has it lost its data, too? */
+    enlist(f, replica, 2, NULL);
+    const struct map_shard *s = &map_of(f)->shards[shard];
+    assert_int_equal(s->primary, index_of(f, 1));
+    assert_int_equal(map_shard_in_sync(s), 2);
+    assert_true(s->members[map_shard_member(s, index_of(f, replica))].stale);
+    enlist(f, 1, 1, NULL); /* no */
+    s = &map_of(f)->shards[shard];
+    assert_int_equal(s->primary, index_of(f, 1));
+    assert_int_equal(map_shard_in_sync(s), 1);
+    assert_false(s->members[map_shard_member(s, index_of(f, replica))].in_sync);
+    stop(&f);
+}
+
+/* Whatever the one that was guessed may ask for, and whether it stays: the others keep what they
+ * have, and the set stays as it was. */
+static void test_a_guess_changes_nothing_until_it_is_confirmed(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(2);
+    report(f, 1, WIRE_REMOVE, 0, map_of(f)->shards[0].term, 2); /* one of them is its primary */
+    report(f, 2, WIRE_REMOVE, 0, map_of(f)->shards[0].term, 1);
+    const struct map_shard *s = &map_of(f)->shards[0];
+    assert_int_equal(map_shard_in_sync(s), 1);
+    int had = number_of(f, s->primary);
+    int other = 3 - had;
+    struct wire_shards held[2] = {{0}, {0}}; /* the other one had more, as it seems */
+    wire_shards_add(&held[had - 1], (struct wire_shard){.shard = 0, .term = 3, .version = 100});
+    wire_shards_add(&held[other - 1], (struct wire_shard){.shard = 0, .term = 3, .version = 101});
+    for (int life = 2; life < 6; life++) {
+        coordinator_link_down(f->core, f->now, (uint64_t)other);
+        enlist(f, other, life, &held[other - 1]);
+        coordinator_link_down(f->core, f->now, (uint64_t)had);
+        enlist(f, had, life, &held[had - 1]);
+        s = &map_of(f)->shards[0];
+        assert_int_equal(s->primary, index_of(f, other));
+        report(f, other, WIRE_REMOVE, 0, s->term, had);
+        report(f, other, WIRE_HANDED, 0, s->primary_term, had);
+        enlist(f, 3, life, NULL); /* somebody who could take over */
+        catch_up(f);
+        tick(f, 200);
+        s = &map_of(f)->shards[0];
+        assert_int_equal(s->primary, index_of(f, other));
+        assert_int_equal(s->n_members, 2);
+        assert_false(s->members[map_shard_member(s, index_of(f, other))].in_sync);
+        assert_true(s->members[map_shard_member(s, index_of(f, had))].in_sync);
+    }
+    refuse_probe(f, other); /* what that found is from before it registered */
+    refuse_probe(f, other); /* who was guessed goes: who had it is there */
+    s = &map_of(f)->shards[0];
+    assert_int_equal(s->primary, index_of(f, had));
+    vouch(f, had);
+    s = &map_of(f)->shards[0];
+    assert_true(map_shard_has_primary(s));
+    assert_int_equal(map_shard_in_sync(s), 1);
     mem_free(held[0].items);
     mem_free(held[1].items);
     stop(&f);
@@ -303,6 +380,8 @@ int main(void)
         cmocka_unit_test(test_reports_count_only_from_the_primary_and_under_their_term),
         cmocka_unit_test(test_when_all_in_sync_restarted_the_best_copy_serves_once_they_are_back),
         cmocka_unit_test(test_a_primary_that_has_nothing_after_all_gives_way),
+        cmocka_unit_test(test_a_guess_changes_nothing_until_it_is_confirmed),
+        cmocka_unit_test(test_who_restarts_stays_in_the_set_until_its_primary_is_known_to_be_there),
         cmocka_unit_test(test_a_single_copy_that_restarted_serves_again_in_a_new_primary_term),
         cmocka_unit_test(test_a_durable_member_of_a_set_that_is_down_need_not_wait_for_the_others),
         cmocka_unit_test(test_takeover_gives_up_what_only_a_dead_node_has),

@@ -307,6 +307,17 @@ static inline void ask_out(struct fixture *f)
     }
 }
 
+/* Node n has everything that it was chosen for by guess. */
+static inline void vouch(struct fixture *f, int n)
+{
+    for (int i = 0; i < map_of(f)->n_shards; i++) {
+        const struct map_shard *s = &map_of(f)->shards[i];
+        if (s->primary == index_of(f, n) && !map_shard_has_primary(s)) {
+            report(f, n, WIRE_WHOLE, i, s->primary_term, n);
+        }
+    }
+}
+
 /* Node n does what it was ordered to. */
 static inline void obey(struct fixture *f, int n)
 {
@@ -382,6 +393,7 @@ static inline void work(struct fixture *f, int n, int rounds)
     for (int round = 0; round < rounds; round++) {
         for (int i = 1; i <= n; i++) {
             confirm(f, i);
+            vouch(f, i);
         }
         catch_up(f);
         for (int i = 1; i <= n; i++) {

@@ -386,6 +386,9 @@ static bool serves(const struct world *w, const struct sim_node *n, int shard)
         return false;
     }
     const struct map_shard *s = &n->map->shards[shard];
+    if (!map_shard_has_primary(s)) {
+        return false;
+    }
     for (int j = 0; j < s->n_members; j++) {
         int node = node_of(n->map, s->members[j].node);
         bool counts = s->members[j].in_sync || (n->asked[shard] >> node & 1) != 0;
@@ -461,6 +464,10 @@ static void tend(struct world *w, struct sim_node *n, int shard, struct wire_cha
     const struct map_shard *s = &n->map->shards[shard];
     if (n->resigned[shard] == s->primary_term && w->now - n->resigned_at[shard] > 1000) {
         n->resigned[shard] = 0; /* REOPEN */
+    }
+    if (acts_as_primary(n, shard) && !map_shard_has_primary(s)) {
+        wire_changes_add(to, WIRE_WHOLE, shard, s->primary_term, n->id);
+        return;
     }
     for (int j = 0; j < s->n_members && acts_as_primary(n, shard); j++) {
         int node = node_of(n->map, s->members[j].node);
