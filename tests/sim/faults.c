@@ -93,9 +93,19 @@ static void crash(struct sim *s, int i, bool power)
     faults_crash(s, i, power, some_time(&s->world, 50 * US_PER_MS, 60 * US_PER_S));
 }
 
-static void pause_host(struct sim *s, struct host *h)
+void faults_crash_coordinator(struct sim *s)
 {
     struct world *w = &s->world;
+    if (coordinators_up(s->coordinator)) {
+        coordinators_crash(s->coordinator);
+        world_after(w, some_time(w, 50 * US_PER_MS, 20 * US_PER_S), restart_coordinator, s, 0);
+    }
+}
+
+void faults_pause(struct sim *s, int i)
+{
+    struct world *w = &s->world;
+    struct host *h = &w->hosts[i];
     if (h->up && !h->paused) {
         world_say(w, "host %d is stopped", h->index);
         host_pause(h);
@@ -253,7 +263,7 @@ static void one_fault(struct sim *s)
     case 5:
     case 6:
     case 7:
-        pause_host(s, &w->hosts[j]);
+        faults_pause(s, j);
         break;
     case 8:
     case 9:
@@ -275,10 +285,7 @@ static void one_fault(struct sim *s)
         world_after(w, some_time(w, US_PER_S, 20 * US_PER_S), fast_disk, s, (uint64_t)i);
         break;
     case 16:
-        if (coordinators_up(s->coordinator)) {
-            coordinators_crash(s->coordinator);
-            world_after(w, some_time(w, 50 * US_PER_MS, 20 * US_PER_S), restart_coordinator, s, 0);
-        }
+        faults_crash_coordinator(s);
         break;
     case 17:
         if (proxy_is_up(s->proxies[proxy])) {

@@ -42,7 +42,8 @@ uint64_t node_incarnation(const struct sim_node *n)
 
 bool node_serves(const struct sim_node *n, int shard)
 {
-    return n->up && repl_state(n->repl, shard) == REPL_SERVE &&
+    /* One that is stopped looks at its leases anew in the turn in which it goes on. */
+    return n->up && !n->host->paused && repl_state(n->repl, shard) == REPL_SERVE &&
            repl_may_read(n->repl, shard, host_now_us(n->host)) == REPL_YES;
 }
 
@@ -268,9 +269,7 @@ static void env_state(void *arg, int shard, enum repl_state was, enum repl_state
         wire_changes_add(&n->reports, WIRE_SERVING, shard, repl_term(n->repl, shard), n->id);
     }
     n->sim->counts.handovers += now == REPL_RESIGNED;
-    if (now == REPL_COPY) {
-        schemes_copies(n->sim, shard);
-    }
+    schemes_state(n->sim, n->index, shard, now);
 }
 
 static void env_discard(void *arg, int shard)

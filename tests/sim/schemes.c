@@ -322,17 +322,104 @@ static void lose_source(struct sim *s)
         .moment = AIM_COPY, .shard = p.shard, .down_us = world_between(w, 5, 60) * US_PER_MS};
 }
 
-void schemes_copies(struct sim *s, int shard)
+static void source_goes(struct sim *s, int shard)
 {
     const struct map *m = coordinators_map(s->coordinator);
     const struct map_shard *ms = &m->shards[shard];
-    if (s->aim.moment != AIM_COPY || s->aim.shard != shard || ms->primary == NODE_NONE) {
+    if (ms->primary != NODE_NONE) {
+        s->aim.moment = AIM_NONE;
+        world_say(&s->world, "a copy of shard %d has begun: its source will go", shard);
+        world_after(&s->world, world_between(&s->world, 0, 5000), strike, s,
+                    (uint64_t)m->nodes[ms->primary].port - 7000);
+    }
+}
+
+/* --- any moment --- */
+
+/* Something befalls somebody who has to do with it, just when a node has come into some state. */
+static void befall(void *arg, uint64_t node)
+{
+    struct sim *s = arg;
+    struct world *w = &s->world;
+    const struct map *m = coordinators_map(s->coordinator);
+    const struct map_shard *ms = &m->shards[s->aim.shard];
+    if (!s->storm || ms->n_members == 0) {
         return;
     }
-    s->aim.moment = AIM_NONE;
-    world_say(&s->world, "a copy of shard %d has begun: its source will go", shard);
-    world_after(&s->world, world_between(&s->world, 0, 5000), strike, s,
-                (uint64_t)m->nodes[ms->primary].port - 7000);
+    int c = coordinators_host(s->coordinator)->index;
+    int a = (int)node;
+    int of = ms->primary != NODE_NONE && world_chance(w, 600000)
+                 ? ms->primary
+                 : ms->members[rng_below(&w->rng, (uint64_t)ms->n_members)].node;
+    int b = (int)m->nodes[of].port - 7000;
+    int64_t t = world_between(w, s->set.lease_us / 8, 5 * s->set.lease_us);
+    switch (rng_below(&w->rng, 9)) {
+    case 0:
+        faults_crash(s, a, world_chance(w, 500000), world_between(w, 2, 500) * US_PER_MS);
+        break;
+    case 1:
+    case 2:
+        faults_crash(s, b, world_chance(w, 300000), world_between(w, 2, 500) * US_PER_MS);
+        break;
+    case 3:
+        faults_crash_coordinator(s);
+        break;
+    case 4:
+        faults_cut(s, a, b, t);
+        faults_cut(s, b, a, t);
+        break;
+    case 5:
+        faults_cut(s, world_chance(w, 500000) ? a : b, c, t);
+        break;
+    case 6:
+        faults_slow(s, c, world_chance(w, 500000) ? a : b, t, t, t);
+        break;
+    case 7:
+        ask_handover(s, b);
+        break;
+    default:
+        faults_pause(s, world_chance(w, 500000) ? a : b);
+        break;
+    }
+}
+
+void schemes_state(struct sim *s, int node, int shard, enum repl_state now)
+{
+    struct sim_aim *aim = &s->aim;
+    if (!s->storm || aim->shard != shard) {
+        return;
+    }
+    if (aim->moment == AIM_COPY && now == REPL_COPY) {
+        source_goes(s, shard);
+    } else if (aim->moment == AIM_STATE && now == aim->state) {
+        aim->moment = --aim->times > 0 ? AIM_STATE : AIM_NONE;
+        world_say(&s->world, "something befalls node %d or one that it deals with", node);
+        world_after(&s->world, world_between(&s->world, 0, 3000), befall, s, (uint64_t)node);
+    }
+}
+
+static void moment(struct sim *s)
+{
+    static const enum repl_state states[] = {REPL_COPY,   REPL_MEMBER_JOIN, REPL_DEFER,
+                                             REPL_FOLLOW, REPL_RECOVER,     REPL_SERVE,
+                                             REPL_FENCED, REPL_RESIGNED};
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    s->aim = (struct sim_aim){.moment = AIM_STATE,
+                              .shard = p.shard,
+                              .state = states[rng_below(&w->rng, ARRAY_LEN(states))],
+                              .times = (int)world_between(w, 1, 4)};
+    world_say(w, "shard %d: whenever somebody is in state %s", p.shard,
+              repl_state_name(s->aim.state));
+    if (world_chance(w, 400000)) {
+        ask_handover(s, p.primary);
+    } else {
+        faults_crash(s, world_chance(w, 500000) ? p.primary : some_other(s, &p),
+                     world_chance(w, 300000), world_between(w, 2, 3000) * US_PER_MS);
+    }
 }
 
 /* --- what becomes of a lane's bytes --- */
@@ -401,8 +488,9 @@ static void late_question(struct sim *s)
 void schemes_one(struct sim *s)
 {
     static void (*const all[])(struct sim *) = {
-        apart,     apart,         apart,         overtake_add,   overtake_handover, hold_back,
-        hold_back, late_question, late_question, forget_promise, late_promises,     half_open,
-        blink,     blackout,      late_election, lose_source,    lose_source};
+        apart,         apart,       apart,         overtake_add,  overtake_handover,
+        hold_back,     hold_back,   late_question, late_question, forget_promise,
+        late_promises, half_open,   blink,         blackout,      late_election,
+        lose_source,   lose_source, moment,        moment,        moment};
     all[rng_below(&s->world.rng, ARRAY_LEN(all))](s);
 }

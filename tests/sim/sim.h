@@ -166,6 +166,7 @@ enum sim_moment {
     AIM_ELECTION, /* of another primary than `node` */
     AIM_UNHEARD,  /* the same; the elected one is to learn of it late */
     AIM_COPY,     /* a member of the shard drops what it has for a full copy */
+    AIM_STATE,    /* a member of the shard comes into that state, some times */
 };
 struct sim_aim {
     enum sim_moment moment;
@@ -173,6 +174,8 @@ struct sim_aim {
     int shard;
     enum repl_report what;
     int victim; /* whom it is about; -1: anybody */
+    enum repl_state state;
+    int times;
     int64_t slow_us;
     bool power;
     int64_t down_us;
@@ -293,12 +296,16 @@ void faults_slow(struct sim *s, int from, int to, int64_t low_us, int64_t high_u
 /* Not where that could lose acknowledged writes, as documented. */
 void faults_crash(struct sim *s, int node, bool power, int64_t down_us);
 
+void faults_crash_coordinator(struct sim *s);
+/* A host: node, proxy, coordinator. */
+void faults_pause(struct sim *s, int host);
+
 /* --- schemes.c --- */
 void schemes_one(struct sim *s);
 /* Recorded: another primary. */
 void schemes_elected(struct sim *s, int shard, int from, int to);
-/* A member drops what it has for a full copy. */
-void schemes_copies(struct sim *s, int shard);
+/* A node comes into that state for the shard. */
+void schemes_state(struct sim *s, int node, int shard, enum repl_state now);
 /* A node asks the coordinator for something about another one. */
 void schemes_reported(struct sim *s, int node, enum repl_report what, int shard, int about);
 

@@ -22,7 +22,7 @@ sim: $(SIM_B)/sim
 	$(Q)$< $(SIM_WHAT)
 	+$(Q)$(if $(SEED),,$(MAKE) --no-print-directory sim-plants)
 sim-plants: $(SIM_B)/sim-planted
-	$(Q)$< --first 1 --quiet 20 --plants $(or $(PLANT_SEEDS),600)
+	$(Q)$< --first 1 --quiet 20 --plants $(or $(PLANT_SEEDS),1000)
 # For `make test`: fresh seeds for a while.
 sim-short: $(SIM_B)/sim
 	$(Q)$< --seconds $(or $(SIM_SECONDS),60)
