@@ -183,9 +183,11 @@ def test_a_new_password_is_for_connections_to_come():
             return wire.command(*command)
 
     wait_until(lambda: told("SET", "a", "1") == b"OK", 30, "the cluster to take writes")
+    before = cluster.nodes["B"].output().count("agent registered")
     cluster.nodes["B"].kill()
     cluster.nodes["B"].argv += ["--requirepass", "of now"]
     cluster.start_node("B")
+    wait_until(lambda: cluster.nodes["B"].output().count("agent registered") > before, 30, "B to be there again")
     wait_until(lambda: all(b"in-sync=2" in line for line in told("PROXY", "SHARDS")), 30, "two copies")
     assert told("GET", "a") == b"1"
 
