@@ -294,8 +294,10 @@ void primary_pulled(struct repl *r, struct repl_shard *s, int peer, struct slice
 void primary_join(struct repl *r, struct repl_shard *s, int peer, const struct repl_join *j)
 {
     struct member *m = primary_member(s, peer);
-    if (m == NULL || (m->joined && m->join_number == j->number)) {
-        return; /* a map that makes it a member will come; or it asked again while waiting */
+    if (m == NULL || m->join_number == j->number) {
+        /* A map that makes it a member will come; or it asked again while waiting, perhaps before
+         * it heard that we had resigned: what it says behind that is of the time before, too. */
+        return;
     }
     if (!m->in_map || j->since != m->since) {
         /* One of us lacks the maps by which it left the shard and came back: what it has now it
@@ -337,6 +339,7 @@ static void unjoin(struct repl *r, struct repl_shard *s, struct member *m)
     }
     m->joined = false;
     m->joined_us = r->now_us;
+    m->join_number = 0;
     m->flow = FLOW_NONE;
     m->pulling = false;
     s->trouble = true;

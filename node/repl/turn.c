@@ -171,7 +171,6 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
     CHECK_OBJ(r, REPL_MAGIC);
     r->now_us = MAX(r->now_us, now_us);
     r->reads_until_us = INT64_MAX;
-    r->turn++;
     bool more = false;
     for (size_t i = 0; i < r->kicked.count; i++) {
         struct repl_shard *s = shard_of(r, r->kicked.items[i]);
@@ -188,5 +187,6 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
     }
     end_of_shards(r, &more);
     r->copy_left = r->take_left = COPY_SLICE;
+    r->turn++; /* last: what was read when a shard came to be served just now says nothing of later */
     return more;
 }
