@@ -187,7 +187,6 @@ bool repl_turn_end(struct repl *r, int64_t now_us)
     }
     end_of_shards(r, &more);
     r->copy_left = r->take_left = COPY_SLICE;
-    r->turn++; /* last: what was read when a shard came to be served just now says nothing of later
-                */
+    r->turn++; /* last: what was read as a shard came to be served says nothing of the next turn */
     return more;
 }

@@ -334,94 +334,6 @@ static void source_goes(struct sim *s, int shard)
     }
 }
 
-/* --- any moment --- */
-
-/* Something befalls somebody who has to do with it, just when a node has come into some state. */
-static void befall(void *arg, uint64_t node)
-{
-    struct sim *s = arg;
-    struct world *w = &s->world;
-    const struct map *m = coordinators_map(s->coordinator);
-    const struct map_shard *ms = &m->shards[s->aim.shard];
-    if (!s->storm || ms->n_members == 0) {
-        return;
-    }
-    int c = coordinators_host(s->coordinator)->index;
-    int a = (int)node;
-    int of = ms->primary != NODE_NONE && world_chance(w, 600000)
-                 ? ms->primary
-                 : ms->members[rng_below(&w->rng, (uint64_t)ms->n_members)].node;
-    int b = (int)m->nodes[of].port - 7000;
-    int64_t t = world_between(w, s->set.lease_us / 8, 5 * s->set.lease_us);
-    switch (rng_below(&w->rng, 9)) {
-    case 0:
-        faults_crash(s, a, world_chance(w, 500000), world_between(w, 2, 500) * US_PER_MS);
-        break;
-    case 1:
-    case 2:
-        faults_crash(s, b, world_chance(w, 300000), world_between(w, 2, 500) * US_PER_MS);
-        break;
-    case 3:
-        faults_crash_coordinator(s);
-        break;
-    case 4:
-        faults_cut(s, a, b, t);
-        faults_cut(s, b, a, t);
-        break;
-    case 5:
-        faults_cut(s, world_chance(w, 500000) ? a : b, c, t);
-        break;
-    case 6:
-        faults_slow(s, c, world_chance(w, 500000) ? a : b, t, t, t);
-        break;
-    case 7:
-        ask_handover(s, b);
-        break;
-    default:
-        faults_pause(s, world_chance(w, 500000) ? a : b);
-        break;
-    }
-}
-
-void schemes_state(struct sim *s, int node, int shard, enum repl_state now)
-{
-    struct sim_aim *aim = &s->aim;
-    if (!s->storm || aim->shard != shard) {
-        return;
-    }
-    if (aim->moment == AIM_COPY && now == REPL_COPY) {
-        source_goes(s, shard);
-    } else if (aim->moment == AIM_STATE && now == aim->state) {
-        aim->moment = --aim->times > 0 ? AIM_STATE : AIM_NONE;
-        world_say(&s->world, "something befalls node %d or one that it deals with", node);
-        world_after(&s->world, world_between(&s->world, 0, 3000), befall, s, (uint64_t)node);
-    }
-}
-
-static void moment(struct sim *s)
-{
-    static const enum repl_state states[] = {REPL_COPY,   REPL_MEMBER_JOIN, REPL_DEFER,
-                                             REPL_FOLLOW, REPL_RECOVER,     REPL_SERVE,
-                                             REPL_FENCED, REPL_RESIGNED};
-    struct world *w = &s->world;
-    struct place p;
-    if (!find_place(s, 1, &p)) {
-        return;
-    }
-    s->aim = (struct sim_aim){.moment = AIM_STATE,
-                              .shard = p.shard,
-                              .state = states[rng_below(&w->rng, ARRAY_LEN(states))],
-                              .times = (int)world_between(w, 1, 4)};
-    world_say(w, "shard %d: whenever somebody is in state %s", p.shard,
-              repl_state_name(s->aim.state));
-    if (world_chance(w, 400000)) {
-        ask_handover(s, p.primary);
-    } else {
-        faults_crash(s, world_chance(w, 500000) ? p.primary : some_other(s, &p),
-                     world_chance(w, 300000), world_between(w, 2, 3000) * US_PER_MS);
-    }
-}
-
 /* --- what becomes of a lane's bytes --- */
 
 static void break_lanes(void *arg, uint64_t pair)
@@ -483,6 +395,105 @@ static void late_question(struct sim *s)
     faults_cut(s, p.primary, proxy, dead);
     world_after(w, dead - 1000, break_lanes, s, (uint64_t)(proxy * 100 + p.primary));
     faults_slow(s, proxy, p.primary, slow, slow, dead + 3 * slow);
+}
+
+/* --- any moment --- */
+
+/* Something befalls somebody who has to do with it, just when a node has come into some state. */
+static void befall(void *arg, uint64_t node)
+{
+    struct sim *s = arg;
+    struct world *w = &s->world;
+    const struct map *m = coordinators_map(s->coordinator);
+    const struct map_shard *ms = &m->shards[s->aim.shard];
+    if (!s->storm || ms->n_members == 0) {
+        return;
+    }
+    int c = coordinators_host(s->coordinator)->index;
+    int a = (int)node;
+    int of = ms->primary != NODE_NONE && world_chance(w, 600000)
+                 ? ms->primary
+                 : ms->members[rng_below(&w->rng, (uint64_t)ms->n_members)].node;
+    int b = (int)m->nodes[of].port - 7000;
+    int64_t t = world_between(w, s->set.lease_us / 8, 5 * s->set.lease_us);
+    int proxy = some_proxy(s);
+    switch (rng_below(&w->rng, 12)) {
+    case 0:
+        faults_crash(s, a, world_chance(w, 500000), world_between(w, 2, 500) * US_PER_MS);
+        break;
+    case 1:
+    case 2:
+        faults_crash(s, b, world_chance(w, 300000), world_between(w, 2, 500) * US_PER_MS);
+        break;
+    case 3:
+        faults_crash_coordinator(s);
+        break;
+    case 4:
+        faults_cut(s, a, b, t);
+        faults_cut(s, b, a, t);
+        break;
+    case 5:
+        faults_cut(s, world_chance(w, 500000) ? a : b, c, t);
+        break;
+    case 6:
+        faults_slow(s, c, world_chance(w, 500000) ? a : b, t, t, t);
+        break;
+    case 7:
+        ask_handover(s, b);
+        break;
+    case 8:
+        net_break(w->net, proxy, b, world_chance(w, 500000));
+        break;
+    case 9:
+        faults_slow(s, proxy, b, t, t, world_between(w, 5, 200) * US_PER_MS);
+        world_after(w, t / 2, break_lanes, s, (uint64_t)(proxy * 100 + b));
+        break;
+    case 10:
+        faults_cut(s, b, proxy, t);
+        break;
+    default:
+        faults_pause(s, world_chance(w, 500000) ? a : b);
+        break;
+    }
+}
+
+void schemes_state(struct sim *s, int node, int shard, enum repl_state now)
+{
+    struct sim_aim *aim = &s->aim;
+    if (!s->storm || aim->shard != shard) {
+        return;
+    }
+    if (aim->moment == AIM_COPY && now == REPL_COPY) {
+        source_goes(s, shard);
+    } else if (aim->moment == AIM_STATE && now == aim->state) {
+        aim->moment = --aim->times > 0 ? AIM_STATE : AIM_NONE;
+        world_say(&s->world, "something befalls node %d or one that it deals with", node);
+        world_after(&s->world, world_between(&s->world, 0, 3000), befall, s, (uint64_t)node);
+    }
+}
+
+static void moment(struct sim *s)
+{
+    static const enum repl_state states[] = {REPL_COPY,   REPL_MEMBER_JOIN, REPL_DEFER,
+                                             REPL_FOLLOW, REPL_RECOVER,     REPL_SERVE,
+                                             REPL_FENCED, REPL_RESIGNED};
+    struct world *w = &s->world;
+    struct place p;
+    if (!find_place(s, 1, &p)) {
+        return;
+    }
+    s->aim = (struct sim_aim){.moment = AIM_STATE,
+                              .shard = p.shard,
+                              .state = states[rng_below(&w->rng, ARRAY_LEN(states))],
+                              .times = (int)world_between(w, 1, 4)};
+    world_say(w, "shard %d: whenever somebody is in state %s", p.shard,
+              repl_state_name(s->aim.state));
+    if (world_chance(w, 400000)) {
+        ask_handover(s, p.primary);
+    } else {
+        faults_crash(s, world_chance(w, 500000) ? p.primary : some_other(s, &p),
+                     world_chance(w, 300000), world_between(w, 2, 3000) * US_PER_MS);
+    }
 }
 
 void schemes_one(struct sim *s)
