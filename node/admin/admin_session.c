@@ -256,8 +256,7 @@ static void do_shoal(struct call *k)
         "SUBSCRIBE (CHANNEL|PATTERN|SHARD) <name> <count> [<kind> <name> <count> ...]",
         "    So many of the ear's clients are subscribed to that.",
         "TRACK <shard> <term> <version> <key> [<key> ...]",
-        "    On a lane that tracks: these were read elsewhere, and nothing has changed up to "
-        "there.",
+        "    On a lane that tracks: these were read elsewhere, nothing has changed up to there.",
         "UNBLOCK <lane> [TIMEOUT|ERROR]",
         "    End the waiting of the command on that lane.",
         "UNPARK <number> DROP|TIMEOUT|ERROR",
