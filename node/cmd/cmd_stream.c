@@ -254,7 +254,8 @@ static void say_add(struct call *c, const struct probe *p, const struct xstream 
         words[n++] = c->argv[i];
     }
     record_say_log(c, p, words, n);
-    say_feed(c, s, o, at, words[id_at]);
+    bool whole_id = o->id_given && o->seq_given;
+    say_feed(c, s, o, at, whole_id ? (struct slice){0} : words[id_at]);
     if (words != few) {
         mem_free(words);
     }

@@ -208,7 +208,7 @@ TALK = [
     (1, "BZPOPMIN zset 0"), (1, None), (2, "BZMPOP 0 1 zset MAX COUNT 2"), (2, None), (0, "ZADD zset 1 a 2 b 3 c 4 d"),
     (0, "XGROUP CREATE stream g $ MKSTREAM"), (1, "XREADGROUP GROUP g c BLOCK 0 STREAMS stream >"), (1, None), (0, "XADD stream 5-1 f v"),
     (0, "XADD stream 6-1 f v"), (0, "XREADGROUP GROUP g c NOACK STREAMS stream >"), (0, "XAUTOCLAIM stream g d 0 -"), (0, "XCLAIM stream g e 0 5-1 LASTID 9-9"),
-    (0, "XACK stream g 5-1"), (0, "PUBLISH channel message"), (0, "SPUBLISH channel message"), (0, ["FUNCTION", "LOAD", LIBRARY]),
+    (0, "XADD trimmed MAXLEN ~ 1 5 f v"), (0, "XADD trimmed MAXLEN ~ 1 6-* f v"), (0, "XACK stream g 5-1"), (0, "PUBLISH channel message"), (0, "SPUBLISH channel message"), (0, ["FUNCTION", "LOAD", LIBRARY]),
     (0, ["FUNCTION", "LOAD", "REPLACE", LIBRARY]), (0, "FCALL answer 0"), (0, "FUNCTION DELETE lib"), (0, "FUNCTION FLUSH"), (0, "SWAPDB 0 3"), (0, "MOVE c 5"),
     (0, "COPY a copy DB 4 REPLACE"), (0, "RENAME a b"), (0, "RENAMENX b d"), (0, "SETRANGE d 5 x"), (0, "SETEX e 1000 v"), (0, "PERSIST e"),
     (0, "SORT l STORE sorted"), (0, "SADD set 1 2 3"), (0, "SPOP set 3"), (0, "GEOADD geo 1 1 m"), (0, "GEOSEARCHSTORE near geo FROMLONLAT 1 1 BYRADIUS 5 km"),

@@ -182,6 +182,7 @@ def test_a_new_password_is_for_connections_to_come():
             assert wire.command("AUTH", "of now") == b"OK"
             return wire.command(*command)
 
+    wait_until(lambda: all(b"in-sync=2" in line for line in told("PROXY", "SHARDS")), 30, "two copies")
     wait_until(lambda: told("SET", "a", "1") == b"OK", 30, "the cluster to take writes")
     before = cluster.nodes["B"].output().count("agent registered")
     cluster.nodes["B"].kill()
