@@ -254,8 +254,11 @@ static void say_add(struct call *c, const struct probe *p, const struct xstream 
         words[n++] = c->argv[i];
     }
     record_say_log(c, p, words, n);
-    bool whole_id = o->id_given && o->seq_given;
-    say_feed(c, s, o, at, whole_id ? (struct slice){0} : words[id_at]);
+    struct slice got = words[id_at];
+    if (o->id_given && o->seq_given) {
+        got.len = 0; /* it keeps its own */
+    }
+    say_feed(c, s, o, at, got);
     if (words != few) {
         mem_free(words);
     }
