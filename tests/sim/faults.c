@@ -166,7 +166,7 @@ static void lose_coordinator(struct sim *s, int i)
 {
     struct world *w = &s->world;
     int c = coordinators_host(s->coordinator)->index;
-    int64_t dead_us = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+    int64_t dead_us = sim_dead_us(s);
     int64_t t = dead_us + world_between(w, 0, 4 * s->set.lease_us);
     world_say(w, "node %d and the coordinator lose each other for %.3f s", i, (double)t / 1e6);
     faults_cut(s, i, c, t);

@@ -62,7 +62,7 @@ static void apart(struct sim *s)
         return;
     }
     int with[3] = {p.primary, some_other(s, &p), some_proxy(s)};
-    int64_t dead_us = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+    int64_t dead_us = sim_dead_us(s);
     int64_t t = dead_us + 3 * s->set.lease_us + world_between(w, 0, 12 * s->set.lease_us);
     world_say(w, "%d, %d and %d are apart from all others for %.3f s", with[0], with[1], with[2],
               (double)t / 1e6);
@@ -151,7 +151,7 @@ static void overtake_handover(struct sim *s)
 static void lose_coordinator(struct sim *s, int node, int64_t longer_us)
 {
     int c = coordinators_host(s->coordinator)->index;
-    int64_t t = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) + longer_us;
+    int64_t t = sim_dead_us(s) + longer_us;
     faults_cut(s, node, c, t);
     faults_cut(s, c, node, t);
 }
@@ -189,7 +189,7 @@ static void elect_unheard(struct sim *s, int to)
 {
     struct world *w = &s->world;
     int c = coordinators_host(s->coordinator)->index;
-    int64_t dead = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+    int64_t dead = sim_dead_us(s);
     int64_t slow = dead + world_between(w, 0, 6 * s->set.lease_us);
     world_say(w, "%d will hear of its election in %.3f s", to, (double)slow / 1e6);
     faults_slow(s, c, to, slow, slow, slow);
@@ -226,8 +226,7 @@ static void late_promises(struct sim *s)
     world_say(w, "promises to %d take %.3f s", p.primary, (double)slow / 1e6);
     lose_coordinator(s, p.primary, 4 * s->set.lease_us);
     for (int i = 0; i < p.n_others; i++) {
-        faults_slow(s, p.others[i], p.primary, slow, slow,
-                    s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) + 4 * s->set.lease_us);
+        faults_slow(s, p.others[i], p.primary, slow, slow, sim_dead_us(s) + 4 * s->set.lease_us);
     }
 }
 
@@ -262,7 +261,7 @@ static void blink(struct sim *s)
         return;
     }
     faults_crash(s, p.primary, true, world_between(w, 2, 80) * US_PER_MS);
-    int64_t t = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) + 6 * s->set.lease_us;
+    int64_t t = sim_dead_us(s) + 6 * s->set.lease_us;
     for (int k = 0; k < p.n_others && world_chance(w, 900000); k++) {
         world_say(w, "%d is out of reach", p.others[k]);
         for (int i = 0; i < w->n_hosts; i++) {
@@ -301,8 +300,7 @@ static void lose_source(struct sim *s)
     if (s->set.fsync == FSYNC_ALWAYS || !find_place(s, 1, &p)) {
         return;
     }
-    int64_t t = s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1) +
-                world_between(w, 2 * s->set.lease_us, 6 * s->set.lease_us);
+    int64_t t = sim_dead_us(s) + world_between(w, 2 * s->set.lease_us, 6 * s->set.lease_us);
     int64_t longer = t + world_between(w, 0, 4 * s->set.lease_us);
     int c = coordinators_host(s->coordinator)->index;
     world_say(w, "only proxies reach %d, and nobody else, for %.3f s", p.primary, (double)t / 1e6);

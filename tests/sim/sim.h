@@ -205,6 +205,12 @@ struct sim {
     int n_started;  /* nodes that ever ran: 0..n_started-1 */
 };
 
+/* So long must a node be silent to the coordinator, about, to be called dead. */
+static inline int64_t sim_dead_us(const struct sim *s)
+{
+    return s->set.heartbeat_ms * 1000 * (s->set.dead_missed + 1);
+}
+
 /* The whole run of a seed; false: a check failed, and world.failure tells. The caller ends with
  * sim_fini. */
 bool sim_run(struct sim *s, uint64_t seed, bool verbose);
