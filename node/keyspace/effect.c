@@ -11,7 +11,10 @@
 #define MAGIC 0xeffec701U
 
 enum {
-    BUFFER_KEEP_MAX = 64 << 10, /* a larger one is given back */
+    /* A larger one is given back. But the first of a group is nearly always the only one: that a
+     * large value finds its pages there spares it a page fault each 4 KB. */
+    FIRST_KEEP_MAX = 512 << 10,
+    BUFFER_KEEP_MAX = 64 << 10,
     BUFFERS_KEEP = 256,
 };
 
@@ -191,7 +194,8 @@ void effect_close(struct keyspace *ks, const struct effect_origin *o)
         if (p->n_effects > 0 || p->answers) {
             hand_over(e, p, o);
         }
-        if (UNLIKELY(p->effects.cap > BUFFER_KEEP_MAX || i >= BUFFERS_KEEP)) {
+        size_t keep_max = i == 0 ? FIRST_KEEP_MAX : BUFFER_KEEP_MAX;
+        if (UNLIKELY(p->effects.cap > keep_max || i >= BUFFERS_KEEP)) {
             str_fini(&p->effects);
         }
     }

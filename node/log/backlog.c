@@ -103,9 +103,10 @@ static void weigh(struct backlog *b, struct shard_log *l)
     heap_update(&b->trimmable, &l->node, -(int64_t)spare);
 }
 
-static void trim(struct backlog *b)
+/* Until `more` bytes have room. */
+static void trim(struct backlog *b, size_t more)
 {
-    while (b->stats.bytes > b->max) {
+    while (b->stats.bytes + more > b->max) {
         struct heap_node *n = heap_min(&b->trimmable);
         if (n == NULL || n->key == 0) {
             return;
@@ -189,7 +190,7 @@ void backlog_free(struct backlog **pb)
 void backlog_set_max(struct backlog *b, size_t bytes_max)
 {
     b->max = bytes_max;
-    trim(b);
+    trim(b, 0);
 }
 
 /* Blocks grow with what the shard has in here, so that a shard of few writes costs little and
@@ -198,6 +199,7 @@ static struct block *add_block(struct backlog *b, struct shard_log *l, size_t ne
 {
     size_t cap = MIN(MAX(l->bytes / 8, BLOCK_MIN), BLOCK_MAX) - sizeof(struct block);
     cap = MAX(cap, need);
+    trim(b, sizeof(struct block) + cap); /* before: the new one may come where these were */
     struct block *k = mem_alloc(sizeof(*k) + cap);
     *k = (struct block){.older = l->newest, .first = l->last + 1, .came_us = now_us, .cap = cap};
     if (l->newest == NULL) {
@@ -209,7 +211,7 @@ static struct block *add_block(struct backlog *b, struct shard_log *l, size_t ne
     l->bytes += block_bytes(k);
     b->stats.bytes += block_bytes(k);
     weigh(b, l);
-    trim(b);
+    trim(b, 0);
     return k;
 }
 

@@ -7,9 +7,9 @@ static enum move_state wait_for(enum move_reason why, enum move_reason *reason)
     return MOVE_WAITING;
 }
 
-/* A copy, then a hand-over: both need source and target, and a place. */
-static enum move_state begin(const struct move_view *v, bool may, bool place, enum move_state what,
-                             enum move_reason *reason)
+/* Both need source and target, and a place. */
+static enum move_state begin(const struct move_view *v, bool may, bool there, bool place,
+                             enum move_state what, enum move_reason *reason)
 {
     if (!may) {
         return wait_for(MOVE_PAUSED, reason);
@@ -17,7 +17,7 @@ static enum move_state begin(const struct move_view *v, bool may, bool place, en
     if (!v->source_there) {
         return wait_for(MOVE_SOURCE_AWAY, reason);
     }
-    if (!v->target_there) {
+    if (!there) {
         return wait_for(MOVE_TARGET_AWAY, reason);
     }
     return place ? what : MOVE_PLANNED;
@@ -25,12 +25,17 @@ static enum move_state begin(const struct move_view *v, bool may, bool place, en
 
 enum move_state move_next(const struct move_view *v, enum move_reason *reason)
 {
+    bool may_add = !v->paused || v->repair;
+    bool may_hand = !v->paused || v->asked;
     *reason = MOVE_NO_REASON;
-    if (v->to_add) {
-        return begin(v, !v->paused || v->repair, v->copy_place, MOVE_COPYING, reason);
+    /* A hand-over takes milliseconds, and a copy would begin anew from the next primary: so it goes
+     * first. But a repair waits for no place of one. */
+    bool hand_first = may_hand && v->source_there && v->hand_there && (v->hand_place || !v->repair);
+    if (v->to_hand && (hand_first || !v->to_add)) {
+        return begin(v, may_hand, v->hand_there, v->hand_place, MOVE_HANDING, reason);
     }
-    if (v->to_hand) {
-        return begin(v, !v->paused || v->asked, v->hand_place, MOVE_HANDING, reason);
+    if (v->to_add) {
+        return begin(v, may_add, v->add_there, v->copy_place, MOVE_COPYING, reason);
     }
     if (v->to_copy) {
         return MOVE_COPYING;

@@ -172,7 +172,7 @@ static void look_at_wanted(const struct coordinator *c, int shard, int node, str
     }
     if (at < 0) {
         v->to_add = true;
-        v->target_there |= reachable(c, node);
+        v->add_there |= reachable(c, node);
     } else if (!s->members[at].in_sync) {
         v->to_copy = true;
     }
@@ -194,9 +194,7 @@ static struct move_view look(const struct stepping *x, int shard)
     }
     int at = map_shard_member(s, to->home);
     v.to_hand = to->home != s->primary && at >= 0 && s->members[at].in_sync && alive(c, to->home);
-    if (v.to_hand && !v.to_add) {
-        v.target_there = reachable(c, to->home);
-    }
+    v.hand_there = v.to_hand && reachable(c, to->home);
     bool full = enough(c, shard);
     v.repair = !full && map_shard_in_sync(s) < c->settings.replication_factor;
     for (int j = 0; j < s->n_members && full; j++) {
