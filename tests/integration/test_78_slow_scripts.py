@@ -16,7 +16,8 @@ FOR_EVER = "while true do end"
 
 
 def make(**options):
-    made = Cluster(min_nodes=3, replication_factor=2, shards=12, lease="1s", workers=2)
+    made = Cluster(min_nodes=3, replication_factor=2, shards=12, lease=f"{1000 * PATIENCE:.0f}ms",
+                   heartbeat_interval=f"{200 * PATIENCE:.0f}ms", workers=2)
     for name in "ABC":
         made.start_node(name, busy_reply_threshold=50, **options)
     made.wait_even()
@@ -84,7 +85,7 @@ def terms(cluster):
 
 @pytest.mark.parametrize("seconds, options", [(6, {}), (5, {"appendonly": "yes", "appendfsync": "always"})])
 def test_a_script_longer_than_lease_and_death_takes_nothing_down(seconds, options):
-    seconds = int(seconds * PATIENCE)
+    seconds = int(seconds * PATIENCE)  # as lease and death
     cluster = make(**options)
     keys = {name: cluster.keys_of(name, 4, "w") for name in "ABC"}
     mine = cluster.keys_of("A", 1, "mine")[0]
