@@ -446,10 +446,12 @@ static void do_drain(struct coordinator *c, struct asked *a)
     resp_ok(&a->w);
 }
 
-/* The in-sync replica that takes the shard over on demand: the one with the fewest primaries. */
+/* The in-sync replica that takes the shard over on demand: the one with the fewest primaries; one
+ * that is to be emptied only where there is no other. */
 static int successor(const struct coordinator *c, int shard, const int *primaries)
 {
-    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    const struct map *m = coordinator_latest(c);
+    const struct map_shard *s = &m->shards[shard];
     int best = NODE_NONE;
     for (int j = 0; j < s->n_members; j++) {
         int node = s->members[j].node;
@@ -457,7 +459,10 @@ static int successor(const struct coordinator *c, int shard, const int *primarie
             !failover_there(c, node)) {
             continue;
         }
-        if (best == NODE_NONE || primaries[node] < primaries[best]) {
+        bool takes = plan_takes(&m->nodes[node]);
+        bool best_takes = best != NODE_NONE && plan_takes(&m->nodes[best]);
+        if (best == NODE_NONE || takes > best_takes ||
+            (takes == best_takes && primaries[node] < primaries[best])) {
             best = node;
         }
     }

@@ -85,6 +85,19 @@ static bool same_secret(const char *ours, struct slice theirs)
     return differs == 0;
 }
 
+/* A term that no history of ours leads to: counting on from it could pass the end of numbers. */
+static bool impossible_term(const struct map *m, const struct wire_shards *held)
+{
+    for (size_t i = 0; i < held->count; i++) {
+        const struct wire_shard *h = &held->items[i];
+        if (h->shard >= 0 && h->shard < m->n_shards &&
+            h->term > m->shards[h->shard].term + (uint64_t)EPOCHS_BACK_MAX * TERMS_PER_EPOCH_MAX) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *why_refused(const struct coordinator *c, int64_t now_ms, uint64_t link,
                                const char *peer_ip, const struct wire_registration *r,
                                struct map_node *n)
@@ -107,6 +120,9 @@ static const char *why_refused(const struct coordinator *c, int64_t now_ms, uint
     }
     if (r->cluster_id[0] != '\0' && r->epoch > coordinator_latest(c)->epoch + EPOCHS_BACK_MAX) {
         return "the node has a map of an impossible epoch";
+    }
+    if (impossible_term(coordinator_latest(c), &r->held)) {
+        return "the node holds a shard of an impossible term";
     }
     return conflict(c, now_ms, link, n);
 }
@@ -211,6 +227,9 @@ void membership_register(struct coordinator *c, int64_t now_ms, uint64_t link, c
     }
     if (reason != NULL) {
         refuse(c, link, r->id, reason);
+        if (same_link != NULL) {
+            coordinator_link_down(c, now_ms, link); /* we closed it: nobody else tells */
+        }
         return;
     }
     catch_up(c, r);

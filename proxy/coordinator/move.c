@@ -29,12 +29,13 @@ enum move_state move_next(const struct move_view *v, enum move_reason *reason)
     bool may_hand = !v->paused || v->asked;
     *reason = MOVE_NO_REASON;
     /* A hand-over takes milliseconds, and a copy would begin anew from the next primary: so it goes
-     * first. But a repair waits for no place of one. */
-    bool hand_first = may_hand && v->source_there && v->hand_there && (v->hand_place || !v->repair);
+     * first. But a repair waits for no place of one, and nothing for one that gets nowhere. */
+    bool hand_first = may_hand && v->source_there && v->hand_there && !v->hand_stalled &&
+                      (v->hand_place || !v->repair);
     if (v->to_hand && (hand_first || !v->to_add)) {
         return begin(v, may_hand, v->hand_there, v->hand_place, MOVE_HANDING, reason);
     }
-    if (v->to_add) {
+    if (v->to_add && (v->add_there || !v->to_copy)) { /* who is away does not hide a copy */
         return begin(v, may_add, v->add_there, v->copy_place, MOVE_COPYING, reason);
     }
     if (v->to_copy) {

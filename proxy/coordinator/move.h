@@ -42,9 +42,10 @@ struct move_view {
     bool asked;   /* the hand-over is an operator's wish of its own: likewise */
     bool paused;
     bool source_there;
-    bool add_there;  /* one of those to add */
-    bool hand_there; /* the planned primary */
-    bool copy_place; /* another shard may be copied now */
+    bool add_there;    /* one of those to add */
+    bool hand_there;   /* the planned primary */
+    bool hand_stalled; /* it was asked for long ago */
+    bool copy_place;   /* another shard may be copied now */
     bool hand_place;
 };
 

@@ -420,15 +420,21 @@ static void keep_all_replicas(struct spread *x)
     }
 }
 
-/* The places of replicas on dead nodes that are expected back are theirs. */
+/* The places of replicas on dead nodes that are expected back are theirs, unless another member is
+ * there for them already: what has been copied to it stays. */
 static void keep_expected(struct spread *x, int shard, int need)
 {
     const bool *expected = x->p->in->expected;
     const struct map_shard *s = &x->p->map->shards[shard];
+    int there = 0;
+    for (int j = 0; j < s->n_members; j++) {
+        int node = s->members[j].node;
+        there += takes(x, node) && x->p->plan->shards[shard].home != node;
+    }
     x->need[shard] = need;
     for (int j = 0; expected != NULL && j < s->n_members; j++) {
         int node = s->members[j].node;
-        if (expected[node] && x->need[shard] > 0 && x->p->plan->shards[shard].home != node) {
+        if (expected[node] && x->need[shard] > there && x->p->plan->shards[shard].home != node) {
             put(x, shard, node, true);
         }
     }

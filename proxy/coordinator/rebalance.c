@@ -12,6 +12,7 @@
 #define ORDER_AGAIN_MS 1000
 #define HANDING_MAX    16    /* hand-overs at a time: milliseconds each */
 #define STALLED_MS     30000 /* a copy that comes no nearer holds no place */
+#define HAND_LONG_MS   5000  /* nor does a hand-over that takes so long */
 
 struct plan *rebalance_plan(const struct coordinator *c, bool even)
 {
@@ -66,6 +67,9 @@ static int wished(struct coordinator *c, int shard)
     able |= move->wish_copy && node != NODE_NONE && plan_takes(&m->nodes[node]);
     if (s->primary == NODE_NONE || s->primary == node || !able) {
         move->wish[0] = '\0';
+        if (s->primary == node && node != NODE_NONE && !plan_takes(&m->nodes[node])) {
+            c->replan = c->plan_dirty = true; /* it is to be empty: not its home for good */
+        }
         return NODE_NONE;
     }
     return node;
@@ -171,11 +175,29 @@ static void look_at_wanted(const struct coordinator *c, int shard, int node, str
         return;
     }
     if (at < 0) {
-        v->to_add = true;
-        v->add_there |= reachable(c, node);
+        bool room = s->n_members < MEMBERS_MAX;
+        v->to_add |= room;
+        v->add_there |= room && reachable(c, node);
     } else if (!s->members[at].in_sync) {
         v->to_copy = true;
     }
+}
+
+/* Asked for so long ago that there must be something in its way. */
+static bool hand_stalled(const struct stepping *x, int shard)
+{
+    const struct move *move = &x->c->moves[shard];
+    return move->state == MOVE_HANDING && x->now_ms - move->since_ms >= HAND_LONG_MS;
+}
+
+/* A member in sync that nobody planned goes: when there are enough without it; or, where a planned
+ * one finds no place, while there are more than enough with it. */
+static bool must_go(const struct coordinator *c, int shard, const struct map_member *k)
+{
+    const struct map_shard *s = &coordinator_latest(c)->shards[shard];
+    return k->in_sync && k->node != s->primary && !plan_wants(c->plan, shard, k->node) &&
+           (enough(c, shard) ||
+            (s->n_members == MEMBERS_MAX && map_shard_in_sync(s) > c->settings.replication_factor));
 }
 
 static struct move_view look(const struct stepping *x, int shard)
@@ -195,11 +217,10 @@ static struct move_view look(const struct stepping *x, int shard)
     int at = map_shard_member(s, to->home);
     v.to_hand = to->home != s->primary && at >= 0 && s->members[at].in_sync && alive(c, to->home);
     v.hand_there = v.to_hand && reachable(c, to->home);
-    bool full = enough(c, shard);
-    v.repair = !full && map_shard_in_sync(s) < c->settings.replication_factor;
-    for (int j = 0; j < s->n_members && full; j++) {
-        const struct map_member *k = &s->members[j];
-        v.to_drop |= k->in_sync && k->node != s->primary && !plan_wants(c->plan, shard, k->node);
+    v.hand_stalled = hand_stalled(x, shard);
+    v.repair = !enough(c, shard) && map_shard_in_sync(s) < c->settings.replication_factor;
+    for (int j = 0; j < s->n_members; j++) {
+        v.to_drop |= must_go(c, shard, &s->members[j]);
     }
     return v;
 }
@@ -281,6 +302,11 @@ static bool holds_place(const struct stepping *x, int shard)
     return move->state == MOVE_COPYING && x->now_ms - move->progress_ms < STALLED_MS;
 }
 
+static bool holds_hand(const struct stepping *x, int shard)
+{
+    return x->c->moves[shard].state == MOVE_HANDING && !hand_stalled(x, shard);
+}
+
 static void step_shard(struct stepping *x, int shard, bool repairs)
 {
     struct coordinator *c = x->c;
@@ -300,7 +326,7 @@ static void step_shard(struct stepping *x, int shard, bool repairs)
     }
     drop_useless(c, shard);
     x->copying -= holds_place(x, shard); /* while we look, its place is its own */
-    x->handing -= c->moves[shard].state == MOVE_HANDING;
+    x->handing -= holds_hand(x, shard);
     struct move_view v = look(x, shard);
     if (v.repair == repairs) {
         enum move_reason reason;
@@ -311,7 +337,7 @@ static void step_shard(struct stepping *x, int shard, bool repairs)
         set_state(x, shard, to, reason);
     }
     x->copying += holds_place(x, shard);
-    x->handing += c->moves[shard].state == MOVE_HANDING;
+    x->handing += holds_hand(x, shard);
 }
 
 /* ---- orders ---- */
@@ -340,9 +366,12 @@ static void order(struct coordinator *c, int64_t now_ms, int shard)
         return;
     }
     for (int j = 0; j < s->n_members; j++) {
-        int node = s->members[j].node;
-        if (s->members[j].in_sync && node != s->primary && !plan_wants(c->plan, shard, node)) {
-            wire_changes_add(&p->orders, WIRE_DROP, shard, s->primary_term, m->nodes[node].id);
+        if (must_go(c, shard, &s->members[j])) {
+            wire_changes_add(&p->orders, WIRE_DROP, shard, s->primary_term,
+                             m->nodes[s->members[j].node].id);
+            if (!enough(c, shard)) {
+                return; /* one, for its place */
+            }
         }
     }
 }
@@ -399,7 +428,7 @@ void rebalance_step(struct coordinator *c, int64_t now_ms)
     struct stepping x = {.c = c, .now_ms = now_ms};
     for (int i = 0; i < c->plan->n_shards; i++) {
         x.copying += holds_place(&x, i);
-        x.handing += c->moves[i].state == MOVE_HANDING;
+        x.handing += holds_hand(&x, i);
     }
     for (int repairs = 1; repairs >= 0; repairs--) {
         for (int i = 0; i < c->plan->n_shards; i++) {

@@ -156,6 +156,55 @@ static void test_strangers_and_doubles_are_refused_with_the_reason(void **state)
     stop(&f);
 }
 
+/* A term is counted on from: the largest number would be the end of the cluster. */
+static void test_an_impossible_term_is_refused(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(2);
+    uint64_t epoch = map_of(f)->epoch;
+    struct wire_message m = {.kind = WIRE_REGISTER};
+    struct wire_registration *r = &m.registration;
+    r->wire_version = WIRE_VERSION;
+    r->incarnation = 5;
+    r->port = 7009;
+    r->epoch = epoch + 1;
+    id_of(9, r->id);
+    memcpy(r->cluster_id, CLUSTER, sizeof(r->cluster_id));
+    wire_shards_add(&r->held, (struct wire_shard){.shard = 0, .term = UINT64_MAX, .version = 1});
+    coordinator_message(f->core, f->now, 9, "127.0.0.1", &m);
+    assert_non_null(strstr(f->refused[9], "impossible term"));
+    settle(f);
+    assert_int_equal(map_of(f)->epoch, epoch);
+    r->held.items[0].term = map_of(f)->shards[0].term + 1;
+    coordinator_message(f->core, f->now, 10, "127.0.0.1", &m);
+    settle(f);
+    assert_int_equal(map_of(f)->n_nodes, 3);
+    wire_message_fini(&m);
+    stop(&f);
+}
+
+/* We close the link ourselves, so nobody tells that it went. */
+static void test_who_is_refused_on_its_own_link_is_not_there_any_more(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(2);
+    struct wire_message m = {.kind = WIRE_REGISTER};
+    m.registration.wire_version = WIRE_VERSION + 1;
+    m.registration.incarnation = 1;
+    m.registration.port = 7002;
+    id_of(2, m.registration.id);
+    int probes = f->probes;
+    coordinator_message(f->core, f->now, 2, "127.0.0.1", &m);
+    settle(f);
+    assert_true(f->closed[2]);
+    assert_int_equal(f->probes, probes + 1);
+    ask(f, "proxy nodes");
+    char *row = strstr(str_cstr(&f->answer), ":7002");
+    assert_non_null(row);
+    assert_non_null(strstr(row, "connected=no"));
+    stop(&f);
+}
+
 static void test_a_node_names_the_clusters_password(void **state)
 {
     (void)state;
@@ -449,6 +498,8 @@ int main(void)
         cmocka_unit_test(test_nothing_is_told_before_it_is_durable),
         cmocka_unit_test(test_a_map_is_repeated_until_it_is_confirmed),
         cmocka_unit_test(test_strangers_and_doubles_are_refused_with_the_reason),
+        cmocka_unit_test(test_an_impossible_term_is_refused),
+        cmocka_unit_test(test_who_is_refused_on_its_own_link_is_not_there_any_more),
         cmocka_unit_test(test_a_node_names_the_clusters_password),
         cmocka_unit_test(test_default_timing_unhealthy_after_15_s_dead_after_30_s_and_back),
         cmocka_unit_test(test_a_refused_connection_is_proof_silence_is_not),

@@ -63,6 +63,19 @@ static void test_a_hand_over_comes_before_a_copy_for_another(void **state)
     assert_next(&v, MOVE_COPYING, MOVE_NO_REASON);
     v.asked = true;
     assert_next(&v, MOVE_HANDING, MOVE_NO_REASON);
+    v.hand_stalled = true; /* whatever keeps it from being done, copies are missing */
+    assert_next(&v, MOVE_COPYING, MOVE_NO_REASON);
+}
+
+static void test_a_member_that_is_away_does_not_hide_a_copy_under_way(void **state)
+{
+    (void)state;
+    struct move_view v = free_view();
+    v.to_add = v.to_copy = true;
+    v.add_there = false;
+    assert_next(&v, MOVE_COPYING, MOVE_NO_REASON);
+    v.to_copy = false;
+    assert_next(&v, MOVE_WAITING, MOVE_TARGET_AWAY);
 }
 
 static void test_who_is_away_is_waited_for_and_places_are_few(void **state)
@@ -108,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_move_is_add_copy_hand_over_drop),
         cmocka_unit_test(test_a_hand_over_comes_before_a_copy_for_another),
+        cmocka_unit_test(test_a_member_that_is_away_does_not_hide_a_copy_under_way),
         cmocka_unit_test(test_who_is_away_is_waited_for_and_places_are_few),
         cmocka_unit_test(test_a_pause_holds_moves_but_neither_repairs_nor_wishes),
     };

@@ -328,6 +328,130 @@ static void test_pause_resume_and_cancel(void **state)
     stop(&f);
 }
 
+static void set_factor(struct fixture *f, int factor, int nodes)
+{
+    f->settings.replication_factor = factor;
+    coordinator_set(f->core, f->now, &f->settings);
+    settle(f);
+    work(f, nodes, 60);
+    for (int i = 0; i < 12; i++) {
+        assert_int_equal(map_shard_in_sync(&map_of(f)->shards[i]), factor);
+    }
+}
+
+static bool is_empty(const struct fixture *f, int n)
+{
+    return primaries_of(f, n) == 0 && map_node_replicas(map_of(f), index_of(f, n)) == 0;
+}
+
+/* A shard has room for eight members: of seven, two cannot be replaced at once. */
+static void test_as_many_copies_as_there_can_be_move_in_turn(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(9);
+    set_factor(f, 7, 9);
+    ask(f, "cluster drain 127.0.0.1:7008");
+    ask(f, "cluster drain 127.0.0.1:7009");
+    assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+    for (int round = 0; round < 200; round++) {
+        work(f, 9, 1);
+        for (int i = 0; i < 12; i++) {
+            assert_in_range(map_shard_in_sync(&map_of(f)->shards[i]), 7, MEMBERS_MAX);
+        }
+    }
+    assert_true(is_empty(f, 8));
+    assert_true(is_empty(f, 9));
+    stop(&f);
+}
+
+/* Neither do the hand-overs get done, nor do copies that are missing wait for them. */
+static void test_a_hand_over_that_gets_nowhere_keeps_no_copy_back(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(5);
+    set_factor(f, 3, 5);
+    ask(f, "cluster drain 127.0.0.1:7001");
+    refuse_probe(f, 2);
+    ask_out(f);
+    for (int i = 0; i < 250; i++) { /* node 1 is deaf to what it is ordered */
+        tick(f, 100);
+        for (int n = 1; n <= 5; n++) {
+            if (n != 2) {
+                heartbeat(f, n, 1);
+                confirm(f, n);
+            }
+        }
+        catch_up(f);
+    }
+    assert_true(primaries_of(f, 1) > 0);
+    for (int i = 0; i < 12; i++) {
+        assert_in_range(map_shard_in_sync(&map_of(f)->shards[i]), 3, MEMBERS_MAX);
+    }
+    stop(&f);
+}
+
+static void test_a_failover_gives_nothing_to_a_node_that_is_drained_for_good(void **state)
+{
+    (void)state;
+    for (int factor = 2; factor <= 3; factor++) {
+        struct fixture *f = start_with(4);
+        char text[128];
+        set_factor(f, factor, 4);
+        ask(f, "cluster drain 127.0.0.1:7002");
+        work(f, 4, 1);
+        int had = primaries_of(f, 2);
+        (void)snprintf(text, sizeof(text), "cluster failover %040x", 1);
+        ask(f, text);
+        assert_string_equal(str_cstr(&f->answer), "+OK\r\n");
+        for (int round = 0; round < 3 && factor == 3; round++) { /* others could take them */
+            work(f, 4, 1);
+            assert_in_range(primaries_of(f, 2), 0, had);
+        }
+        work(f, 4, 100);
+        assert_true(is_empty(f, 2));
+        stop(&f);
+    }
+}
+
+static void test_a_restarted_coordinator_keeps_what_repairs_have_copied(void **state)
+{
+    (void)state;
+    struct fixture *f = start_with(3);
+    char gone[NODE_ID_LEN + 1];
+    bool was[12] = {false};
+    id_of(3, gone);
+    refuse_probe(f, 3);
+    ask_out(f);
+    for (int i = 0; i < 12; i++) {
+        tick(f, 1000);
+        heartbeat(f, 1, 1);
+        heartbeat(f, 2, 1);
+    }
+    for (int n = 1; n <= 2; n++) {
+        confirm(f, n);
+    }
+    int syncing = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < 12; i++) {
+            const struct map_shard *s = &map_of(f)->shards[i];
+            bool is = false;
+            for (int j = 0; j < s->n_members; j++) {
+                is |= !s->members[j].in_sync && number_of(f, s->members[j].node) != 3;
+            }
+            syncing += is && pass == 0;
+            was[i] |= is && pass == 0;
+            assert_int_equal(is, was[i]); /* as before the restart */
+        }
+        if (pass == 0) {
+            restart_core(f);
+            enlist(f, 1, 1, NULL);
+            enlist(f, 2, 1, NULL);
+        }
+    }
+    assert_true(syncing > 0);
+    stop(&f);
+}
+
 static void test_drain_empties_a_node_which_can_then_be_forgotten(void **state)
 {
     (void)state;
@@ -376,6 +500,10 @@ int main(void)
         cmocka_unit_test(test_progress_of_copies_is_shown_in_bytes),
         cmocka_unit_test(test_without_rebalance_on_join_a_new_node_waits_for_start),
         cmocka_unit_test(test_pause_resume_and_cancel),
+        cmocka_unit_test(test_as_many_copies_as_there_can_be_move_in_turn),
+        cmocka_unit_test(test_a_hand_over_that_gets_nowhere_keeps_no_copy_back),
+        cmocka_unit_test(test_a_failover_gives_nothing_to_a_node_that_is_drained_for_good),
+        cmocka_unit_test(test_a_restarted_coordinator_keeps_what_repairs_have_copied),
         cmocka_unit_test(test_drain_empties_a_node_which_can_then_be_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
