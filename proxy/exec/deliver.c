@@ -59,6 +59,29 @@ void session_pushed(struct exec *x, struct session *s, size_t bytes_before)
     }
 }
 
+static bool may_resume(const struct exec *x, const struct session *s)
+{
+    switch ((enum session_stop)s->stop) {
+    case STOP_READS:
+        return s->reads_open == 0;
+    case STOP_EMPTY:
+        return s->pending == 0;
+    case STOP_HELD:
+        return s->held == 0;
+    case STOP_WINDOW:
+        return s->pending <= (uint64_t)x->settings.client_max_pending / 2 &&
+               (uint64_t)s->pending * s->reply_size <= WINDOW_BYTES / 2;
+    case STOP_OUTPUT: /* mostly by exec_session_drained */
+        return s->out->bytes == 0 && s->parked == 0;
+    case STOP_NOT:
+    case STOP_PAUSE:  /* by its end */
+    case STOP_ROUTES: /* by the map or time */
+    case STOP_LANE:   /* by the lane */
+        break;
+    }
+    return false;
+}
+
 void request_done_in_place(struct exec *x, struct request *r, size_t bytes_before)
 {
     struct session *s = r->session;
@@ -68,6 +91,9 @@ void request_done_in_place(struct exec *x, struct request *r, size_t bytes_befor
         close = pop_first(x, s);
     }
     if (UNLIKELY(s->inner)) {
+        if (s->stop != STOP_NOT && may_resume(x, s)) {
+            s->stop = STOP_NOT; /* nobody else would: it has no stream that is resumed */
+        }
         s->moved(x, s);
         return;
     }
@@ -167,29 +193,6 @@ void session_stop(struct exec *x, struct session *s, enum session_stop why)
     INVARIANT(s->stop == STOP_NOT);
     s->stop = (uint8_t)why;
     x->counters.client_stops++;
-}
-
-static bool may_resume(const struct exec *x, const struct session *s)
-{
-    switch ((enum session_stop)s->stop) {
-    case STOP_READS:
-        return s->reads_open == 0;
-    case STOP_EMPTY:
-        return s->pending == 0;
-    case STOP_HELD:
-        return s->held == 0;
-    case STOP_WINDOW:
-        return s->pending <= (uint64_t)x->settings.client_max_pending / 2 &&
-               (uint64_t)s->pending * s->reply_size <= WINDOW_BYTES / 2;
-    case STOP_OUTPUT: /* mostly by exec_session_drained */
-        return s->out->bytes == 0 && s->parked == 0;
-    case STOP_NOT:
-    case STOP_PAUSE:  /* by its end */
-    case STOP_ROUTES: /* by the map or time */
-    case STOP_LANE:   /* by the lane */
-        break;
-    }
-    return false;
 }
 
 void session_go_on(struct exec *x, struct session *s)

@@ -273,9 +273,16 @@ void lane_put(struct exec *x, struct lane *l, struct call *c, const struct exec_
 
 void lane_resume_stopped(struct exec *x, struct lane *l)
 {
+    struct list now;
+    list_init(&now);
     l->full = false;
-    while (!list_empty(&l->stopped)) {
-        struct session *s = container_of(l->stopped.next, struct session, wait);
+    while (!list_empty(&l->stopped)) { /* an inner one may fill it, and stand there, at once */
+        struct list *it = l->stopped.next;
+        list_remove(it);
+        list_append(&now, it);
+    }
+    while (!list_empty(&now)) {
+        struct session *s = container_of(now.next, struct session, wait);
         list_remove(&s->wait);
         INVARIANT(s->stop == STOP_LANE);
         s->stop = STOP_NOT;

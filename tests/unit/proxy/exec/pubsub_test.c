@@ -187,6 +187,78 @@ static void test_what_nodes_hand_over_is_published(void **state)
     end();
 }
 
+static void hand_over(int node, const char *channel, int times)
+{
+    char push[200];
+    snprintf(push, sizeof(push), ">3\r\n$7\r\nforward\r\n$%zu\r\n%s\r\n$1\r\n1\r\n",
+             strlen(channel), channel);
+    for (int i = 0; i < times; i++) {
+        assert_true(answer(wire_to(node, LANE_EAR), push));
+    }
+}
+
+/* Answers all that is published at that node, until nothing more comes. Returns how many. */
+static int take_published(int node)
+{
+    int n = 0;
+    for (const char *at; *(at = sent(wire_to(node, LANE_WRITE))) != '\0';) {
+        int now = 0;
+        for (; (at = strstr(at, "PUBLISH")) != NULL; at++) {
+            now++;
+        }
+        for (int i = 0; i < now; i++) {
+            assert_true(answer(wire_to(node, LANE_WRITE), ":0\r\n"));
+        }
+        n += now;
+    }
+    return n;
+}
+
+static void test_more_than_may_be_under_way_is_published(void **state)
+{
+    (void)state;
+    begin(2, false);
+    const char *one = key_of(1, 0);
+    hand_over(0, one, 100);
+    assert_true(exec_open_requests(world.x) < 100);
+    assert_int_equal(take_published(1), 100);
+    hand_over(0, one, 3);
+    assert_int_equal(take_published(1), 3);
+    assert_int_equal(exec_open_requests(world.x), 0);
+    end();
+}
+
+static void test_a_full_lane_is_published_to_when_it_has_room(void **state)
+{
+    (void)state;
+    begin(2, false);
+    const char *one = key_of(1, 0);
+    world.settings.lane_max_in_flight = 4;
+    exec_set(world.x, &world.settings);
+    hand_over(0, one, 30);
+    assert_int_equal(exec_open_requests(world.x), 4);
+    assert_int_equal(take_published(1), 30);
+    end();
+}
+
+static void test_what_is_published_waits_for_the_routes_before(void **state)
+{
+    (void)state;
+    begin(2, false);
+    const char *zero = key_of(0, 0), *one = key_of(1, 0);
+    hand_over(0, one, 1);
+    struct map *m = map_of(2, false);
+    assert_true(map_build_add_member(&m->shards[3], 0));
+    map_build_set_primary(&m->shards[3], 0);
+    m->epoch = 2;
+    give_map(m);
+    pass_time(100000);
+    hand_over(0, zero, 1);
+    assert_int_equal(take_published(1), 1);
+    assert_int_equal(take_published(0), 1);
+    end();
+}
+
 static void test_publish_within_a_transaction(void **state)
 {
     (void)state;
@@ -222,6 +294,9 @@ int main(void)
         cmocka_unit_test(test_who_listens_in_resp2_may_say_little),
         cmocka_unit_test(test_publish_goes_where_the_channel_lives),
         cmocka_unit_test(test_what_nodes_hand_over_is_published),
+        cmocka_unit_test(test_more_than_may_be_under_way_is_published),
+        cmocka_unit_test(test_a_full_lane_is_published_to_when_it_has_room),
+        cmocka_unit_test(test_what_is_published_waits_for_the_routes_before),
         cmocka_unit_test(test_publish_within_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
