@@ -8,10 +8,12 @@
 #include "proxy/front/options.h"
 #include "proxy/front/users.h"
 #include "proxy/front/worker_priv.h"
+#include "proxy/route/request.h"
 
 #include "common/app/client_line.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/cmd/command.h"
 #include "common/io/stream.h"
 
 #include <stdio.h>
@@ -224,11 +226,20 @@ static void on_data(struct stream *st)
     }
 }
 
+/* Its oldest request waits for what may never come: nobody is there to hear of it. */
+static bool waits_in_vain(const struct client *c)
+{
+    const struct request *r = c->session.head;
+    return exec_session_blocked(&c->session) ||
+           (r != NULL && r->command != NULL && r->state == REQUEST_WAITING &&
+            (r->command->id == CMD_WAIT || r->command->id == CMD_WAITAOF));
+}
+
 static void on_eof(struct stream *st)
 {
     struct client *c = st->owner;
     c->eof = true;
-    if (exec_session_blocked(&c->session)) {
+    if (waits_in_vain(c)) {
         client_kill(c, CLIENT_KILL_NOW);
     } else if (c->session.stop == STOP_NOT && !stream_paused(st)) {
         finish_eof(c);
@@ -355,7 +366,7 @@ void client_cron(struct client *c, int64_t now_us)
     struct worker *w = c->worker;
     int64_t timeout_ms = pubsub_listens(&c->session) ? 0 : w->options->timeout_ms;
     outbuf_settle(&c->stream->out);
-    if (c->eof && exec_session_blocked(&c->session)) {
+    if (c->eof && waits_in_vain(c)) {
         client_kill(c, CLIENT_KILL_NOW);
         return;
     }

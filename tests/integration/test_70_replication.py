@@ -376,6 +376,18 @@ def test_wait_through_the_proxy(cluster):
     assert cluster.proxy.r.ping()
 
 
+def test_a_client_that_goes_while_it_waits_is_freed(cluster):
+    def clients():
+        return len(cluster.proxy.r.client_list())
+
+    before = clients()
+    gone = cluster.proxy.wire(limit=20)
+    gone.send(encode("WAIT", 9, 0))
+    wait_until(lambda: clients() == before + 1, 10)
+    gone.close()
+    wait_until(lambda: clients() == before, 10, "the client to be freed")
+
+
 def test_min_in_sync_refuses_writes_before_they_are_done(pair):
     key = pair.keys_of("A", 1)[0]
     assert pair.proxy.r.config_set("min-in-sync", 2)
