@@ -93,7 +93,9 @@ static void answered(struct local_call *c, const struct fan_answer *answers, siz
     local = local == INT64_MAX ? 0 : local;
     replicas = replicas == INT64_MAX ? 0 : replicas;
     bool met = replicas >= w->replicas && (!w->aof || local >= w->local);
-    bool late = w->until_us != 0 && loop_clock_us() >= w->until_us;
+    const struct session *s = c->request->session;
+    bool in_transaction = s != NULL && s->inner; /* whose commands do not wait, as with Redis */
+    bool late = in_transaction || (w->until_us != 0 && loop_clock_us() >= w->until_us);
     if (!met && !late && !later_gone(w->later)) {
         c->fanned = true; /* it goes on: the reply comes from another round */
         loop_timer_start(&w->timer, w->pause_ms, 0);

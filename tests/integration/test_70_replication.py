@@ -388,6 +388,14 @@ def test_a_client_that_goes_while_it_waits_is_freed(cluster):
     wait_until(lambda: clients() == before, 10, "the client to be freed")
 
 
+def test_a_transaction_does_not_wait_for_copies(cluster):
+    with cluster.proxy.wire(limit=10) as wire:
+        for words in (["MULTI"], ["SET", "w", "1"], ["WAIT", 9, 0]):
+            wire.command(*words)
+        reply = wire.command("EXEC")
+        assert reply[0] == b"OK" and reply[1] in (0, 1)
+
+
 def test_min_in_sync_refuses_writes_before_they_are_done(pair):
     key = pair.keys_of("A", 1)[0]
     assert pair.proxy.r.config_set("min-in-sync", 2)
