@@ -208,6 +208,10 @@ static void on_data(struct stream *st)
     bool more = true;
     exec_set_now(w->exec, loop_now_us(w->loop));
     st->want = 0;
+    if (UNLIKELY(c->session.closing)) { /* never parsed: kept, it would grow without limit */
+        inbuf_consume(&st->in, inbuf_unread(&st->in).len);
+        return;
+    }
     if (UNLIKELY(c->session.waits)) {
         check_query_limit(c, inbuf_unread(&st->in).len);
         more = c->session.stop == STOP_NOT;

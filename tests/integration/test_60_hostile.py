@@ -31,6 +31,17 @@ def still_serves(server):
         assert wire.command("GET", "well") == b"behaved"
 
 
+def test_what_follows_a_client_s_end_is_not_kept(proxy):
+    with proxy.wire(limit=20) as wire:
+        wire.send(encode("WAIT", 9, 0))
+        wire.send(b"*nonsense\r\n")  # its error waits behind the other reply
+        before = memory(proxy)
+        for _ in range(64):
+            wire.send(b"x" * MB)
+        assert memory(proxy) - before < 16 * MB
+    still_serves(proxy)
+
+
 def make_noise(rng):
     """Bytes that look like a protocol here and there, which reaches deeper than pure noise."""
     pieces = [b"*3\r\n", b"$3\r\nSET\r\n", b"$-1\r\n", b"*-1\r\n", b"$999999999\r\n", b"\r\n", b"*1\r\n$4\r\nPING\r\n"]
