@@ -46,9 +46,7 @@ static void on_worker_end(struct worker_open *o)
     struct waiting *w = container_of(o, struct waiting, open);
     if (loop_timer_active(&w->timer)) {
         give_up(w);
-    } else {
-        drop(w);
-    }
+    } /* else its nodes are being asked: it goes with their answers, which may be failures */
 }
 
 /* Without a log of writes nothing is ever on disk. */
