@@ -308,14 +308,18 @@ static void tell_durable(struct durable *d, int shard)
     }
 }
 
+/* By the thread that renames snapshots into place, in the order of what it was told. The file of a
+ * shard whose snapshot runs may be the new one already: that it takes the old one's place, or that
+ * it came to nothing, is known when it has ended. */
 static void remove_void_files(struct durable *d, uint64_t durable)
 {
+    int running = d->snapshot == NULL ? -1 : snapshot_info(d->snapshot)->shard;
     for (int i = 0; i < d->n_shards; i++) {
         struct durable_shard *sh = &d->shards[i];
-        if (sh->reset != 0 && sh->reset <= durable && sh->snapshot == 0) {
+        if (sh->reset != 0 && sh->reset <= durable && sh->snapshot == 0 && i != running) {
             char name[32];
             (void)snprintf(name, sizeof(name), "shard.%05d", i);
-            (void)disk_remove(d->disk, name);
+            durable_unlink(d, name);
             sh->reset = 0;
         }
     }
@@ -677,8 +681,8 @@ void durable_discard(struct server *s, int shard)
         return;
     }
     struct durable_shard *sh = &d->shards[shard];
-    durable_saves_cancel(d, shard);
-    bool on_disk = sh->snapshot != 0 || sh->version != 0 || sh->recovered;
+    bool in_place = durable_saves_cancel(d, shard);
+    bool on_disk = in_place || sh->snapshot != 0 || sh->version != 0 || sh->recovered;
     *sh = (struct durable_shard){.reset = sh->reset};
     for (size_t i = 0; i < d->pending_n; i++) {
         struct durable_pending *p = &d->pending[(d->pending_first + i) & (d->pending_cap - 1)];

@@ -130,8 +130,8 @@ void durable_saves_fini(struct durable *d);
 void durable_saves_reset(struct durable *d);
 /* What is wanted now is begun, if nothing runs. */
 void durable_saves_tick(struct durable *d);
-/* The snapshot of that shard that runs is void. */
-void durable_saves_cancel(struct durable *d, int shard);
+/* The snapshot of that shard that runs is void. True: its file may be in place already. */
+bool durable_saves_cancel(struct durable *d, int shard);
 /* Snapshots of all shards that have data, here and now. An errno. */
 int durable_snapshots_now(struct durable *d);
 /* The log's port: removes a file of it, later. */

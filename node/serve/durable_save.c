@@ -311,15 +311,20 @@ static bool step_snapshot(struct durable *d)
     return true;
 }
 
-void durable_saves_cancel(struct durable *d, int shard)
+bool durable_saves_cancel(struct durable *d, int shard)
 {
-    if (d->snapshot != NULL && snapshot_info(d->snapshot)->shard == shard) {
-        snapshot_cancel(d->snapshot);
-        if (snapshot_state(d->snapshot) == SNAPSHOT_ENDING) {
-            jobs_drain(d->files); /* its file must not come after what makes it void */
-            snapshot_free(&d->snapshot);
-        }
+    if (d->snapshot == NULL || snapshot_info(d->snapshot)->shard != shard) {
+        return false;
     }
+    snapshot_cancel(d->snapshot);
+    enum snapshot_state state = snapshot_state(d->snapshot);
+    if (state != SNAPSHOT_ENDING && state != SNAPSHOT_DONE) {
+        return false;
+    }
+    /* Its file must not come after what makes it void, nor be counted as the shard's. */
+    jobs_drain(d->files);
+    snapshot_free(&d->snapshot);
+    return true;
 }
 
 /* What is saved now has all changes so far. */
@@ -559,7 +564,7 @@ enum durable_answer durable_save(struct server *s)
             return DURABLE_FAILED;
         }
         if (d->snapshot != NULL) {
-            durable_saves_cancel(d, snapshot_info(d->snapshot)->shard);
+            (void)durable_saves_cancel(d, snapshot_info(d->snapshot)->shard);
             jobs_drain(d->files);
             snapshot_free(&d->snapshot);
         }
