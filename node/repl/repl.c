@@ -116,6 +116,8 @@ void repl_set(struct repl *r, const struct repl_settings *s, int64_t now_us)
         sh->trouble = true;
         repl_kick(r, sh);
         repl_dirty(r, sh);
+        /* What waited for a disk that is no longer asked for: nothing else would tell of it. */
+        primary_commit(r, sh);
     }
     r->beaconed_us = NEVER;
 }

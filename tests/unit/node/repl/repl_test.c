@@ -197,6 +197,29 @@ static void test_acknowledged_means_on_disk_under_always(void **state)
     cluster_fini(&c);
 }
 
+static void test_what_waited_for_the_disk_is_committed_when_that_is_no_longer_asked(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_init(&c, 7, 1);
+    c.settings.durable = true;
+    cluster_start(&c);
+    run_for(&c, 500000, 1);
+    heal(&c);
+    struct node *p = &c.nodes[0];
+    p->durable_lags = true;
+    uint64_t version = repl_version(p->r, 0);
+    write_some(&c, p, 0);
+    run_for(&c, 50000, 0);
+    assert_int_equal(repl_version(p->r, 0), version + 1);
+    assert_int_equal(repl_commit(p->r, 0), version);
+    struct repl_settings set = *repl_get(p->r);
+    set.durable = false;
+    repl_set(p->r, &set, c.now_us);
+    assert_int_equal(repl_commit(p->r, 0), version + 1);
+    cluster_fini(&c);
+}
+
 static void test_modes_change_while_it_runs(void **state)
 {
     (void)state;
@@ -628,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_a_handover_that_is_not_recorded_ends_where_it_began),
         cmocka_unit_test(test_too_few_in_sync_refuses_writes),
         cmocka_unit_test(test_acknowledged_means_on_disk_under_always),
+        cmocka_unit_test(test_what_waited_for_the_disk_is_committed_when_that_is_no_longer_asked),
         cmocka_unit_test(test_modes_change_while_it_runs),
         cmocka_unit_test(test_reads_of_a_turn_that_took_too_long_wait_for_the_lease),
         cmocka_unit_test(test_the_fate_of_writes_is_known_after_a_failover),
