@@ -43,6 +43,7 @@ struct durable {
     uint64_t hash_seed;
     char cluster_id[64];
     bool enabling;     /* the log was switched on, and is not whole on disk yet */
+    bool off_failed;   /* it is to end, but that cannot be written down yet: said once */
     uint64_t whole_at; /* enabling, all shards have their snapshot: whole when synced so far */
     bool logged_last;  /* the last process kept a log, all through */
     bool lost_nothing;

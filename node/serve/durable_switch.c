@@ -149,8 +149,18 @@ static bool switch_on(struct durable *d, struct errmsg *err)
 
 /* --- off --- */
 
-static void switch_off(struct durable *d)
+/* That there is no log is on disk before it ends: else a node that starts again would claim to have
+ * all that it acknowledged. False: it goes on. */
+static bool switch_off(struct durable *d, struct errmsg *err)
 {
+    bool enabling = d->enabling;
+    d->enabling = true; /* as one that is not whole yet: not counted on */
+    int error = durable_write_meta(d);
+    if (error != 0) {
+        d->enabling = enabling;
+        errmsg_set(err, "%s", strerror(error));
+        return false;
+    }
     durable_saves_reset(d);
     (void)wal_flush(d->wal, loop_wall_ms(d->s->loop));
     jobs_drain(d->syncs);
@@ -165,7 +175,21 @@ static void switch_off(struct durable *d)
     for (int i = 0; i < d->n_shards; i++) {
         d->shards[i].wanted = d->shards[i].copied = false;
     }
-    (void)durable_write_meta(d);
+    return true;
+}
+
+/* A log that cannot be switched off goes on, and the next tick tries again. */
+static void end_log(struct durable *d)
+{
+    struct errmsg err = {0};
+    if (switch_off(d, &err)) {
+        d->off_failed = false;
+        log_event(LOG_NOTICE, DURABLE_AREA, "the log of writes is off");
+    } else if (!d->off_failed) {
+        d->off_failed = true;
+        log_event(LOG_WARNING, DURABLE_AREA,
+                  "the log of writes cannot be switched off yet, it is tried again: %s", err.text);
+    }
 }
 
 void durable_switch(struct durable *d)
@@ -174,8 +198,7 @@ void durable_switch(struct durable *d)
     struct errmsg err = {0};
     dispatch_run(s); /* what waits began before */
     if (d->wal != NULL) {
-        switch_off(d);
-        log_event(LOG_NOTICE, DURABLE_AREA, "the log of writes is off");
+        end_log(d);
     } else if (switch_on(d, &err)) {
         log_event(LOG_NOTICE, DURABLE_AREA, "the log of writes is on");
     } else {

@@ -270,6 +270,35 @@ def test_full_disk_refuses_writes_and_comes_back(small_disk):
     assert all(value == "v" * 1000 for value in server.r.mget([f"k{i}" for i in range(n)]))
 
 
+def test_the_log_does_not_end_before_that_is_written_down(small_disk):
+    """Else the node, started again, would claim that its log has all that it acknowledged."""
+    server = durable_node(small_disk, appendfsync="no", auto_aof_rewrite_percentage=0)
+    server.r.set("a", "1")
+    ballast = os.path.join(small_disk, "ballast")
+    with pytest.raises(OSError), open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    server.r.config_set("appendonly", "no")
+    wait_until(lambda: "cannot be switched off yet" in server.output(), 10, "the log to say why it goes on")
+    assert server.info()["aof_enabled"] == "1"
+    os.remove(ballast)
+    wait_until(lambda: server.info()["aof_enabled"] == "0", 10, "the log to be off")
+    assert server.r.set("b", "2")
+    assert server.r.get("a") == "1"
+
+
+@pytest.mark.parametrize("setting, value", [("appendfsync", "no"), ("appendonly", "no")])
+def test_writes_that_wait_for_a_sync_do_not_wait_for_ever(setting, value):
+    server = durable_node(temp_dir("durable"), appendfsync="always")
+    with server.wire(limit=20) as wire:
+        for n in range(100):
+            wire.send(encode("SET", f"k{n}", "v") + encode("CONFIG", "SET", setting, value))
+            assert [wire.reply(), wire.reply()] == [b"OK", b"OK"]
+            assert wire.command("SET", f"k{n}", "w") == b"OK"
+            server.r.config_set("appendfsync", "always")
+            server.r.config_set("appendonly", "yes")
+
+
 # --- dump.rdb ---
 
 
