@@ -16,9 +16,11 @@
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "      \
     "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "     \
     "RESP protocol version at the same time"
-#define ERR_WRONGPASS        "WRONGPASS invalid username-password pair or user is disabled."
-#define ERR_NOPROTO          "NOPROTO unsupported protocol version"
-#define ERR_OOM              "OOM command not allowed when used memory > 'maxmemory'."
+#define ERR_WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
+#define ERR_NOPROTO   "NOPROTO unsupported protocol version"
+#define ERR_OOM       "OOM command not allowed when used memory > 'maxmemory'."
+#define ERR_ENTRY                                                                                  \
+    "ERR The writes of this command, script or transaction are too large for one entry of the log"
 #define ERR_EXECABORT        "EXECABORT Transaction discarded because of previous errors."
 #define ERR_CROSSSLOT        "CROSSSLOT Keys in request don't hash to the same slot"
 #define ERR_CLUSTERDOWN      "CLUSTERDOWN Hash slot not served"

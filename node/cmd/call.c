@@ -114,6 +114,8 @@ static bool admit(struct call *c)
         refuse(c, "ERR key exceeds maximum allowed size (4 GiB)");
     } else if (UNLIKELY(out_of_memory(c))) {
         refuse(c, ERR_OOM);
+    } else if (UNLIKELY(!record_has_room(c))) {
+        refuse(c, ERR_ENTRY);
     } else if (UNLIKELY(c->session->in_multi && (c->cmd->flags & CF_NO_MULTI) != 0)) {
         refuse(c, "ERR Command not allowed inside a transaction");
     } else {

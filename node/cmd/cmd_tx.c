@@ -2,6 +2,7 @@
 /* MULTI, EXEC, DISCARD, WATCH, UNWATCH. */
 #include "node/cmd/args.h"
 #include "node/cmd/handlers.h"
+#include "node/cmd/record.h"
 #include "node/cmd/session_priv.h"
 
 #include "common/resp/errors.h"
@@ -63,6 +64,10 @@ static void run_queued(struct call *one, const struct queued *q)
         q->as != NULL ? ACL_YES : call_check_user(one, one->cmd, one->argv, one->argc, "multi");
     if (UNLIKELY(why != ACL_YES)) {
         resp_error(&one->w, acl_exec_error(why));
+        return;
+    }
+    if (UNLIKELY(!record_has_room(one))) {
+        resp_error(&one->w, ERR_ENTRY);
         return;
     }
     if (UNLIKELY(q->as != NULL)) {

@@ -87,6 +87,43 @@ static bool in_one_shard(const struct call *c)
 
 /* ---- groups ---- */
 
+/* Whether effects tell whole values: these may be longer than the command's words. */
+static bool tells_values(const struct call *c)
+{
+    if (c->cmd->key_single != 0) {
+        return false;
+    }
+    struct key_list keys;
+    key_list_init(&keys);
+    bool several = c->cmd->id == CMD_SORT;
+    if (keys_find(c->cmd, c->argv, c->argc, &keys) == KEYS_OK && keys.count > 0) {
+        uint32_t first = shard_of(c, c->argv[keys.keys[0].index]);
+        for (uint32_t i = 1; i < keys.count; i++) {
+            several |= shard_of(c, c->argv[keys.keys[i].index]) != first;
+        }
+    }
+    key_list_fini(&keys);
+    return several;
+}
+
+bool record_has_room(const struct call *c)
+{
+    const struct collector *e = c->ks->collector;
+    if (e == NULL || !command_is_write(c->cmd)) {
+        return true;
+    }
+    size_t bytes = EFFECT_HEAD;
+    for (size_t i = 0; i < c->argc; i++) {
+        bytes += EFFECT_ARG + c->argv[i].len;
+    }
+    if (e->longest == 0) {
+        return bytes <= EFFECT_ALONE_MAX;
+    }
+    size_t careful = e->group_max - e->group_max / 4;
+    size_t sum = e->longest + bytes;
+    return LIKELY(sum <= careful) || (sum <= e->group_max && !tells_values(c));
+}
+
 static void answer(struct call *c, uint32_t shard)
 {
     if (LIKELY(keyspace_serves(c->ks, (int)shard))) {

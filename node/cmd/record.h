@@ -22,6 +22,9 @@
 /* Around a command that is not queued, or a transaction. `before` is bytes of c->w.out. */
 void record_open(struct call *c);
 void record_close(struct call *c, size_t before);
+/* Whether a command's effects have room in the entry that is being made, beside those of the group
+ * that are there. To be asked before it does anything. */
+bool record_has_room(const struct call *c);
 /* A script that has begun to write: the shards of its own keys know its outcome. */
 void record_answers(struct call *c);
 /* Around each handler, inside. */

@@ -49,6 +49,7 @@ struct collector *collector_new(const struct effect_sink *sink)
     struct collector *e = mem_zalloc(sizeof(*e));
     e->magic = MAGIC;
     e->sink = *sink;
+    e->group_max = EFFECT_GROUP_MAX;
     return e;
 }
 
@@ -111,6 +112,7 @@ void effect_put(struct keyspace *ks, uint32_t shard, int db, const struct slice 
     struct effect_part *p = part_of(ks, ks->collector, shard);
     effects_add(&p->effects, db, words, n);
     p->n_effects++;
+    ks->collector->longest = MAX(ks->collector->longest, p->effects.len);
 }
 
 void effect_answers(struct keyspace *ks, uint32_t shard)
@@ -200,6 +202,7 @@ void effect_close(struct keyspace *ks, const struct effect_origin *o)
         }
     }
     e->n = 0;
+    e->longest = 0;
     e->open = false;
     if (UNLIKELY(e->feed != NULL)) {
         feed_close(e->feed);

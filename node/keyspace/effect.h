@@ -33,6 +33,13 @@ const struct effect_sink *effect_sink_nobody(void);
 
 struct feed;
 
+/* An entry goes to other nodes as one frame, of at most 1 GiB (LINK_FRAME_MAX): what cannot go as
+ * one must not be made. A group that has effects takes another command as long as both together
+ * stay below EFFECT_GROUP_MAX, which is one value of the largest usual size and a bit; a command
+ * alone has EFFECT_ALONE_MAX. What lies between is for effects that are longer than their words. */
+#define EFFECT_GROUP_MAX ((size_t)576 << 20)
+#define EFFECT_ALONE_MAX ((size_t)960 << 20)
+
 struct effect_part {
     uint32_t shard;
     uint32_t n_effects;
@@ -52,6 +59,8 @@ struct collector {
     struct effect_part *parts; /* n of the command under way; the rest keep their buffers */
     uint32_t n;
     uint32_t cap;
+    size_t longest;   /* bytes of effects of the longest part of the open group */
+    size_t group_max; /* EFFECT_GROUP_MAX; a test's may be less */
 
     /* of the command under way, for node/cmd/record.c */
     bool by_value; /* every change is told at once as the key's new value */

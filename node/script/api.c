@@ -111,6 +111,8 @@ static bool is_refused(struct script_run *run, struct call *c, struct str *why)
     } else if ((flags & CF_DENYOOM) != 0 && (run->flags & SCRIPT_ALLOW_OOM) == 0 && !run->wrote &&
                out_of_memory(c)) {
         str_appendz(why, ERR_OOM);
+    } else if (!record_has_room(c)) {
+        str_appendz(why, ERR_ENTRY);
     } else if (c->table->fn[c->cmd->id] == NULL) {
         str_printf(why, ERR_NOT_SERVED, c->cmd->full_name);
     } else {

@@ -5,6 +5,8 @@
 #include "node/keyspace/guard.h"
 #include "node/types/string.h"
 
+#include "common/resp/errors.h"
+
 #include "tests/unit/node/cmd/node_fixture.h"
 #include "tests/unit/unit.h"
 
@@ -876,6 +878,39 @@ static void test_a_copy_that_lags_is_equal_when_it_has_caught_up(void **state)
     compare_at_random(50);
 }
 
+static void test_what_has_no_room_in_an_entry_is_refused(void **state)
+{
+    (void)state;
+    struct pair p;
+    char value[401];
+    struct str line = {0};
+    pair_open(&p);
+    p.f.ks->collector->group_max = 1000;
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    str_printf(&line, "set {k}b %s", value);
+    /* Alone it is not bound by that. */
+    str_printf(&line, "%s%s%s", value, value, value);
+    say(&p.f, str_cstr(&line));
+    assert_int_equal(p.entries, 1);
+    say(&p.f, "multi");
+    str_clear(&line);
+    str_printf(&line, "set {k}a %s", value);
+    for (int i = 0; i < 4; i++) {
+        say(&p.f, str_cstr(&line));
+    }
+    say(&p.f, "incr {k}n");
+    say(&p.f, "rename {k}a a"); /* by value, which may be longer than its words */
+    say(&p.f, "get {k}n");
+    EXPECT(&p.f, "exec", "*7 +OK +OK -" ERR_ENTRY " -" ERR_ENTRY " :1 -" ERR_ENTRY " $1 1");
+    assert_int_equal(p.entries, 2);
+    EXPECT(&p.f, "rename {k}a a", "+OK");
+    EXPECT(&p.f, "exists {k}a a", ":1");
+    assert_equal(&p);
+    str_fini(&line);
+    pair_close(&p);
+}
+
 static void test_what_is_no_effect_is_refused(void **state)
 {
     (void)state;
@@ -915,6 +950,7 @@ int main(void)
         cmocka_unit_test(test_a_lane_learns_of_every_write_that_ran),
         cmocka_unit_test(test_a_copy_is_equal_after_every_command),
         cmocka_unit_test(test_a_copy_that_lags_is_equal_when_it_has_caught_up),
+        cmocka_unit_test(test_what_has_no_room_in_an_entry_is_refused),
         cmocka_unit_test(test_what_is_no_effect_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

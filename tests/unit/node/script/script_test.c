@@ -253,6 +253,24 @@ static void test_what_a_script_writes_is_one_entry_a_shard(void **state)
     scripted_close(&t);
 }
 
+static void test_a_script_that_writes_too_much_for_one_entry_is_refused(void **state)
+{
+    struct scripted t;
+    struct seen seen = {0};
+    (void)state;
+    scripted_open(&t);
+    const struct effect_sink sink = {&seen, take_entry, take_touched, take_touched_all};
+    t.f.ks->collector = collector_new(&sink);
+    t.f.ks->collector->group_max = 1000;
+    const char *said = SAY(
+        &t, "EVAL", "for i = 1, 99 do redis.call('append', 'k', string.rep('x', 100)) end", "0");
+    assert_non_null(strstr(said, "too large for one entry"));
+    assert_int_equal(seen.entries, 1);
+    assert_true(seen.effects > 5 && seen.effects < 10);
+    collector_free(&t.f.ks->collector);
+    scripted_close(&t);
+}
+
 /* ---- libraries ---- */
 
 #define LIBRARY                                                                                    \
@@ -346,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_a_coroutine_can_be_killed),
         cmocka_unit_test(test_one_that_has_written_cannot_be_killed),
         cmocka_unit_test(test_what_a_script_writes_is_one_entry_a_shard),
+        cmocka_unit_test(test_a_script_that_writes_too_much_for_one_entry_is_refused),
         cmocka_unit_test(test_functions_are_loaded_called_and_taken_away),
         cmocka_unit_test(test_a_change_that_cannot_be_kept_is_undone),
         cmocka_unit_test(test_libraries_go_through_a_payload),
