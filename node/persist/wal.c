@@ -32,6 +32,7 @@ struct wal {
     int error;         /* of the last write or sync; 0: fine */
     bool started;      /* a file was made */
     bool name_new;     /* of `file`: no sync asked for yet made its name durable */
+    bool policy_due;   /* the next record is a file's first: WAL_POLICY comes before it */
     bool sync_failed;  /* `file` is given up with the next flush */
     int64_t synced_ms; /* everysec: when the last one was asked for */
     int64_t tried_ms;  /* the last try after a failure */
@@ -42,9 +43,16 @@ struct wal {
     struct wal_stats stats;
 };
 
+static void put_number(struct wal *w, enum wal_kind kind, uint64_t v);
+
 static void put_record(struct wal *w, enum wal_kind kind, uint32_t shard, uint64_t term,
                        uint64_t version, struct slice bytes)
 {
+    if (UNLIKELY(w->policy_due)) {
+        /* In each file, for the one before may be trimmed. */
+        w->policy_due = false;
+        put_number(w, WAL_POLICY, w->settings.policy);
+    }
     uint64_t position = wal_end(w);
     size_t need = WAL_RECORD_BYTES + bytes.len;
     char *p = str_reserve(&w->buffer, need);
@@ -164,6 +172,7 @@ static void finish_segment(struct wal *w)
     w->file = NULL;
     w->seq++;
     send_sync(w, f, true);
+    w->policy_due = w->buffer.len == 0;
     put_shards(w);
 }
 
@@ -249,6 +258,10 @@ bool wal_close(struct wal **wp)
     struct wal *w = *wp;
     CHECK_OBJ(w, MAGIC);
     INVARIANT(w->under_way == 0);
+    if (w->policy_due) {
+        w->policy_due = false;
+        put_number(w, WAL_POLICY, w->settings.policy); /* as it was up to here */
+    }
     w->settings.policy = WAL_SYNC_NO; /* no job from here on */
     w->settings.segment_bytes = UINT64_MAX;
     bool ok = wal_flush(w, 0) && w->gap == 0;
@@ -278,6 +291,7 @@ uint64_t wal_append(struct wal *w, enum wal_kind kind, uint32_t shard, uint64_t 
         log_event(LOG_WARNING, "log", "more waits than is kept: given up bytes=%zu", w->buffer.len);
         finish_segment(w);
         give_up_tail(w);
+        w->policy_due = true;
     }
     return wal_end(w);
 }
@@ -391,6 +405,7 @@ static void start_over(struct wal *w)
         w->seq++;
     }
     give_up_tail(w);
+    w->policy_due = false;
     put_number(w, WAL_POLICY, w->settings.policy);
     put_shards(w);
     w->sync_failed = false;

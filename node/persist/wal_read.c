@@ -26,6 +26,7 @@ struct reading {
     const struct wal_visitor *visitor; /* NULL: only look for marks */
     uint64_t from;
     struct wal_found *found;
+    bool first;    /* the file under way is its process's first, or the first that is left */
     uint64_t mark; /* the highest position that some record says was durable */
     int error;
 };
@@ -176,8 +177,9 @@ static void take_record(struct reading *r, const struct wal_record *rec)
         break;
     case WAL_POLICY: {
         bool always = get_le64(rec->bytes.ptr) == WAL_SYNC_ALWAYS;
-        /* A process's first record is at the start of a file of its own. */
-        bool first = f->n_segments > 0 && f->segments[f->n_segments - 1].start == rec->position;
+        /* Each file begins with it; only with a new process does it begin anew. */
+        bool first =
+            r->first && f->n_segments > 0 && f->segments[f->n_segments - 1].start == rec->position;
         f->always = first ? always : f->always && always;
         break;
     }
@@ -350,6 +352,7 @@ static enum outcome read_file(struct reading *r, const struct names *list, size_
         }
         note_damage(r, list->seqs[i], 0, s->header.start);
     }
+    r->first = f->n_segments == 0 || *nonce != s->header.nonce;
     *nonce = s->header.nonce;
     f->n_shards = s->header.n_shards;
     if (f->n_segments == 0) {

@@ -257,6 +257,7 @@ static void test_trimming(void **state)
     read_log(&w, w.ends[599], 600);
     assert_int_equal(w.read, 400);
     assert_string_equal(w.found.damage, "");
+    assert_true(w.found.always); /* the files that are left say so too */
     start(&w);
     append_some(&w, 10);
     wal_trim(w.wal, wal_end(w.wal)); /* all but the open one */
