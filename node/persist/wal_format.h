@@ -37,8 +37,8 @@ enum wal_kind {
     /* u64: all before this position was on disk when this was written. A hole before it is damage,
      * not a tail torn off by a crash. */
     WAL_MARK = 3,
-    /* The first record of a process: u64 policy (enum wal_policy). Also where the policy changes.
-     */
+    /* u64 policy (enum wal_policy): the first record of each file, as earlier ones may be gone, and
+     * where the policy changes. */
     WAL_POLICY = 4,
     /* The process ended in order, nothing comes after it in its file. */
     WAL_END = 5,
