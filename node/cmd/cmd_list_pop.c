@@ -247,20 +247,28 @@ static void rotate(struct call *c, const struct probe *p, struct object *o, stru
     c->changes += 2;
 }
 
-/* Each key has an entry of its own; who follows is told to move, but not to wait. */
+/* Each key has an entry of its own; who follows is told to move, but not to wait. Within one list
+ * the push comes first: one of a single element is never empty then, and keeps its time. */
 static void say_move(struct call *c, const struct probe *from, const struct probe *to,
                      struct ends ends, struct slice v)
 {
     if (!record_wanted(c)) {
         return;
     }
-    struct slice words[5] = {ends.from == QUICKLIST_LEFT ? SLICE("LPOP") : SLICE("RPOP"),
-                             c->argv[1]};
-    record_say_log(c, from, words, 2);
-    words[0] = ends.to == QUICKLIST_LEFT ? SLICE("LPUSH") : SLICE("RPUSH");
-    words[1] = c->argv[2];
-    words[2] = v;
-    record_say_log(c, to, words, 3);
+    struct slice words[5];
+    bool within = slice_eq(c->argv[1], c->argv[2]);
+    for (int i = 0; i < 2; i++) {
+        bool push = (i == 0) == within;
+        enum quicklist_end end = push ? ends.to : ends.from;
+        if (push) {
+            words[0] = end == QUICKLIST_LEFT ? SLICE("LPUSH") : SLICE("RPUSH");
+        } else {
+            words[0] = end == QUICKLIST_LEFT ? SLICE("LPOP") : SLICE("RPOP");
+        }
+        words[1] = c->argv[push ? 2 : 1];
+        words[2] = v;
+        record_say_log(c, push ? to : from, words, push ? 3 : 2);
+    }
     if (c->cmd->id == CMD_BLMOVE || c->cmd->id == CMD_BRPOPLPUSH) {
         bool by_ends = c->cmd->id == CMD_BLMOVE;
         memcpy(words, c->argv, (by_ends ? 5 : 3) * sizeof(*words));

@@ -364,7 +364,7 @@ static void test_effects_of_lists(void **state)
     LEAVES(&p, "rpush l 8 9", "0 rpush l 8 9");
     LEAVES(&p, "lmove l {l}x left right", "0 LPOP l | 0 RPUSH {l}x 1");
     LEAVES(&p, "lmove l far right left", "0 RPOP l; 0 LPUSH far 9");
-    LEAVES(&p, "blmove l l left right 0", "0 LPOP l | 0 RPUSH l 2");
+    LEAVES(&p, "blmove l l left right 0", "0 RPUSH l 2 | 0 LPOP l");
     LEAVES(&p, "rpoplpush l far", "0 RPOP l; 0 LPUSH far 2");
     LEAVES(&p, "brpoplpush l far 0", "0 RPOP l; 0 LPUSH far 8");
     LEAVES(&p, "lmove l {l}x right right", "0 RPOP l | 0 RPUSH {l}x 3");
@@ -666,6 +666,11 @@ static const char *const random_commands[] = {
     "lmove l l left left",
     "rpoplpush l l",
     "brpoplpush l l 0",
+    "rpush one 1",
+    "expire one 1000",
+    "rpoplpush one one",
+    "lmove one one left left",
+    "blmove one one left right 0",
     "rename l l",
     "copy l l replace",
     "pexpire l t",
