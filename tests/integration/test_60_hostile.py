@@ -252,8 +252,8 @@ def test_a_client_that_never_reads_costs_bounded_memory(empty):
                 except (BlockingIOError, ConnectionError):
                     pass
         still_serves(server)
-        # ThreadSanitizer keeps books of its own about each byte.
-        assert memory(server) < before + (600 if PATIENCE <= 1 else 2400) * MB
+        # ThreadSanitizer keeps books of its own about each byte: some five more.
+        assert memory(server) < before + (600 if PATIENCE <= 1 else 3600) * MB
     finally:
         for wire in greedy:
             wire.close()
