@@ -12,10 +12,11 @@
 
 /* --- what a client is told --- */
 
+/* Nodes' answers are in hand, or may be, that the client does not have yet. */
 static bool reads_open(const struct session *s)
 {
     for (const struct request *r = s->head; r != NULL; r = r->next) {
-        if (r->state == REQUEST_READY || r->gather != NULL) {
+        if (r->state == REQUEST_READY || (r->gather != NULL && !wait_keeps_nothing(r))) {
             return true;
         }
     }
