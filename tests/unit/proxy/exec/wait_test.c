@@ -248,6 +248,27 @@ static void test_a_silent_lane_is_given_up(void **state)
     end();
 }
 
+/* Also where it was told something else before: then it is not asked whether it stands. */
+static void test_a_lane_that_does_not_let_go_is_given_up(void **state)
+{
+    (void)state;
+    begin(1);
+    SAY(&a, "XREAD BLOCK 0 STREAMS y 1");
+    SAY(&b, "XREAD BLOCK 0 STREAMS z 1");
+    struct wire *w = wire_to(0, LANE_WRITE);
+    (void)sent(w);
+    assert_true(answer(w, "+PARKED\r\n+PARKED\r\n"));
+    exec_session_gone(world.x, &b.session);
+    SENT(w, "SHOAL UNPARK 2 DROP;");
+    pass_time(2000000);
+    SENT(w, "%s", "");
+    pass_time(3100000);
+    assert_null(w->lane);
+    pass_time(200000);
+    SENT(wire_to(0, LANE_WRITE), "SHOAL REPARK XREAD BLOCK 0 STREAMS y 1;");
+    end();
+}
+
 static void test_the_words_of_its_first_life(void **state)
 {
     (void)state;
@@ -411,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_its_own_time_ends_while_nobody_serves),
         cmocka_unit_test(test_a_broken_lane),
         cmocka_unit_test(test_a_silent_lane_is_given_up),
+        cmocka_unit_test(test_a_lane_that_does_not_let_go_is_given_up),
         cmocka_unit_test(test_the_words_of_its_first_life),
         cmocka_unit_test(test_shards_are_asked_one_by_one),
         cmocka_unit_test(test_the_first_that_has_something_is_enough),
