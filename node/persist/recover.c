@@ -312,6 +312,16 @@ static uint64_t needed_from(const struct recovered *out)
     return from;
 }
 
+/* The log was durable up to each of them before it was put in place. */
+static uint64_t newest_snapshot(const struct recovered *out)
+{
+    uint64_t newest = 0;
+    for (int i = 0; i < out->n_shards; i++) {
+        newest = MAX(newest, out->shards[i].snapshot);
+    }
+    return newest;
+}
+
 static void check_reach(struct recovering *r)
 {
     struct recovered *out = r->out;
@@ -351,7 +361,8 @@ int recover_run(struct disk *disk, struct keyspace *ks, const struct call_table 
         }
     }
     if (error == 0) {
-        struct wal_visitor v = {.arg = &r, .record = take_record, .hole = take_hole};
+        struct wal_visitor v = {
+            .arg = &r, .record = take_record, .hole = take_hole, .durable = newest_snapshot(out)};
         if (tails != NULL) {
             tails_begin(tails, needed_from(out));
         }

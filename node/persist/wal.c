@@ -16,7 +16,7 @@
 struct wal {
     uint32_t magic;
     struct disk *disk;
-    struct wal_settings settings;
+    struct wal_settings settings; /* policy: as the log says it */
     struct wal_port port;
     struct disk_file *file; /* NULL: the next flush makes one */
     uint64_t nonce;
@@ -29,13 +29,14 @@ struct wal {
     uint64_t marked; /* durable as the last mark says it */
     uint64_t asked;  /* position of the newest sync asked for */
     uint64_t gap;
-    int error;         /* of the last write or sync; 0: fine */
-    bool started;      /* a file was made */
-    bool name_new;     /* of `file`: no sync asked for yet made its name durable */
-    bool policy_due;   /* the next record is a file's first: WAL_POLICY comes before it */
-    bool sync_failed;  /* `file` is given up with the next flush */
-    int64_t synced_ms; /* everysec: when the last one was asked for */
-    int64_t tried_ms;  /* the last try after a failure */
+    int error;             /* of the last write or sync; 0: fine */
+    bool started;          /* a file was made */
+    bool name_new;         /* of `file`: no sync asked for yet made its name durable */
+    bool policy_due;       /* the next record is a file's first: WAL_POLICY comes before it */
+    bool sync_failed;      /* `file` is given up with the next flush */
+    uint64_t always_until; /* not 0: synced as under `always` until this is durable */
+    int64_t synced_ms;     /* everysec: when the last one was asked for */
+    int64_t tried_ms;      /* the last try after a failure */
     struct wal_segment *segments;
     size_t n_segments;
     size_t segments_cap;
@@ -91,6 +92,11 @@ static void told(struct wal *w)
     if (w->port.progress != NULL) {
         w->port.progress(w->port.arg);
     }
+}
+
+bool wal_always(const struct wal *w)
+{
+    return w->settings.policy == WAL_SYNC_ALWAYS || w->always_until != 0;
 }
 
 /* ---- files ---- */
@@ -263,6 +269,7 @@ bool wal_close(struct wal **wp)
         put_number(w, WAL_POLICY, w->settings.policy); /* as it was up to here */
     }
     w->settings.policy = WAL_SYNC_NO; /* no job from here on */
+    w->always_until = 0;
     w->settings.segment_bytes = UINT64_MAX;
     bool ok = wal_flush(w, 0) && w->gap == 0;
     if (ok && w->file != NULL) {
@@ -349,7 +356,7 @@ bool wal_flush(struct wal *w, int64_t wall_ms)
     }
     if (w->written - w->file_start >= w->settings.segment_bytes && w->under_way < QUEUE_MAX) {
         finish_segment(w);
-    } else if (w->settings.policy == WAL_SYNC_ALWAYS) {
+    } else if (wal_always(w)) {
         sync_if_due(w);
     }
     return true;
@@ -383,6 +390,9 @@ void wal_synced(struct wal_sync *job)
         w->durable = job->position;
         moved = true;
     }
+    if (w->always_until != 0 && w->durable >= w->always_until) {
+        w->always_until = 0;
+    }
     if (job->close) {
         disk_close(&job->file);
     }
@@ -390,7 +400,7 @@ void wal_synced(struct wal_sync *job)
     if (moved) {
         told(w);
     }
-    if (w->settings.policy == WAL_SYNC_ALWAYS) {
+    if (wal_always(w)) {
         sync_if_due(w);
     }
 }
@@ -433,8 +443,10 @@ void wal_tick(struct wal *w, int64_t now_ms, int64_t wall_ms)
 void wal_set_policy(struct wal *w, enum wal_policy policy)
 {
     if (w->settings.policy != policy) {
+        bool weaker = wal_always(w) && policy != WAL_SYNC_ALWAYS;
         w->settings.policy = policy;
         put_number(w, WAL_POLICY, policy);
+        w->always_until = weaker ? wal_end(w) : 0;
     }
 }
 
@@ -470,6 +482,9 @@ void wal_trim(struct wal *w, uint64_t position)
         w->gap = 0;
         log_event(LOG_NOTICE, "log", "all shards have snapshots: the log is whole again");
         w->durable = MAX(w->durable, w->safe);
+        if (w->durable >= w->always_until) {
+            w->always_until = 0;
+        }
         told(w);
     }
 }
@@ -514,6 +529,11 @@ int wal_error(const struct wal *w)
 uint64_t wal_gap(const struct wal *w)
 {
     return w->gap;
+}
+
+uint64_t wal_asked(const struct wal *w)
+{
+    return w->gap != 0 ? 0 : w->asked;
 }
 
 bool wal_syncing(const struct wal *w)

@@ -14,6 +14,8 @@
  * INVARIANT  after a failed sync, or when more waited than is kept, what the log holds below
  *            wal_gap() is not to be relied on: the log is not ok until every shard has a snapshot
  *            taken at or behind it (wal_trim says so), and durable does not pass it before.
+ * INVARIANT  a reader that finds `always` in the log (wal_found.always) may rely on it: `always`
+ *            ends only when the record that says so is durable, and all before it.
  *
  * Owned by the node's thread; only disk_sync of a file that wal_port.sync got runs elsewhere. Pure:
  * files through base/disk.h, time is passed in. */
@@ -93,7 +95,10 @@ void wal_synced(struct wal_sync *job);
 /* Asks for a sync of all that is written, whatever the policy (WAITAOF, snapshots). */
 void wal_sync(struct wal *w);
 
+/* A weaker one than `always` counts from when the record that says so is on disk (wal_always). */
 void wal_set_policy(struct wal *w, enum wal_policy policy);
+/* Nothing may be acknowledged before it is durable. */
+bool wal_always(const struct wal *w);
 /* Finishes the file; what comes next begins one. */
 void wal_rotate(struct wal *w);
 /* Every shard can do without what is below `position`: files that end there go. */
@@ -110,6 +115,9 @@ bool wal_ok(const struct wal *w);
 int wal_error(const struct wal *w);
 /* Not 0: every shard needs a snapshot from here on before the log can be relied on again. */
 uint64_t wal_gap(const struct wal *w);
+/* What ends up to here becomes durable with some sync that was asked for already; what ends behind
+ * it only with later ones. */
+uint64_t wal_asked(const struct wal *w);
 bool wal_syncing(const struct wal *w);
 
 struct wal_stats {

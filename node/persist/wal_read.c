@@ -23,7 +23,7 @@ struct source {
 
 struct reading {
     struct disk *disk;
-    const struct wal_visitor *visitor; /* NULL: only look for marks */
+    const struct wal_visitor *visitor;
     uint64_t from;
     struct wal_found *found;
     bool first;    /* the file under way is its process's first, or the first that is left */
@@ -158,7 +158,7 @@ static void note_damage(struct reading *r, uint64_t seq, uint64_t offset, uint64
                  "file log.%016llx is damaged at byte %llu (position %llu)",
                  (unsigned long long)seq, (unsigned long long)offset, (unsigned long long)f->end);
     }
-    if (r->visitor != NULL && r->visitor->hole != NULL) {
+    if (r->visitor->hole != NULL) {
         r->visitor->hole(r->visitor->arg, until);
     }
 }
@@ -231,10 +231,15 @@ static int by_seq(const void *a, const void *b)
 
 /* ---- the end of what can be read ---- */
 
+static uint64_t known_durable(const struct reading *r)
+{
+    return MAX(r->mark, r->visitor->durable);
+}
+
 /* Whether anything in file i and those behind it says that there was something at `position`. */
 static bool later_mark(struct reading *r, const struct names *list, size_t i, uint64_t position)
 {
-    for (size_t k = i; k < list->n && r->error == 0 && r->mark <= position; k++) {
+    for (size_t k = i; k < list->n && r->error == 0 && known_durable(r) <= position; k++) {
         struct source later;
         bool good;
         r->error = open_source(r, &later, list->seqs[k], &good);
@@ -246,7 +251,7 @@ static bool later_mark(struct reading *r, const struct names *list, size_t i, ui
         }
         close_source(&later);
     }
-    return r->mark > position;
+    return known_durable(r) > position;
 }
 
 /* Whether anything behind the break in file i says that there was more. `s` is that file, at the
@@ -306,7 +311,7 @@ static enum outcome broken(struct reading *r, const struct names *list, size_t i
     f->always = false;
     if (i + 1 == list->n) {
         note_damage(r, list->seqs[i], offset, UINT64_MAX);
-        f->end = MAX(r->mark, position_of(s, s->size));
+        f->end = MAX(known_durable(r), position_of(s, s->size));
     } /* else the next file begins elsewhere than where this one ended, and that is noticed */
     return NEXT_FILE;
 }
@@ -350,6 +355,8 @@ static enum outcome read_file(struct reading *r, const struct names *list, size_
         if (!durable) {
             return STOP;
         }
+        f->orderly = false;
+        f->always = false;
         note_damage(r, list->seqs[i], 0, s->header.start);
     }
     r->first = f->n_segments == 0 || *nonce != s->header.nonce;

@@ -2,9 +2,9 @@
 /* The log of writes, read at start: every whole record in order, a torn tail cut off, damage told.
  *
  * The first record that is not whole is the torn tail of a crash, unless something behind it says
- * that it had been on disk (WAL_MARK): then the log is damaged there. The reader goes on with the
- * next file and tells of the hole; whether a shard needed what is missing is the caller's to know
- * (it did not if its snapshot was taken behind the hole).
+ * that it had been on disk (WAL_MARK, or a snapshot): then the log is damaged there. The reader
+ * goes on with the next file and tells of the hole; whether a shard needed what is missing is the
+ * caller's to know (it did not if its snapshot was taken behind the hole).
  *
  * Pure. Hostile bytes are refused or read, nothing is allocated that a file only claims to hold. */
 #pragma once
@@ -31,6 +31,9 @@ struct wal_visitor {
     /* What is between the position of the last record and `until` cannot be read; UINT64_MAX: to
      * the log's end. */
     void (*hole)(void *arg, uint64_t until);
+    /* The log is known to have been on disk so far (a snapshot was taken there): a break before is
+     * damage, not a torn tail. */
+    uint64_t durable;
 };
 
 struct wal_found {

@@ -483,6 +483,65 @@ static void test_reset_voids(void **state)
     close_world(&w);
 }
 
+/* A sync fails; while snapshots make the log whole again the machine goes down. What has one
+ * already is good, and the log behind it is read. */
+static void test_a_crash_before_the_log_is_whole_again(void **state)
+{
+    (void)state;
+    int kept = 0;
+    int lost = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct world w;
+        open_world(&w, seed);
+        assert_int_equal(recover(&w), 0);
+        start(&w);
+        work(&w, 40);
+        snapshot_free(&w.snapshot);
+        w.disk->fail_syncs = 1;
+        for (int i = 0; i < 20; i++) {
+            write_entry(&w);
+        }
+        (void)wal_flush(w.wal, 0);
+        assert_int_equal(w.disk->fail_syncs, 0);
+        wal_tick(w.wal, 1000, 0);
+        uint64_t gap = wal_gap(w.wal);
+        assert_true(gap != 0);
+        while (w.snapshots[0] < gap && w.snapshots[1] < gap) {
+            begin_snapshot(&w);
+            while (w.snapshot != NULL) {
+                go_on_with_snapshot(&w);
+                (void)wal_flush(w.wal, 0);
+            }
+        }
+        assert_int_equal(wal_gap(w.wal), gap); /* not all of them */
+        for (int i = 0; i < 20; i++) {
+            write_entry(&w);
+            (void)wal_flush(w.wal, 0);
+        }
+        uint64_t snapshots[SHARDS], versions[SHARDS];
+        for (int i = 0; i < SHARDS; i++) {
+            snapshots[i] = w.snapshots[i];
+            versions[i] = w.history[i].version;
+        }
+        stop(&w);
+        sim_disk_crash(w.disk);
+        assert_int_equal(recover(&w), 0);
+        check_good(&w);
+        for (int i = 0; i < SHARDS; i++) {
+            if (snapshots[i] >= gap) {
+                assert_int_equal(w.found.shards[i].state, RECOVER_GOOD);
+                assert_int_equal(w.found.shards[i].history.version, versions[i]);
+                kept++;
+            }
+        }
+        lost += w.found.log.holes > 0;
+        assert_true(w.found.log.holes == 0 || !w.found.log.always);
+        close_world(&w);
+    }
+    assert_true(kept > 0);
+    assert_true(lost > 0);
+}
+
 static void test_number_of_shards(void **state)
 {
     (void)state;
@@ -506,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_lives),
         cmocka_unit_test(test_rot),
         cmocka_unit_test(test_reset_voids),
+        cmocka_unit_test(test_a_crash_before_the_log_is_whole_again),
         cmocka_unit_test(test_number_of_shards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

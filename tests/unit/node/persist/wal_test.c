@@ -219,6 +219,40 @@ static void test_policies(void **state)
     close_world(&w);
 }
 
+/* Whatever a crash leaves: who finds `always` has all that was acknowledged without a sync. */
+static void test_always_ends_on_disk(void **state)
+{
+    (void)state;
+    int said = 0;
+    int gone = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct world w;
+        open_world(&w, seed);
+        start(&w);
+        w.slow = true;
+        append_some(&w, 5);
+        wal_set_policy(w.wal, seed % 2 == 0 ? WAL_SYNC_NO : WAL_SYNC_EVERYSEC);
+        assert_true(wal_always(w.wal));
+        append_some(&w, 5);
+        for (uint64_t n = rng_below(&w.rng, 4); n > 0; n--) {
+            finish_sync(&w);
+        }
+        bool always = wal_always(w.wal);
+        append_some(&w, 20);
+        uint64_t acknowledged = always ? 0 : w.next;
+        uint64_t durable = kill_process(&w);
+        sim_disk_crash(w.disk);
+        read_log(&w, 0, 0);
+        assert_true(w.read >= durable);
+        assert_true(!w.found.always || w.read >= acknowledged);
+        said += w.found.always;
+        gone += w.read < acknowledged;
+        close_world(&w);
+    }
+    assert_true(said > 0);
+    assert_true(gone > 0);
+}
+
 static void test_syncs_are_shared(void **state)
 {
     (void)state;
@@ -486,6 +520,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_written_is_read),
         cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_always_ends_on_disk),
         cmocka_unit_test(test_syncs_are_shared),
         cmocka_unit_test(test_trimming),
         cmocka_unit_test(test_full_disk),
