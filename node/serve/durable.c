@@ -309,8 +309,8 @@ static void tell_durable(struct durable *d, int shard)
 }
 
 /* By the thread that renames snapshots into place, in the order of what it was told. The file of a
- * shard whose snapshot runs may be the new one already: that it takes the old one's place, or that
- * it came to nothing, is known when it has ended. */
+ * shard whose snapshot runs may be the new one already, or become it: that it takes the old one's
+ * place, is void itself, or came to nothing, is known when it has ended. */
 static void remove_void_files(struct durable *d, uint64_t durable)
 {
     int running = d->snapshot == NULL ? -1 : snapshot_info(d->snapshot)->shard;
@@ -353,6 +353,9 @@ static void on_progress(void *arg)
     }
     while (n > 0) {
         tell_durable(d, touched[--n]);
+    }
+    if (d->s->repl_settings.durable != durable_always(d->s)) {
+        replicate_settings_changed(d->s); /* a weaker policy counts from now on */
     }
 }
 
@@ -633,24 +636,59 @@ bool durable_logs(const struct server *s)
 bool durable_always(const struct server *s)
 {
     const struct durable *d = s->durable;
-    return durable_logs(s) && s->settings->appendfsync == WAL_SYNC_ALWAYS &&
-           (!d->enabling || d->whole_at != 0);
+    return durable_logs(s) && wal_always(d->wal) && (!d->enabling || d->whole_at != 0);
+}
+
+static struct durable_pending *pending_at(struct durable *d, size_t i)
+{
+    return &d->pending[(d->pending_first + i) & (d->pending_cap - 1)];
+}
+
+/* What ends behind wal_asked becomes durable with one later sync, as far as it is written by then:
+ * of each shard the last entry that is written and the last one at all tell of the others. So the
+ * queue is bounded by shards and syncs, however long the disk takes, or the log until it is whole
+ * again. */
+static void thin_pending(struct durable *d)
+{
+    uint64_t asked = wal_asked(d->wal);
+    uint64_t written = wal_written(d->wal);
+    bool in_buffer = true;
+    bool *seen = mem_zalloc((size_t)d->n_shards * sizeof(*seen));
+    size_t kept = d->pending_n; /* those from here on stay: from the last one to the first */
+    for (size_t i = d->pending_n; i-- > 0;) {
+        struct durable_pending p = *pending_at(d, i);
+        if (in_buffer && p.position <= written) {
+            in_buffer = false;
+            memset(seen, 0, (size_t)d->n_shards * sizeof(*seen));
+        }
+        if (p.position <= asked || !seen[p.shard]) {
+            seen[p.shard] = true;
+            *pending_at(d, --kept) = p;
+        }
+    }
+    d->pending_first = (d->pending_first + kept) & (d->pending_cap - 1);
+    d->pending_n -= kept;
+    mem_free(seen);
 }
 
 static void push_pending(struct durable *d, struct durable_pending p)
 {
-    if (d->pending_n == d->pending_cap) {
+    bool full = d->pending_n == d->pending_cap;
+    if (full && d->pending_cap / 4 >= (size_t)d->n_shards) {
+        thin_pending(d);
+    }
+    if (full && d->pending_n >= d->pending_cap / 2) {
         size_t cap = MAX(d->pending_cap * 2, (size_t)PENDING_MIN);
         struct durable_pending *ring = mem_alloc(cap * sizeof(*ring));
         for (size_t i = 0; i < d->pending_n; i++) {
-            ring[i] = d->pending[(d->pending_first + i) & (d->pending_cap - 1)];
+            ring[i] = *pending_at(d, i);
         }
         mem_free(d->pending);
         d->pending = ring;
         d->pending_cap = cap;
         d->pending_first = 0;
     }
-    d->pending[(d->pending_first + d->pending_n++) & (d->pending_cap - 1)] = p;
+    *pending_at(d, d->pending_n++) = p;
 }
 
 void durable_logged(struct server *s, const struct entry *e)
@@ -664,10 +702,10 @@ void durable_logged(struct server *s, const struct entry *e)
     d->shards[e->shard].version = e->version;
     if (d->pending_n > 0) {
         /* Entries of one shard in a row are one: the last. */
-        size_t last = (d->pending_first + d->pending_n - 1) & (d->pending_cap - 1);
-        if (d->pending[last].shard == e->shard && d->pending[last].position > wal_written(d->wal)) {
-            d->pending[last].position = position;
-            d->pending[last].version = e->version;
+        struct durable_pending *last = pending_at(d, d->pending_n - 1);
+        if (last->shard == e->shard && last->position > wal_written(d->wal)) {
+            last->position = position;
+            last->version = e->version;
             return;
         }
     }
@@ -685,12 +723,14 @@ void durable_discard(struct server *s, int shard)
     bool on_disk = in_place || sh->snapshot != 0 || sh->version != 0 || sh->recovered;
     *sh = (struct durable_shard){.reset = sh->reset};
     for (size_t i = 0; i < d->pending_n; i++) {
-        struct durable_pending *p = &d->pending[(d->pending_first + i) & (d->pending_cap - 1)];
+        struct durable_pending *p = pending_at(d, i);
         if (p->shard == shard) {
             p->version = 0;
         }
     }
-    if (d->wal != NULL && on_disk) {
+    if (d->wal != NULL) {
+        /* Also of one of which nothing is there: it says that entries which do not begin with the
+         * first one go on from a copy that is not on disk, and are no damage. */
         sh->reset = wal_append(d->wal, WAL_RESET, (uint32_t)shard, 0, 0, SLICE(""));
     } else if (d->disk != NULL && on_disk) {
         sh->reset = WAL_FIRST;
@@ -737,9 +777,9 @@ void durable_tick(struct server *s)
             durable_log_clock(d);
         }
         wal_tick(d->wal, loop_now_ms(s->loop), loop_wall_ms(s->loop));
-        remove_void_files(d, wal_durable(d->wal));
     }
-    if (s->settings->appendonly != (d->wal != NULL)) {
+    remove_void_files(d, d->wal != NULL ? wal_durable(d->wal) : UINT64_MAX);
+    if (s->settings->appendonly != (d->wal != NULL) && loop_now_ms(s->loop) >= d->switch_retry_ms) {
         durable_switch(d);
     }
     durable_saves_tick(d);

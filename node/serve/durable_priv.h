@@ -42,8 +42,9 @@ struct durable {
     uint64_t position; /* where there is no log: what snapshots are taken at */
     uint64_t hash_seed;
     char cluster_id[64];
-    bool enabling;     /* the log was switched on, and is not whole on disk yet */
-    bool off_failed;   /* it is to end, but that cannot be written down yet: said once */
+    bool enabling;           /* the log was switched on, and is not whole on disk yet */
+    bool off_failed;         /* it is to end, but that cannot be written down yet: said once */
+    int64_t switch_retry_ms; /* and not tried before */
     uint64_t whole_at; /* enabling, all shards have their snapshot: whole when synced so far */
     bool logged_last;  /* the last process kept a log, all through */
     bool lost_nothing;
@@ -61,6 +62,7 @@ struct durable {
     /* snapshots and dumps */
     struct loop_timer step_timer;
     struct snapshot *snapshot;
+    bool snapshot_void; /* its shard was discarded while its file was put in place */
     struct rdb_save *rdb;
     bool saving_all; /* all shards, asked for by a command or a save point */
     int64_t saving_since_ms;
@@ -131,7 +133,8 @@ void durable_saves_fini(struct durable *d);
 void durable_saves_reset(struct durable *d);
 /* What is wanted now is begun, if nothing runs. */
 void durable_saves_tick(struct durable *d);
-/* The snapshot of that shard that runs is void. True: its file may be in place already. */
+/* The snapshot of that shard that runs is void. True: its file may be in place, or come there yet:
+ * it is to be removed like an older one. */
 bool durable_saves_cancel(struct durable *d, int shard);
 /* Snapshots of all shards that have data, here and now. An errno. */
 int durable_snapshots_now(struct durable *d);

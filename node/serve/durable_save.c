@@ -255,9 +255,11 @@ static void snapshot_done(struct durable *d)
               (unsigned long long)snapshot_keys(d->snapshot),
               (unsigned long long)snapshot_bytes(d->snapshot));
     durable_trim(d);
-    if (durable_any_wanted(d)) {
-        return;
-    }
+}
+
+/* Every shard has what was wanted, or is gone. */
+static void all_are_saved(struct durable *d)
+{
     if (d->saving_all) {
         end_saving_all(d, true);
     }
@@ -296,7 +298,9 @@ static bool step_snapshot(struct durable *d)
         if (snapshot_busy(d->snapshot)) {
             return false;
         }
-        snapshot_done(d);
+        if (!d->snapshot_void) {
+            snapshot_done(d);
+        }
         break;
     case SNAPSHOT_FAILED:
         if (snapshot_busy(d->snapshot)) {
@@ -308,6 +312,10 @@ static bool step_snapshot(struct durable *d)
         break;
     }
     snapshot_free(&d->snapshot);
+    d->snapshot_void = false;
+    if (!durable_any_wanted(d)) {
+        all_are_saved(d);
+    }
     return true;
 }
 
@@ -318,13 +326,8 @@ bool durable_saves_cancel(struct durable *d, int shard)
     }
     snapshot_cancel(d->snapshot);
     enum snapshot_state state = snapshot_state(d->snapshot);
-    if (state != SNAPSHOT_ENDING && state != SNAPSHOT_DONE) {
-        return false;
-    }
-    /* Its file must not come after what makes it void, nor be counted as the shard's. */
-    jobs_drain(d->files);
-    snapshot_free(&d->snapshot);
-    return true;
+    d->snapshot_void = state == SNAPSHOT_ENDING || state == SNAPSHOT_DONE;
+    return d->snapshot_void;
 }
 
 /* What is saved now has all changes so far. */
@@ -489,6 +492,7 @@ void durable_saves_reset(struct durable *d)
         jobs_drain(d->files);
     }
     snapshot_free(&d->snapshot);
+    d->snapshot_void = false;
     rdb_save_free(&d->rdb);
     d->saving_all = false;
 }
@@ -567,6 +571,7 @@ enum durable_answer durable_save(struct server *s)
             (void)durable_saves_cancel(d, snapshot_info(d->snapshot)->shard);
             jobs_drain(d->files);
             snapshot_free(&d->snapshot);
+            d->snapshot_void = false;
         }
         for (int i = 0; i < d->n_shards; i++) {
             d->shards[i].wanted = has_data(d, i);

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define OFF_RETRY_MS 1000
+
 /* --- files --- */
 
 struct file_names {
@@ -178,14 +180,18 @@ static bool switch_off(struct durable *d, struct errmsg *err)
     return true;
 }
 
-/* A log that cannot be switched off goes on, and the next tick tries again. */
+/* A log that cannot be switched off goes on, and is tried again. */
 static void end_log(struct durable *d)
 {
     struct errmsg err = {0};
     if (switch_off(d, &err)) {
         d->off_failed = false;
+        d->switch_retry_ms = 0;
         log_event(LOG_NOTICE, DURABLE_AREA, "the log of writes is off");
-    } else if (!d->off_failed) {
+        return;
+    }
+    d->switch_retry_ms = loop_now_ms(d->s->loop) + OFF_RETRY_MS;
+    if (!d->off_failed) {
         d->off_failed = true;
         log_event(LOG_WARNING, DURABLE_AREA,
                   "the log of writes cannot be switched off yet, it is tried again: %s", err.text);
