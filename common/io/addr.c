@@ -2,6 +2,7 @@
 #include "common/io/addr.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,26 @@ bool addr_parse(const char *ip, int port, struct addr *out)
     return false;
 }
 
+int addr_look_up(const char *host, struct addr *out)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    memset(out, 0, sizeof(*out));
+    int rc = getaddrinfo(host, NULL, &hints, &found);
+    if (rc != 0) {
+        return rc == EAI_SYSTEM ? errno : rc;
+    }
+    memcpy(&out->sa, found->ai_addr, found->ai_addrlen);
+    out->len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+const char *addr_error(int why)
+{
+    return why < 0 ? gai_strerror(why) : strerror(why);
+}
+
 bool addr_resolve(const char *host, int port, struct addr *out, struct errmsg *err)
 {
     if (addr_parse(host, port, out)) {
@@ -54,19 +75,12 @@ bool addr_resolve(const char *host, int port, struct addr *out, struct errmsg *e
         errmsg_set(err, "port %d is out of range", port);
         return false;
     }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    char service[16];
-    (void)snprintf(service, sizeof(service), "%d", port);
-    int rc = getaddrinfo(host, service, &hints, &found);
-    if (rc != 0) {
-        errmsg_set(err, "cannot resolve '%s': %s", host, gai_strerror(rc));
+    int why = addr_look_up(host, out);
+    if (why != 0) {
+        errmsg_set(err, "cannot resolve '%s': %s", host, addr_error(why));
         return false;
     }
-    memset(out, 0, sizeof(*out));
-    memcpy(&out->sa, found->ai_addr, found->ai_addrlen);
-    out->len = found->ai_addrlen;
-    freeaddrinfo(found);
+    addr_set_port(out, port);
     return true;
 }
 
@@ -148,6 +162,16 @@ int addr_port(const struct addr *a)
         return ntohs(((const struct sockaddr_in6 *)sa)->sin6_port);
     }
     return 0;
+}
+
+void addr_set_port(struct addr *a, int port)
+{
+    void *sa = &a->sa;
+    if (a->sa.ss_family == AF_INET) {
+        ((struct sockaddr_in *)sa)->sin_port = htons((uint16_t)port);
+    } else if (a->sa.ss_family == AF_INET6) {
+        ((struct sockaddr_in6 *)sa)->sin6_port = htons((uint16_t)port);
+    }
 }
 
 static bool is_loopback(const struct sockaddr_storage *sa)

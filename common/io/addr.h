@@ -13,7 +13,11 @@ struct addr {
     socklen_t len;
 };
 
-/* Blocking name look-up: start-up and control plane only. */
+/* Blocks while it asks name servers: on a helper thread only (names.h). 0, an errno value, or
+ * getaddrinfo's own code, which is negative; addr_error() says it in words. */
+int addr_look_up(const char *host, struct addr *out) MUSTCHECK;
+const char *addr_error(int why);
+/* The same, for start-up. */
 bool addr_resolve(const char *host, int port, struct addr *out, struct errmsg *err) MUSTCHECK;
 /* Numeric only, never blocks. */
 bool addr_parse(const char *ip, int port, struct addr *out) MUSTCHECK;
@@ -25,5 +29,6 @@ void addr_print(const struct addr *a, char *to, size_t size);
 /* The same without the port and brackets. */
 void addr_print_host(const struct addr *a, char *to, size_t size);
 int addr_port(const struct addr *a);
+void addr_set_port(struct addr *a, int port);
 /* Whether the peer of a connected socket is on this machine: loopback, or a Unix socket. */
 bool addr_peer_is_local(int fd);

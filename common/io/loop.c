@@ -70,6 +70,7 @@ void loop_free(struct loop **lp)
     }
     CHECK_OBJ(l, LOOP_MAGIC);
     INVARIANT(!l->in_turn);
+    names_end(l);
     LIST_FOREACH_SAFE(it, &l->hooks) {
         mem_free(container_of(it, struct turn_hook, link));
     }

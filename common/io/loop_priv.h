@@ -46,8 +46,12 @@ struct loop {
     struct list readable; /* struct readable: streams that have something to be read */
     struct list tasks;
     struct list hooks;
+    struct names *names;                       /* NULL: no name was asked for yet (names.h) */
     struct chunk *scratch[LOOP_SCRATCH_COUNT]; /* [0] is in use; each holds one reference */
 };
+
+/* Lets go of look-ups under way. */
+void names_end(struct loop *l);
 
 static inline void loop_readable(struct loop *l, struct readable *r)
 {

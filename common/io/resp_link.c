@@ -226,19 +226,13 @@ struct resp_link *resp_link_accept(struct loop *loop, int fd, void *owner, resp_
     return l;
 }
 
-struct resp_link *resp_link_connect(struct loop *loop, const struct addr *to, int64_t timeout_ms,
-                                    void *owner, resp_link_up_fn on_up, resp_link_fn on_message,
-                                    resp_link_down_fn on_down)
+struct resp_link *resp_link_connect(struct loop *loop, const char *host, int port,
+                                    int64_t timeout_ms, void *owner, resp_link_up_fn on_up,
+                                    resp_link_fn on_message, resp_link_down_fn on_down)
 {
-    int err = 0;
     struct resp_link *l = make(owner, on_message, on_down);
     l->on_up = on_up;
-    l->stream = stream_connect(loop, to, timeout_ms, l, on_connect, on_data, on_close, &err);
-    if (l->stream == NULL) {
-        release(l);
-        errno = err;
-        return NULL;
-    }
+    l->stream = stream_connect(loop, host, port, timeout_ms, l, on_connect, on_data, on_close);
     return l;
 }
 

@@ -18,16 +18,16 @@ struct resp_link;
  * call, in which the link may be freed. */
 typedef void (*resp_link_fn)(struct resp_link *l, char type, const struct slice *argv, size_t argc);
 typedef void (*resp_link_up_fn)(struct resp_link *l);
-/* Once, from the loop, also when connecting failed (errno value; 0: the peer ended it). The owner
- * then calls resp_link_free. */
+/* Once, from the loop, also when connecting failed (as addr_error() knows it; 0: the peer ended
+ * it). The owner then calls resp_link_free. */
 typedef void (*resp_link_down_fn)(struct resp_link *l, int err);
 
 struct resp_link *resp_link_accept(struct loop *loop, int fd, void *owner, resp_link_fn on_message,
                                    resp_link_down_fn on_down);
-/* NULL with errno if no socket can be made at all. Messages may be sent before it is up. */
-struct resp_link *resp_link_connect(struct loop *loop, const struct addr *to, int64_t timeout_ms,
-                                    void *owner, resp_link_up_fn on_up, resp_link_fn on_message,
-                                    resp_link_down_fn on_down);
+/* To a host's name, number or path, as stream_connect. Messages may be sent before it is up. */
+struct resp_link *resp_link_connect(struct loop *loop, const char *host, int port,
+                                    int64_t timeout_ms, void *owner, resp_link_up_fn on_up,
+                                    resp_link_fn on_message, resp_link_down_fn on_down);
 /* Bytes of a message that are taken from now on; RESP_LINK_BYTES at first. */
 void resp_link_limit(struct resp_link *l, size_t bytes);
 void resp_link_free(struct resp_link **l);

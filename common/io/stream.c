@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 #include "common/io/addr.h"
 #include "common/io/loop_priv.h"
+#include "common/io/names.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -34,6 +35,7 @@ struct stream_impl {
     struct readable readable;
     struct loop_task task;
     struct loop_timer connect_timer;
+    struct names_query query; /* there is no descriptor yet */
     stream_close_fn on_connect;
     unsigned due;
     int close_err;
@@ -101,6 +103,7 @@ static void stop_io(struct stream *s)
     ev_io_stop(s->loop->ev, &s->impl->writing);
     list_remove(&s->impl->readable.link);
     loop_timer_stop(&s->impl->connect_timer);
+    names_unask(&s->impl->query);
 }
 
 static void close_soon(struct stream *s, int err)
@@ -375,6 +378,50 @@ static void on_connect_timeout(struct loop_timer *t)
     close_soon(t->arg, ETIMEDOUT);
 }
 
+/* Takes the descriptor. */
+static void set_fd(struct stream *s, int fd)
+{
+    s->fd = fd;
+    ev_io_set(&s->impl->reading, fd, EV_READ);
+    ev_io_set(&s->impl->writing, fd, EV_WRITE);
+}
+
+/* -1 with errno: there is none. */
+static int make_socket(const struct addr *to)
+{
+    int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && to->sa.ss_family != AF_UNIX) {
+        int one = 1;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    return fd;
+}
+
+static void begin_to_connect(struct stream *s, const struct addr *to)
+{
+    int rc;
+    do {
+        rc = connect(s->fd, (const struct sockaddr *)&to->sa, to->len);
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0 || errno == EINPROGRESS) {
+        ev_io_start(s->loop->ev, &s->impl->writing);
+    } else {
+        close_soon(s, errno);
+    }
+}
+
+static void on_name(struct names_query *q, int why, const struct addr *to)
+{
+    struct stream *s = &container_of(q, struct whole, impl.query)->stream;
+    int fd = why == 0 ? make_socket(to) : -1;
+    if (fd < 0) {
+        close_soon(s, why == 0 ? errno : why);
+        return;
+    }
+    set_fd(s, fd);
+    begin_to_connect(s, to);
+}
+
 static void on_writable(struct ev_loop *ev, ev_io *w, int revents)
 {
     (void)ev;
@@ -433,7 +480,6 @@ static struct stream *make(struct loop *l, int fd, void *owner, stream_fn on_dat
     struct whole *w = mem_zalloc(sizeof(*w));
     struct stream *s = &w->stream;
     s->magic = STREAM_MAGIC;
-    s->fd = fd;
     s->loop = l;
     s->owner = owner;
     s->on_data = on_data;
@@ -441,14 +487,16 @@ static struct stream *make(struct loop *l, int fd, void *owner, stream_fn on_dat
     s->active_us = loop_now_us(l);
     s->hold_at = STREAM_FREE;
     s->impl = &w->impl;
-    ev_io_init(&w->impl.reading, on_readable, fd, EV_READ);
-    ev_io_init(&w->impl.writing, on_writable, fd, EV_WRITE);
+    ev_init(&w->impl.reading, on_readable);
+    ev_init(&w->impl.writing, on_writable);
+    set_fd(s, fd);
     w->impl.reading.data = s;
     list_init(&w->impl.readable.link);
     w->impl.readable.read = read_in;
     w->impl.writing.data = s;
     loop_task_init(&w->impl.task, run_due);
     loop_timer_init(&w->impl.connect_timer, l, on_connect_timeout, s);
+    names_query_init(&w->impl.query, on_name);
     return s;
 }
 
@@ -460,34 +508,20 @@ struct stream *stream_new(struct loop *l, int fd, void *owner, stream_fn on_data
     return s;
 }
 
-struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t timeout_ms,
+struct stream *stream_connect(struct loop *l, const char *host, int port, int64_t timeout_ms,
                               void *owner, stream_close_fn on_connect, stream_fn on_data,
-                              stream_close_fn on_close, int *err)
+                              stream_close_fn on_close)
 {
-    int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        *err = errno;
-        return NULL;
-    }
-    if (to->sa.ss_family != AF_UNIX) {
-        int one = 1;
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    }
-    int rc;
-    do {
-        rc = connect(fd, (const struct sockaddr *)&to->sa, to->len);
-    } while (rc != 0 && errno == EINTR);
-    int how = rc == 0 ? 0 : errno;
-    struct stream *s = make(l, fd, owner, on_data, on_close);
+    struct addr to;
+    int why = 0;
+    struct stream *s = make(l, -1, owner, on_data, on_close);
     s->impl->connecting = true;
     s->impl->on_connect = on_connect;
-    if (how == 0 || how == EINPROGRESS) {
-        ev_io_start(l->ev, &s->impl->writing);
-        loop_timer_start(&s->impl->connect_timer, timeout_ms, 0);
-    } else {
-        close_soon(s, how);
+    loop_timer_start(&s->impl->connect_timer, timeout_ms, 0);
+    enum names_answer known = names_ask(l, &s->impl->query, host, port, &to, &why);
+    if (known != NAMES_LATER) {
+        on_name(&s->impl->query, why, &to);
     }
-    *err = 0;
     return s;
 }
 
@@ -505,8 +539,10 @@ void stream_free(struct stream **sp)
     stop_io(s);
     loop_timer_fini(&i->connect_timer);
     loop_undefer(&i->task);
-    close(s->fd);
-    s->fd = -1;
+    if (s->fd >= 0) { /* else its name is not known yet */
+        close(s->fd);
+        s->fd = -1;
+    }
     if (i->depth > 0) {
         i->freed = true;
     } else {

@@ -55,15 +55,14 @@ struct stream {
 /* Takes the connected, non-blocking descriptor. */
 struct stream *stream_new(struct loop *l, int fd, void *owner, stream_fn on_data,
                           stream_close_fn on_close);
-/* Starts to connect; on_connect(err) is called once from the loop, then data flows. Bytes may be
- * appended before; they leave after the connection stands. timeout_ms > 0. If err is not 0 (an
- * errno value, ETIMEDOUT when the time is over) on_close will not be called: free the stream. NULL
- * with *err if the address can't be used at all. A numeric address connects without blocking; a
- * name is resolved by addr_resolve beforehand. */
-struct addr;
-struct stream *stream_connect(struct loop *l, const struct addr *to, int64_t timeout_ms,
+/* Starts to connect to a host's name, number or path; on_connect(err) is called once from the loop,
+ * then data flows. Bytes may be appended before; they leave after the connection stands. timeout_ms
+ * > 0. If err is not 0 (as addr_error() knows it; ETIMEDOUT when the time is over) on_close will
+ * not be called: free the stream. Nothing blocks: a name is looked up beside the loop (names.h),
+ * within the same time. */
+struct stream *stream_connect(struct loop *l, const char *host, int port, int64_t timeout_ms,
                               void *owner, stream_close_fn on_connect, stream_fn on_data,
-                              stream_close_fn on_close, int *err);
+                              stream_close_fn on_close);
 /* Closes the descriptor and frees; on_close is not called. Safe inside any of its callbacks. What
  * was queued and not flushed is lost. */
 void stream_free(struct stream **s);

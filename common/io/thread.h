@@ -5,6 +5,7 @@
 #include "common/base/obj.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 
 typedef void (*thread_fn)(void *arg);
 struct thread {
@@ -13,5 +14,7 @@ struct thread {
     void *arg;
     char name[16];
 };
+/* Nobody waits for its end; false if the system has no thread for it now. */
+bool thread_start_alone(const char *name, thread_fn fn, void *arg) MUSTCHECK;
 void thread_start(struct thread *t, const char *name, thread_fn fn, void *arg);
 void thread_join(struct thread *t);

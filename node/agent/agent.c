@@ -9,7 +9,6 @@
 #include "common/wire/version.h"
 #include "common/wire/wire.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 #define AGENT_MAGIC        0x41474e54u
@@ -400,7 +399,7 @@ static void on_down(struct resp_link *l, int err)
         connect_now(a);
         return;
     }
-    set_why(a, "", err == 0 ? "the coordinator closed the connection" : strerror(err));
+    set_why(a, "", err == 0 ? "the coordinator closed the connection" : addr_error(err));
     retry_later(a, 0);
 }
 
@@ -408,20 +407,10 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
 
 static void connect_now(struct agent *a)
 {
-    struct addr to;
-    struct errmsg err;
     loop_timer_stop(&a->retry);
     set_state(a, AGENT_CONNECTING);
-    if (!addr_resolve(a->host, a->coordinator_port, &to, &err)) {
-        set_why(a, "", err.text);
-        retry_later(a, 0);
-        return;
-    }
-    a->link = resp_link_connect(a->loop, &to, CONNECT_MS, a, on_up, on_message, on_down);
-    if (a->link == NULL) {
-        set_why(a, "", strerror(errno));
-        retry_later(a, 0);
-    }
+    a->link = resp_link_connect(a->loop, a->host, a->coordinator_port, CONNECT_MS, a, on_up,
+                                on_message, on_down);
 }
 
 static void on_retry(struct loop_timer *t)
@@ -733,12 +722,8 @@ void agent_free(struct agent **ap)
 bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err)
 {
     CHECK_OBJ(a, AGENT_MAGIC);
-    struct addr to;
     if (port < 1 || port > 65535 || strlen(host) >= sizeof(a->host)) {
         errmsg_set(err, "bad coordinator address");
-        return false;
-    }
-    if (!addr_resolve(host, port, &to, err)) {
         return false;
     }
     bool same = port == a->coordinator_port && strcmp(host, a->host) == 0;

@@ -82,9 +82,9 @@ void agent_free(struct agent **a);
 
 /* Which coordinator to register with (--coordinator, SHOAL JOIN host port): starts to connect, or
  * leaves the present one for it. The address may also be that of a node or proxy of the cluster,
- * for their clients (redis-cli --cluster add-node): it is asked where its coordinator is. The name
- * is resolved now: false and err if that fails, or if the node is a member of a cluster whose
- * coordinator link is up and is not at that address. */
+ * for their clients (redis-cli --cluster add-node): it is asked where its coordinator is.
+ * False and err if the node is a member of a cluster whose coordinator link is up and is not at
+ * that address. */
 bool agent_join(struct agent *a, const char *host, int port, struct errmsg *err) MUSTCHECK;
 
 enum agent_state agent_state(const struct agent *a);

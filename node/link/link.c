@@ -295,7 +295,7 @@ static void on_connect(struct stream *st, int err)
 {
     struct link *l = st->owner;
     if (err != 0) {
-        fall(l, strerror(err));
+        fall(l, addr_error(err));
     } else {
         greet(l);
     }
@@ -303,21 +303,10 @@ static void on_connect(struct stream *st, int err)
 
 static void connect_now(struct link *l)
 {
-    struct addr to;
-    struct errmsg why;
-    int err;
     l->state = LINK_CONNECTING;
-    if (!addr_resolve(l->host, l->port, &to, &why)) {
-        fall(l, why.text);
-        return;
-    }
-    l->stream =
-        stream_connect(l->links->loop, &to, CONNECT_MS, l, on_connect, on_data, on_close, &err);
-    if (l->stream == NULL) {
-        fall(l, strerror(err));
-    } else {
-        l->stream->on_drained = on_drained;
-    }
+    l->stream = stream_connect(l->links->loop, l->host, l->port, CONNECT_MS, l, on_connect, on_data,
+                               on_close);
+    l->stream->on_drained = on_drained;
 }
 
 static void on_timer(struct loop_timer *t)

@@ -3,7 +3,6 @@
 
 #include "node/cmd/args.h"
 #include "node/cmd/record.h"
-#include "node/jobs/jobs.h"
 #include "node/keyspace/notify.h"
 #include "node/keyspace/watch.h"
 #include "node/serve/client.h"
@@ -52,16 +51,6 @@ struct moving {
     struct watcher watcher; /* since it was read */
 };
 
-/* A host's name, looked up beside the loop. */
-struct lookup {
-    struct job job;
-    struct migration *migration; /* NULL: it is over */
-    char host[HOST_MAX + 1];
-    int port;
-    struct addr to;
-    bool found;
-};
-
 struct migration {
     struct client *client;
     const struct command *cmd;
@@ -70,8 +59,6 @@ struct migration {
     uint64_t lane;
     uint64_t number;
     struct options options;
-    struct lookup *lookup;
-    struct jobs *resolver;
     struct resp_link *link;
     struct loop_timer timer;
     bool up;
@@ -95,9 +82,6 @@ static void free_migration(struct migration **mp)
     *mp = NULL;
     for (size_t i = 0; i < m->n; i++) {
         watch_clear(&m->keys[i].watcher, ks);
-    }
-    if (m->lookup != NULL) {
-        m->lookup->migration = NULL;
     }
     resp_link_free(&m->link);
     loop_timer_fini(&m->timer);
@@ -151,13 +135,6 @@ static void fail(struct migration *m, const char *error)
         str_appendz(&m->error, error);
     }
     finish(m);
-}
-
-/* Out of the handler, which is still running. */
-static void fail_soon(struct migration *m, const char *error)
-{
-    str_appendz(&m->error, error);
-    loop_timer_start(&m->timer, 1, 0);
 }
 
 static void on_timeout(struct loop_timer *t)
@@ -331,66 +308,19 @@ static void on_up(struct resp_link *l)
 static void on_down(struct resp_link *l, int err)
 {
     struct migration *m = resp_link_owner(l);
+    bool unknown = err < 0; /* the name */
     /* Redis learns of a refusal when it writes. */
-    fail(m, m->up ? IO_TALKING : err == ETIMEDOUT ? IO_CONNECTING : IO_REFUSED);
+    fail(m, m->up ? IO_TALKING : unknown || err == ETIMEDOUT ? IO_CONNECTING : IO_REFUSED);
 }
 
-static void connect_to(struct migration *m, const struct addr *to)
-{
-    struct server *s = m->client->server;
-    m->link = resp_link_connect(s->loop, to, m->options.timeout_ms, m, on_up, on_message, on_down);
-    if (m->link == NULL) {
-        fail_soon(m, IO_CONNECTING);
-    }
-}
-
-/* On the helper thread. */
-static void look_up(struct job *j)
-{
-    struct lookup *l = container_of(j, struct lookup, job);
-    struct errmsg err;
-    l->found = addr_resolve(l->host, l->port, &l->to, &err);
-}
-
-static void looked_up(struct job *j)
-{
-    struct lookup *l = container_of(j, struct lookup, job);
-    struct migration *m = l->migration;
-    if (m != NULL) {
-        m->lookup = NULL;
-        if (l->found) {
-            connect_to(m, &l->to);
-        } else {
-            fail(m, IO_CONNECTING);
-        }
-    }
-    mem_free(l);
-}
-
-/* Numbers need no helper. */
 static void find_target(struct migration *m, int port)
 {
-    struct server *s = m->client->server;
     char host[HOST_MAX + 1];
-    struct addr to;
     size_t len = MIN(m->argv[1].len, (size_t)HOST_MAX);
     memcpy(host, m->argv[1].ptr, len);
     host[len] = '\0';
-    if (addr_parse(host, port, &to)) {
-        connect_to(m, &to);
-        return;
-    }
-    if (s->resolver == NULL) {
-        s->resolver = jobs_new(s->loop, "names");
-    }
-    struct lookup *l = mem_zalloc(sizeof(*l));
-    l->job.run = look_up;
-    l->job.done = looked_up;
-    l->migration = m;
-    l->port = port;
-    memcpy(l->host, host, sizeof(host));
-    m->lookup = l;
-    jobs_submit(s->resolver, &l->job);
+    m->link = resp_link_connect(m->client->server->loop, host, port, m->options.timeout_ms, m,
+                                on_up, on_message, on_down);
 }
 
 /* ---- the command ---- */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "node/serve/server.h"
 
-#include "node/jobs/jobs.h"
 #include "node/keyspace/evict.h"
 #include "node/link/link.h"
 #include "node/serve/access.h"
@@ -616,7 +615,6 @@ void server_free(struct server **sp)
     }
     follow_fini(s);
     relief_free(&s->relief);
-    jobs_free(&s->resolver);
     loop_off_turn(s->loop, on_turn, s);
     replicate_stop(s);
     durable_close(s);

@@ -32,7 +32,6 @@ struct following;
 struct channels;
 struct trackers;
 struct access;
-struct jobs;
 
 #define SERVER_MAGIC         0x73727672u
 #define SERVER_LISTENERS_MAX 16
@@ -85,8 +84,7 @@ struct server {
     struct durable *durable;
     struct access *access; /* users */
     struct oom_score oom_score;
-    struct jobs *resolver; /* looks up names for MIGRATE; NULL: none yet */
-    uint64_t hash_seed;    /* of keyspaces to be made */
+    uint64_t hash_seed; /* of keyspaces to be made */
     struct rng rng;
     char *conf_path; /* NULL: started without a file */
     char id[NODE_ID_LEN + 1];

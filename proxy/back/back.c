@@ -6,10 +6,7 @@
 #include "proxy/exec/lane.h"
 
 #include "common/base/mem.h"
-#include "common/io/addr.h"
 #include "common/io/stream.h"
-
-#include <errno.h>
 
 #define BACKEND_MAGIC 0xbac4e4d1u
 
@@ -29,9 +26,7 @@ struct backend {
     uint32_t magic;
     struct back *back;
     struct lane *lane;
-    struct stream *stream; /* NULL: there is none to be had; `never` says so soon */
-    struct outbuf nowhere; /* what is appended meanwhile */
-    struct loop_timer never;
+    struct stream *stream;
     struct list link;
 };
 
@@ -45,18 +40,13 @@ static void add_totals(struct back_totals *t, const struct stream *s)
 
 static uint64_t backend_free(struct backend *b)
 {
-    uint64_t written = 0;
-    if (b->stream != NULL) {
-        written = b->stream->bytes_out;
-        add_totals(&b->back->ended, b->stream);
-        if (b->lane->head != NULL) { /* its calls go elsewhere: nothing of them may still arrive */
-            stream_abort(&b->stream);
-        } else {
-            stream_free(&b->stream);
-        }
+    uint64_t written = b->stream->bytes_out;
+    add_totals(&b->back->ended, b->stream);
+    if (b->lane->head != NULL) { /* its calls go elsewhere: nothing of them may still arrive */
+        stream_abort(&b->stream);
+    } else {
+        stream_free(&b->stream);
     }
-    outbuf_fini(&b->nowhere);
-    loop_timer_fini(&b->never);
     list_remove(&b->link);
     b->back->n_open--;
     b->lane->io = NULL;
@@ -114,41 +104,18 @@ static void on_drained(struct stream *s)
     exec_lane_drained(b->back->exec, b->lane);
 }
 
-static void on_never(struct loop_timer *t)
-{
-    ended(t->arg, LANE_REFUSED);
-}
-
-/* A node's address is numeric nearly always; a name is looked up here, when a connection is made.
- */
-static bool find_address(const struct target *t, struct addr *to)
-{
-    struct errmsg err;
-    return addr_parse(t->host, t->port, to) || addr_resolve(t->host, t->port, to, &err);
-}
-
 static void lane_open(void *env, struct lane *l)
 {
     struct back *back = env;
     struct backend *b = mem_zalloc(sizeof(*b));
-    struct addr to;
-    int err = 0;
     b->magic = BACKEND_MAGIC;
     b->back = back;
     b->lane = l;
     l->io = b;
     back->n_open++;
     list_append(&back->backends, &b->link);
-    loop_timer_init(&b->never, back->loop, on_never, b);
-    if (find_address(l->target, &to)) {
-        b->stream = stream_connect(back->loop, &to, back->connect_timeout_ms, b, on_connect,
-                                   on_data, on_close, &err);
-    }
-    if (b->stream == NULL) {
-        loop_timer_start(&b->never, 1, 0);
-        l->out = &b->nowhere;
-        return;
-    }
+    b->stream = stream_connect(back->loop, l->target->host, l->target->port,
+                               back->connect_timeout_ms, b, on_connect, on_data, on_close);
     b->stream->on_drained = on_drained;
     /* A node that ended executes nothing more: what has not left yet can go elsewhere. */
     b->stream->drop_at_eof = true;
@@ -158,10 +125,8 @@ static void lane_open(void *env, struct lane *l)
 static void lane_flush(void *env, struct lane *l)
 {
     (void)env;
-    struct backend *b = l->io;
-    if (b->stream != NULL) {
-        stream_flush_later(b->stream);
-    }
+    const struct backend *b = l->io;
+    stream_flush_later(b->stream);
 }
 
 static void lane_close(void *env, struct lane *l)
@@ -174,7 +139,7 @@ static uint64_t lane_written(void *env, const struct lane *l)
 {
     (void)env;
     const struct backend *b = l->io;
-    return b->stream == NULL ? 0 : b->stream->bytes_out;
+    return b->stream->bytes_out;
 }
 
 static void refused(void *env, const char *node_id, const char *answer)
@@ -232,9 +197,6 @@ void back_totals(const struct back *b, struct back_totals *out)
     *out = b->ended;
     out->connections = b->n_open;
     LIST_FOREACH(it, &b->backends) {
-        const struct backend *e = container_of(it, struct backend, link);
-        if (e->stream != NULL) {
-            add_totals(out, e->stream);
-        }
+        add_totals(out, container_of(it, struct backend, link)->stream);
     }
 }

@@ -92,6 +92,10 @@ static void on_message(struct resp_link *l, char type, const struct slice *argv,
 
 static void on_down(struct resp_link *l, int err)
 {
+    if (err < 0) { /* the name is not known */
+        finish(resp_link_owner(l), "-", SLICE("ERR Invalid node address specified"));
+        return;
+    }
     finish(resp_link_owner(l), "-ERR Can't reach the node: ",
            slice_str(err == 0 ? "it closed the connection" : strerror(err)));
 }
@@ -139,15 +143,13 @@ void meets_start(struct meets *all, uint64_t request, const struct slice *argv, 
     }
     int64_t port = 0;
     char host[NODE_HOST_MAX];
-    struct addr to;
-    struct errmsg err;
     if (!num_parse_i64(argv[3], &port) || port < 1 || port > 65535) {
         refuse(all, request, "-ERR Invalid base port specified\r\n");
         return;
     }
     (void)snprintf(host, sizeof(host), "%.*s", (int)MIN(argv[2].len, sizeof(host) - 1),
                    argv[2].ptr);
-    if (strlen(host) != argv[2].len || !addr_resolve(host, (int)port, &to, &err)) {
+    if (host[0] == '\0' || strlen(host) != argv[2].len) {
         refuse(all, request, "-ERR Invalid node address specified\r\n");
         return;
     }
@@ -156,11 +158,7 @@ void meets_start(struct meets *all, uint64_t request, const struct slice *argv, 
     m->request = request;
     list_append(&all->meets, &m->link);
     loop_timer_init(&m->timeout, all->loop, on_timeout, m);
-    m->resp = resp_link_connect(all->loop, &to, MEET_MS, m, on_up, on_message, on_down);
-    if (m->resp == NULL) {
-        finish(m, "-", SLICE("ERR Can't reach the node"));
-        return;
-    }
+    m->resp = resp_link_connect(all->loop, host, (int)port, MEET_MS, m, on_up, on_message, on_down);
     loop_timer_start(&m->timeout, MEET_MS, 0);
     if (argc == 5) {
         struct slice auth[] = {SLICE("AUTH"), argv[4]};

@@ -3,7 +3,6 @@
 
 #include "common/base/list.h"
 #include "common/base/mem.h"
-#include "common/io/addr.h"
 #include "common/io/stream.h"
 
 #include <errno.h>
@@ -14,8 +13,6 @@ struct probe {
     struct list link;
     struct probes *all;
     struct stream *stream;
-    struct loop_task failed; /* tells of a failure that was known at once */
-    int err;
     char id[NODE_ID_LEN + 1];
 };
 
@@ -29,10 +26,7 @@ struct probes {
 static void drop(struct probe *p)
 {
     list_remove(&p->link);
-    loop_undefer(&p->failed);
-    if (p->stream != NULL) {
-        stream_free(&p->stream);
-    }
+    stream_free(&p->stream);
     mem_free(p);
 }
 
@@ -59,12 +53,6 @@ static void on_connect(struct stream *s, int err)
 static void on_data(struct stream *s)
 {
     (void)s; /* gone by then */
-}
-
-static void on_failed(struct loop_task *t)
-{
-    struct probe *p = container_of(t, struct probe, failed);
-    finish(p, p->err);
 }
 
 struct probes *probes_new(struct loop *l, probe_fn fn, void *arg)
@@ -95,16 +83,6 @@ void probes_start(struct probes *all, const char *id, const char *host, int port
     struct probe *p = mem_zalloc(sizeof(*p));
     p->all = all;
     memcpy(p->id, id, sizeof(p->id));
-    loop_task_init(&p->failed, on_failed);
     list_append(&all->probes, &p->link);
-    struct addr to;
-    struct errmsg err;
-    p->err = EHOSTUNREACH;
-    if (addr_resolve(host, port, &to, &err)) {
-        p->stream =
-            stream_connect(all->loop, &to, PROBE_MS, p, on_connect, on_data, on_connect, &p->err);
-    }
-    if (p->stream == NULL) {
-        loop_defer(all->loop, &p->failed);
-    }
+    p->stream = stream_connect(all->loop, host, port, PROBE_MS, p, on_connect, on_data, on_connect);
 }

@@ -9,6 +9,9 @@
 #include "common/wire/version.h"
 #include "common/wire/wire.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +21,50 @@
 #include <cmocka.h>
 
 #define LIMIT_MS 20000
+#define SLOW     "slow.test"
+
+/* The system's, replaced: a name server that does not answer until it is told to. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool answers;
+} server = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    (void)service;
+    (void)hints;
+    if (strcmp(host, SLOW) != 0) {
+        return EAI_NONAME;
+    }
+    pthread_mutex_lock(&server.lock);
+    while (!server.answers) {
+        pthread_cond_wait(&server.changed, &server.lock);
+    }
+    pthread_mutex_unlock(&server.lock);
+    struct sockaddr_in *sa = mem_zalloc(sizeof(*sa));
+    sa->sin_family = AF_INET;
+    sa->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    *found = mem_zalloc(sizeof(**found));
+    (*found)->ai_addr = (struct sockaddr *)sa;
+    (*found)->ai_addrlen = sizeof(*sa);
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *found)
+{
+    mem_free(found->ai_addr);
+    mem_free(found);
+}
+
+static void set_answers(bool answers)
+{
+    pthread_mutex_lock(&server.lock);
+    server.answers = answers;
+    pthread_cond_broadcast(&server.changed);
+    pthread_mutex_unlock(&server.lock);
+}
 
 struct fixture;
 
@@ -28,6 +75,7 @@ struct fake_node {
     struct listener *service; /* what a probe finds */
     int port;
     int number;
+    const char *host; /* NULL: as the coordinator sees it */
     uint64_t epoch;
     bool welcome;
     bool down;
@@ -170,20 +218,21 @@ static void node_listen(struct fake_node *n)
 static void node_register(struct fixture *f, int i)
 {
     struct fake_node *n = &f->nodes[i];
-    struct addr to;
     n->f = f;
     n->number = i;
     if (n->service == NULL) {
         node_listen(n);
     }
-    assert_true(addr_parse("127.0.0.1", control_port(f->control), &to));
-    n->link = resp_link_connect(f->loop, &to, LIMIT_MS, n, NULL, on_node_message, on_node_down);
+    n->link = resp_link_connect(f->loop, "127.0.0.1", control_port(f->control), LIMIT_MS, n, NULL,
+                                on_node_message, on_node_down);
     assert_non_null(n->link);
     struct wire_message m = {.kind = WIRE_REGISTER};
     m.registration.wire_version = WIRE_VERSION;
     m.registration.incarnation = 1;
     m.registration.port = (uint64_t)n->port;
     m.registration.weight = 100;
+    (void)snprintf(m.registration.host, sizeof(m.registration.host), "%s",
+                   n->host == NULL ? "" : n->host);
     (void)snprintf(m.registration.id, sizeof(m.registration.id), "%040x", i + 1);
     send_message(n, &m);
 }
@@ -225,6 +274,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     struct fixture *f = *state;
+    set_answers(true); /* where a test failed somebody may wait for it */
     control_free(&f->control);
     for (int i = 0; i < 3; i++) {
         if (f->nodes[i].link != NULL) {
@@ -260,6 +310,18 @@ static bool second_is_dead(struct fixture *f)
 {
     int node = map_node_by_id(f->map, "0000000000000000000000000000000000000002");
     return node != NODE_NONE && f->map->nodes[node].state == NODE_DEAD;
+}
+
+/* A probe that ran into its limit meanwhile tells nothing: then there is another one. */
+static bool second_is_found_dead(struct fixture *f)
+{
+    control_report_refused(f->control, "0000000000000000000000000000000000000002", "");
+    return second_is_dead(f);
+}
+
+static bool third_is_welcome(struct fixture *f)
+{
+    return f->nodes[2].welcome;
 }
 
 static bool second_is_back(struct fixture *f)
@@ -375,13 +437,36 @@ static void test_meet_tells_a_node_where_to_register(void **state)
     assert_non_null(strstr(ask(f, "CLUSTER", "MEET", NULL, NULL), "-ERR wrong number"));
 }
 
+static void test_a_name_server_that_does_not_answer_keeps_nobody(void **state)
+{
+    struct fixture *f = *state;
+    set_answers(false);
+    f->nodes[1].host = SLOW;
+    node_register(f, 0);
+    node_register(f, 1);
+    wait_until(f, assigned);
+    listener_free(&f->nodes[1].service);
+    control_report_refused(f->control, "0000000000000000000000000000000000000002", "");
+    assert_non_null(strstr(ask(f, "PROXY", "NODES", NULL, NULL), "state=healthy"));
+    struct slice meet[] = {SLICE("CLUSTER"), SLICE("MEET"), SLICE(SLOW), SLICE("1")};
+    f->answered = 0;
+    control_admin(f->control, f->mailbox, 77, 2, meet, ARRAY_LEN(meet));
+    node_register(f, 2);
+    wait_until(f, third_is_welcome);
+    assert_false(second_is_dead(f));
+    set_answers(true);
+    wait_until(f, is_answered);
+    wait_until(f, second_is_found_dead);
+    assert_string_equal(ask(f, "CLUSTER", "MEET", "no.such.test", "7000"),
+                        "-ERR Invalid node address specified\r\n");
+}
+
 static void test_nonsense_on_the_control_port_is_answered_and_closed(void **state)
 {
     struct fixture *f = *state;
-    struct addr to;
-    assert_true(addr_parse("127.0.0.1", control_port(f->control), &to));
     struct fake_node *n = &f->nodes[0];
-    n->link = resp_link_connect(f->loop, &to, LIMIT_MS, n, NULL, on_node_message, on_node_down);
+    n->link = resp_link_connect(f->loop, "127.0.0.1", control_port(f->control), LIMIT_MS, n, NULL,
+                                on_node_message, on_node_down);
     struct wire_message m = {.kind = WIRE_HEARTBEAT}; /* before registering */
     send_message(n, &m);
     wait_until(f, node_is_down);
@@ -405,6 +490,7 @@ int main(void)
         RUN(test_a_workers_report_is_enough),
         RUN(test_the_assignment_is_there_after_a_restart),
         RUN(test_meet_tells_a_node_where_to_register),
+        RUN(test_a_name_server_that_does_not_answer_keeps_nobody),
         RUN(test_nonsense_on_the_control_port_is_answered_and_closed),
         RUN(test_a_second_control_on_the_directory_is_refused),
     };
