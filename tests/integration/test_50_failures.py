@@ -6,7 +6,7 @@ import time
 import pytest
 from support.cluster import Cluster, View
 from support.process import temp_dir
-from support.programs import Proxy
+from support.programs import Node, Proxy
 from support.wait import wait_until
 from support.wire import Closed, Error, Wire, encode
 
@@ -266,3 +266,23 @@ def test_the_coordinator_forgets_nothing_when_it_is_killed():
     with cluster.proxy.wire() as wire:
         for number in range(300):
             assert wire.command("SET", f"k:{number}", number) == b"OK"
+
+
+def test_nodes_and_coordinator_may_have_names():
+    """127.1 is no number that is taken as it stands: it is looked up, as names are, without a name server."""
+    cluster = Cluster(min_nodes=3, replication_factor=2)
+    for name in "ABC":
+        cluster.nodes[name] = Node(
+            coordinator=f"127.1:{cluster.control_port}", name=f"node-{name}", announce_host="127.1"
+        )
+    cluster.wait_whole()
+    cluster.wait_served()
+    assert all(row["addr"].startswith("127.1:") for row in cluster.view.nodes().values())
+    with cluster.proxy.wire(limit=30) as wire:
+        for number in range(100):
+            assert wire.command("SET", f"key:{number}", number) == b"OK"
+        cluster.nodes["B"].kill()
+        for number in range(100):
+            assert wire.command("GET", f"key:{number}") == str(number).encode()
+            assert wire.command("SET", f"key:{number}", -number) == b"OK"
+        assert cluster.state("B") == "dead"
