@@ -31,11 +31,11 @@
 enum wal_kind {
     /* A log entry of a shard, whole, as node/log encodes it. */
     WAL_ENTRY = 1,
-    /* The shard's content and log so far are void; nothing of it is known until a snapshot taken
-     * behind this place. */
+    /* The shard's content and log so far are void: it begins anew, with its first entry, or with a
+     * copy that is known only by a snapshot taken behind this place. */
     WAL_RESET = 2,
     /* u64: all before this position was on disk when this was written. A hole before it is damage,
-     * not a tail torn off by a crash. */
+     * not a tail torn off by a crash. So does the position of a snapshot. */
     WAL_MARK = 3,
     /* u64 policy (enum wal_policy): the first record of each file, as earlier ones may be gone, and
      * where the policy changes. */
