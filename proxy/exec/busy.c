@@ -86,7 +86,6 @@ static void retire(struct exec *x, struct lane *l)
     t->lanes[l->kind][l->proto - 2] = NULL;
     t->n_pinned++; /* it stays until the lane is freed */
     l->leaving = true;
-    l->pinged = false; /* what was asked is not answered */
     list_append(&x->leaving, &l->idle);
     x->routes_version++; /* who has something under way goes on behind it */
     exec_wake(x, x->now_us + 1000);

@@ -614,18 +614,28 @@ static bool is_overdue(const struct exec *x, const struct call *c)
     return is_past(x, c->request->start_us, limit) && is_past(x, c->sent_us, limit / 4);
 }
 
+/* A lane's own words (HELLO, PING, subscriptions, UNPARK) are answered at once, by a busy node too:
+ * while the first of them is not, and nothing else is heard, nobody asks whether the lane stands.
+ * Questions for fates have a clock of their own. */
+static bool is_mute(const struct exec *x, const struct lane *l)
+{
+    const struct call *c = l->head;
+    return c != NULL && c->request == NULL && l->kind != LANE_FATE &&
+           is_past(x, MAX(c->sent_us, l->heard_us), x->settings.request_timeout_us);
+}
+
 static void check_timeouts(struct exec *x)
 {
     LIST_FOREACH_SAFE(it, &x->lanes) {
         struct lane *l = container_of(it, struct lane, link);
-        struct call *c = l->head;
-        if (c != NULL && l->pinged && is_past(x, c->sent_us, x->settings.request_timeout_us)) {
+        if (is_mute(x, l)) {
             lane_break(x, l, LANE_BROKEN);
             it_next = x->lanes.next;
             continue;
         }
+        struct call *c = l->head;
         while (c != NULL && c->request == NULL) {
-            c = c->next; /* the lane's other own words have no clock */
+            c = c->next;
         }
         if (c != NULL && is_overdue(x, c)) {
             x->counters.timeouts++;

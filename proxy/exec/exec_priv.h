@@ -451,6 +451,8 @@ void wait_timed_out(struct exec *x, struct call *c);
 bool wait_renew(struct exec *x, struct call *c);
 /* GATHER_WAIT: the node that was asked has answered. */
 void wait_answered(struct exec *x, struct request *r);
+/* No answer of a node is kept for its reply: what is pushed to its client may go before that. */
+bool wait_keeps_nothing(const struct request *r);
 
 void scan_answered(struct exec *x, struct request *r);
 void scan_free(struct scan **s);

@@ -157,7 +157,6 @@ bool lane_ready(struct exec *x, struct lane *l)
     l->bytes = 0;
     l->words = 0;
     l->counted = false;
-    l->pinged = false;
     l->acked = l->said = 0;
     l->fresh = l->bare = l->whole = false;
     l->heard_us = x->now_us;
@@ -556,7 +555,6 @@ static bool word_answered(struct exec *x, struct lane *l, struct call *c, const 
     uint64_t number = c->number;
     mem_free(c);
     if (l->words == 0) {
-        l->pinged = false;
         if (l->kind == LANE_EAR) {
             ear_answered(x, l, number);
         } else if (l->own != NULL) {

@@ -66,7 +66,6 @@ struct lane {
     uint32_t cap_parked;
     uint32_t dead_parked; /* of n_parked: over */
     bool losing;          /* these are being told */
-    bool pinged;          /* asked whether it still stands */
     int64_t heard_us;     /* when bytes came last */
     struct own *own;      /* OWN: whose; NULL: it is leaving */
     uint64_t said;        /* OWN: number of the last of its own words */

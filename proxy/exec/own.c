@@ -12,10 +12,11 @@
 
 /* --- what a client is told --- */
 
+/* Nodes' answers are in hand, or may be, that the client does not have yet. */
 static bool reads_open(const struct session *s)
 {
     for (const struct request *r = s->head; r != NULL; r = r->next) {
-        if (r->state == REQUEST_READY || r->gather != NULL) {
+        if (r->state == REQUEST_READY || (r->gather != NULL && !wait_keeps_nothing(r))) {
             return true;
         }
     }
@@ -297,9 +298,7 @@ static void open_all(struct exec *x, struct own *own)
 
 uint64_t own_say(struct exec *x, struct lane *l, const struct slice *words, size_t n)
 {
-    const struct call *c = lane_say(x, l, words, n, CALL_TRACK);
-    l->pinged |= l->head == c; /* it has a clock: the lane may be silent because it is dead */
-    return c->number;
+    return lane_say(x, l, words, n, CALL_TRACK)->number;
 }
 
 /* What the node remembers of a read it says behind the reply, and of a key that it remembers

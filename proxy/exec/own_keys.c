@@ -427,7 +427,6 @@ void own_answered(struct exec *x, struct lane *l, struct call *question, struct 
     struct own_group *g = own == NULL ? NULL : group_asked(own, l, question->number);
     struct resp_value *v = g == NULL ? NULL : resp_value_parse(reply);
     l->acked = question->number;
-    l->pinged = false;
     mem_free(question);
     if (own != NULL) {
         own_check(x, own);

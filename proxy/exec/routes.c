@@ -252,10 +252,12 @@ void routes_drop_spare(struct exec *x)
 {
     LIST_FOREACH_SAFE(it, &x->targets) {
         struct target *t = container_of(it, struct target, link);
-        if (t->node == NODE_NONE && t->in_flight == 0 && t->fans == 0 && x->n_held == 0) {
+        if (t->node == NODE_NONE && t->in_flight == 0 && t->fans == 0) {
             struct target *gone = t;
             target_free_lanes(x, gone);
-            if (gone->n_pinned == 0) {
+            /* Only now: what waited at the node is held with its lane's end, and held calls name
+             * the node where they were last. */
+            if (gone->n_pinned == 0 && x->n_held == 0) {
                 target_free(x, gone);
             }
         }

@@ -442,7 +442,6 @@ static void ping(struct exec *x, struct lane *l)
     if (listens && !l->leaving && l->state == LANE_UP && l->head == NULL &&
         x->now_us - l->heard_us > PING_US) {
         (void)lane_say(x, l, words, 1, CALL_HANDSHAKE);
-        l->pinged = true;
     }
 }
 

@@ -147,6 +147,14 @@ void wait_answered(struct exec *x, struct request *r)
     }
 }
 
+/* What takes replies with the first answer that is more than "it waits". XREAD that does not wait
+ * keeps also that a shard had nothing. */
+bool wait_keeps_nothing(const struct request *r)
+{
+    const struct wait *w = r->wait;
+    return w != NULL && !w->found && (!w->reads || w->time_arg != 0);
+}
+
 void wait_stop(struct exec *x, struct wait *w, bool error)
 {
     if (w->asking) {

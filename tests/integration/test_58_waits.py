@@ -149,6 +149,24 @@ def test_subscribers_hear_on_behind_a_failover(cluster):
             }
 
 
+@pytest.mark.parametrize("spread", [False, True], ids=["one shard", "several"])
+def test_who_waits_hears_at_once_what_has_changed(cluster, spread):
+    lists = [*cluster.keys_of("A", 1, "list"), *(cluster.keys_of("B", 1, "list") if spread else [])]
+    read = cluster.keys_of("A", 1, "read") + cluster.keys_of("C", 1, "read")
+    with cluster.proxy.wire(limit=20) as waiter, cluster.proxy.wire(limit=20) as writer:
+        waiter.command("HELLO", "3")
+        assert waiter.command("CLIENT", "TRACKING", "ON") == b"OK"
+        for key in read:
+            assert waiter.command("GET", key) is None
+        waiter.send(encode("BLPOP", *lists, "0"))
+        wait_blocked(cluster, 1)
+        for key in read:
+            assert writer.command("SET", key, "new") == b"OK"
+            assert waiter.reply() == [b"invalidate", [key.encode()]]
+        assert writer.command("RPUSH", lists[-1], "element") == 1
+        assert waiter.reply() == [lists[-1].encode(), b"element"]
+
+
 def test_a_cache_is_told_of_every_change_over_a_failover(cluster):
     keys = cluster.keys_of("A", 20, "c")
     cache, everything = {}, []

@@ -117,6 +117,74 @@ static void test_an_invalidation_stays_behind_its_reply(void **state)
     end();
 }
 
+/* Who waits has no reply to come that could be about it: BLPOP over several shards. */
+static void test_who_waits_is_told_at_once(void **state)
+{
+    (void)state;
+    begin(2);
+    const char *zero = key_of(0, 0), *one = key_of(1, 0);
+    SAY(&a, "CLIENT TRACKING ON");
+    (void)heard(&a);
+    SAY(&a, "BLPOP %s %s 0", zero, one);
+    own_up(0, "CLIENT TRACKING ON");
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), INVALID("x"))); /* while it is asked whether it has */
+    HEARD(&a, INVALID("x"));
+    assert_true(answer(wire_to(0, LANE_OWN), "+PARKED\r\n"));
+    own_up(1, "CLIENT TRACKING ON");
+    (void)sent(wire_to(1, LANE_OWN));
+    assert_true(answer(wire_to(1, LANE_OWN), "+PARKED\r\n" INVALID("y")));
+    HEARD(&a, INVALID("y"));
+    assert_true(answer(wire_to(0, LANE_OWN), ">3\r\n$4\r\npark\r\n:1\r\n+READY\r\n"));
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), "*2\r\n$1\r\nz\r\n$1\r\n1\r\n" INVALID("z")));
+    HEARD(&a, "*2\r\n$1\r\nz\r\n$1\r\n1\r\n" INVALID("z"));
+    end();
+}
+
+/* XREAD keeps what one shard had until the others have answered: that is not overtaken. */
+static void test_what_xread_has_in_hand_is_not_overtaken(void **state)
+{
+    (void)state;
+    for (int blocks = 0; blocks <= 1; blocks++) {
+        begin(2);
+        const char *zero = key_of(0, 0), *one = key_of(1, 0);
+        SAY(&a, "CLIENT TRACKING ON");
+        (void)heard(&a);
+        SAY(&a, "XREAD %sSTREAMS %s %s 0 0", blocks ? "BLOCK 0 " : "", zero, one);
+        own_up(0, "CLIENT TRACKING ON");
+        (void)sent(wire_to(0, LANE_OWN));
+        assert_true(answer(wire_to(0, LANE_OWN), "%1\r\n$1\r\nz\r\n*0\r\n" INVALID("z")));
+        HEARD(&a, "%s", "");
+        own_up(1, "CLIENT TRACKING ON");
+        (void)sent(wire_to(1, LANE_OWN));
+        assert_true(answer(wire_to(1, LANE_OWN), "_\r\n"));
+        HEARD(&a, "%%1\r\n$1\r\nz\r\n*0\r\n" INVALID("z"));
+        end();
+    }
+    /* That there is nothing is an answer, too, unless it waits for more. */
+    begin(2);
+    const char *zero = key_of(0, 0), *one = key_of(1, 0);
+    SAY(&a, "CLIENT TRACKING ON");
+    (void)heard(&a);
+    SAY(&a, "XREAD STREAMS %s %s 0 0", zero, one);
+    own_up(0, "CLIENT TRACKING ON");
+    (void)sent(wire_to(0, LANE_OWN));
+    assert_true(answer(wire_to(0, LANE_OWN), "_\r\n" INVALID("z")));
+    HEARD(&a, "%s", "");
+    own_up(1, "CLIENT TRACKING ON");
+    (void)sent(wire_to(1, LANE_OWN));
+    assert_true(answer(wire_to(1, LANE_OWN), "_\r\n"));
+    HEARD(&a, "_\r\n" INVALID("z"));
+    SAY(&a, "XREAD BLOCK 0 STREAMS %s %s 0 0", zero, one);
+    for (int i = 0; i < 2; i++) {
+        (void)sent(wire_to(i, LANE_OWN));
+        assert_true(answer(wire_to(i, LANE_OWN), "+PARKED\r\n" INVALID("z")));
+        HEARD(&a, INVALID("z"));
+    }
+    end();
+}
+
 static void test_a_flush_is_told_once(void **state)
 {
     (void)state;
@@ -415,6 +483,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_tracking_client_has_lanes_of_its_own),
         cmocka_unit_test(test_an_invalidation_stays_behind_its_reply),
+        cmocka_unit_test(test_who_waits_is_told_at_once),
+        cmocka_unit_test(test_what_xread_has_in_hand_is_not_overtaken),
         cmocka_unit_test(test_a_flush_is_told_once),
         cmocka_unit_test(test_a_broken_lane_is_told),
         cmocka_unit_test(test_who_is_told_instead),

@@ -119,6 +119,37 @@ static void test_an_ear_that_breaks_is_told_again(void **state)
     end();
 }
 
+/* What an ear says of itself has a clock, from its first words on: a node that is silent may be
+ * cut off, and nobody would find out. */
+static void test_a_mute_ear_is_given_up(void **state)
+{
+    (void)state;
+    begin(1, false);
+    struct wire *w = wire_to(0, LANE_EAR);
+    SAY(&a, "SUBSCRIBE x");
+    SAY(&b, "SUBSCRIBE y");
+    (void)sent(w);
+    pass_time(4000000);
+    assert_true(answer(w, "+OK\r\n")); /* for x */
+    HEARD(&a, "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n");
+    pass_time(4000000); /* long for y, but it was heard meanwhile */
+    assert_non_null(w->lane);
+    pass_time(1100000);
+    assert_null(w->lane);
+    HEARD(&b, "*3\r\n$9\r\nsubscribe\r\n$1\r\ny\r\n:1\r\n");
+    pass_time(500000);
+    w = wire_to(0, LANE_EAR);
+    (void)sent(w); /* it is taken, but its first words are not answered */
+    pass_time(5100000);
+    assert_null(w->lane);
+    pass_time(500000);
+    hear_up(0);
+    const char *words = sent(wire_to(0, LANE_EAR));
+    assert_non_null(strstr(words, "SHOAL SUBSCRIBE channel x 1;"));
+    assert_non_null(strstr(words, "SHOAL SUBSCRIBE channel y 1;"));
+    end();
+}
+
 static void test_a_new_member_is_told(void **state)
 {
     (void)state;
@@ -290,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_a_channel_is_heard_at_the_members_of_its_shard),
         cmocka_unit_test(test_patterns_and_notifications_are_heard_everywhere),
         cmocka_unit_test(test_an_ear_that_breaks_is_told_again),
+        cmocka_unit_test(test_a_mute_ear_is_given_up),
         cmocka_unit_test(test_a_new_member_is_told),
         cmocka_unit_test(test_who_listens_in_resp2_may_say_little),
         cmocka_unit_test(test_publish_goes_where_the_channel_lives),

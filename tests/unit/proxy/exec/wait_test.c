@@ -168,6 +168,40 @@ static void test_what_waits_goes_where_its_shard_goes(void **state)
     end();
 }
 
+static void count_node(void *arg, const struct exec_node_view *v)
+{
+    (void)v;
+    ++*(int *)arg;
+}
+
+static int nodes_known(void)
+{
+    int n = 0;
+    exec_each_node(world.x, count_node, &n);
+    return n;
+}
+
+/* Its node left the map: what waited there is held, and still names the node. */
+static void test_what_waited_at_a_node_that_is_gone(void **state)
+{
+    (void)state;
+    begin(2);
+    const char *one = key_of(1, 0);
+    SAY(&a, "XREAD BLOCK 0 STREAMS %s 1", one);
+    struct wire *w = wire_to(1, LANE_WRITE);
+    (void)sent(w);
+    assert_true(answer(w, "+PARKED\r\n"));
+    give_map(map_of(1, false));
+    assert_null(w->lane);
+    assert_int_equal(exec_held_requests(world.x), 1);
+    assert_int_equal(nodes_known(), 2);
+    pass_time(2000);
+    assert_int_equal(exec_held_requests(world.x), 0);
+    assert_int_equal(nodes_known(), 1);
+    SENT(wire_to(0, LANE_WRITE), "SHOAL REPARK XREAD BLOCK 0 STREAMS %s 1;", one);
+    end();
+}
+
 static void test_its_own_time_ends_while_nobody_serves(void **state)
 {
     (void)state;
@@ -242,6 +276,27 @@ static void test_a_silent_lane_is_given_up(void **state)
     pass_time(2000000);
     SENT(w, "PING;");
     pass_time(5100000);
+    assert_null(w->lane);
+    pass_time(200000);
+    SENT(wire_to(0, LANE_WRITE), "SHOAL REPARK XREAD BLOCK 0 STREAMS y 1;");
+    end();
+}
+
+/* Also where it was told something else before: then it is not asked whether it stands. */
+static void test_a_lane_that_does_not_let_go_is_given_up(void **state)
+{
+    (void)state;
+    begin(1);
+    SAY(&a, "XREAD BLOCK 0 STREAMS y 1");
+    SAY(&b, "XREAD BLOCK 0 STREAMS z 1");
+    struct wire *w = wire_to(0, LANE_WRITE);
+    (void)sent(w);
+    assert_true(answer(w, "+PARKED\r\n+PARKED\r\n"));
+    exec_session_gone(world.x, &b.session);
+    SENT(w, "SHOAL UNPARK 2 DROP;");
+    pass_time(2000000);
+    SENT(w, "%s", "");
+    pass_time(3100000);
     assert_null(w->lane);
     pass_time(200000);
     SENT(wire_to(0, LANE_WRITE), "SHOAL REPARK XREAD BLOCK 0 STREAMS y 1;");
@@ -408,9 +463,11 @@ int main(void)
         cmocka_unit_test(test_unblock),
         cmocka_unit_test(test_unblocked_while_its_lane_breaks),
         cmocka_unit_test(test_what_waits_goes_where_its_shard_goes),
+        cmocka_unit_test(test_what_waited_at_a_node_that_is_gone),
         cmocka_unit_test(test_its_own_time_ends_while_nobody_serves),
         cmocka_unit_test(test_a_broken_lane),
         cmocka_unit_test(test_a_silent_lane_is_given_up),
+        cmocka_unit_test(test_a_lane_that_does_not_let_go_is_given_up),
         cmocka_unit_test(test_the_words_of_its_first_life),
         cmocka_unit_test(test_shards_are_asked_one_by_one),
         cmocka_unit_test(test_the_first_that_has_something_is_enough),
